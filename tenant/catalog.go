@@ -1,0 +1,227 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+
+	"github.com/tenantctl/tenantctl/migrations"
+)
+
+const (
+	catalogSchema = "tenantctl"
+	catalogBook   = "tenantctl.goose_db_version"
+	catalogLock   = 7381276 // advisory: one init at a time
+)
+
+// Catalog is tenantctl's own record of tenants and operations, in the PostgreSQL schema "tenantctl".
+type Catalog struct {
+	pool  *pgxpool.Pool
+	self  Process
+	actor string
+	lease time.Duration
+}
+
+// NewCatalog is the catalog in pool's database. Operations are entered as actor's and held for lease at a time.
+func NewCatalog(pool *pgxpool.Pool, actor string, lease time.Duration) *Catalog {
+	if actor == "" {
+		actor = OSUser()
+	}
+	return &Catalog{pool: pool, self: ThisProcess(), actor: actor, lease: lease}
+}
+
+// CatalogVersion is the version of the catalog that this program knows.
+func CatalogVersion() (int64, error) {
+	names, err := fs.Glob(migrations.Control, "control/*.sql")
+	if err != nil {
+		return 0, err
+	}
+	return goose.NumericComponent(path.Base(names[len(names)-1])) // Glob sorts, and the numbers have one width
+}
+
+func controlFiles() (fs.FS, error) { return fs.Sub(migrations.Control, "control") }
+
+// Version is the catalog's version; 0 where there is none.
+func (c *Catalog) Version(ctx context.Context) (int64, error) {
+	var exists bool
+	if err := c.pool.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, catalogBook).Scan(&exists); err != nil {
+		return 0, catalogError("read the catalog's version", err)
+	}
+	if !exists {
+		return 0, nil
+	}
+	var v int64
+	err := c.pool.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM tenantctl.goose_db_version WHERE is_applied`).Scan(&v)
+	return v, catalogError("read the catalog's version", err)
+}
+
+// Require refuses to go on with a catalog that is missing, older or newer than this program.
+func (c *Catalog) Require(ctx context.Context) error {
+	have, err := c.Version(ctx)
+	if err != nil {
+		return err
+	}
+	want, err := CatalogVersion()
+	if err != nil {
+		return err
+	}
+	switch {
+	case have == 0:
+		return &Error{Kind: ErrNoCatalog, Store: "catalog", Msg: "there is no catalog in this database", Hint: "run: tenantctl init"}
+	case have < want:
+		return &Error{Kind: ErrNoCatalog, Code: "old_catalog", Store: "catalog", Msg: fmt.Sprintf("version %d is older than this program's %d", have, want), Hint: "run: tenantctl init"}
+	case have > want:
+		return newerCatalog(have, want)
+	}
+	return nil
+}
+
+func newerCatalog(have, want int64) error {
+	return &Error{Kind: ErrInvalid, Code: "new_catalog", Store: "catalog", Msg: fmt.Sprintf("version %d is newer than this program's %d", have, want), Hint: "upgrade tenantctl"}
+}
+
+// Init creates the catalog or brings it to this program's version, and tells the versions before and after.
+// With dryRun nothing is touched.
+func (c *Catalog) Init(ctx context.Context, dryRun bool) (from, to int64, err error) {
+	if to, err = CatalogVersion(); err != nil {
+		return 0, 0, err
+	}
+	if from, err = c.Version(ctx); err != nil {
+		return 0, 0, err
+	}
+	if from > to {
+		return from, from, newerCatalog(from, to)
+	}
+	if dryRun {
+		return from, to, nil
+	}
+	conn, err := c.pool.Acquire(ctx)
+	if err != nil {
+		return from, 0, catalogError("connect", err)
+	}
+	defer conn.Release()
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return from, 0, catalogError("begin", err)
+	}
+	defer rollback(ctx, tx)
+	// Held in a transaction of its own while goose works on another connection, so that it works through a pooler too.
+	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(catalogLock)); err != nil {
+		return from, 0, catalogError("wait for another init", err)
+	}
+	if from, err = c.Version(ctx); err != nil {
+		return 0, 0, err
+	}
+	if err := c.makeSchema(ctx, from); err != nil {
+		return from, 0, err
+	}
+	files, err := controlFiles()
+	if err != nil {
+		return from, 0, err
+	}
+	db := stdlib.OpenDBFromPool(c.pool)
+	defer db.Close()
+	p, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithTableName(catalogBook), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return from, 0, fmt.Errorf("read the catalog's migrations: %w", err)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return from, 0, catalogError("migrate the catalog", err)
+	}
+	if err := c.audit(ctx, c.pool, entry{action: "init", detail: map[string]any{"from": from, "to": to}}); err != nil {
+		return from, to, err
+	}
+	return from, to, nil
+}
+
+func (c *Catalog) makeSchema(ctx context.Context, from int64) error {
+	if from == 0 {
+		var foreign bool
+		err := c.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace($1) AND relname <> 'goose_db_version' AND relname NOT LIKE 'goose_db_version_%')`, catalogSchema).Scan(&foreign)
+		if err != nil {
+			return catalogError("look for a catalog", err)
+		}
+		if foreign {
+			return &Error{
+				Kind: ErrForeign, Store: "catalog", Msg: "a schema tenantctl exists and is not a catalog: it holds other objects",
+				Hint: "rename it (ALTER SCHEMA tenantctl RENAME TO ...) or use another database",
+			}
+		}
+	}
+	// CREATE SCHEMA IF NOT EXISTS asks for the right to create even where the schema exists.
+	var exists bool
+	if err := c.pool.QueryRow(ctx, `SELECT to_regnamespace($1) IS NOT NULL`, catalogSchema).Scan(&exists); err != nil {
+		return catalogError("look for a catalog", err)
+	}
+	if exists {
+		return nil
+	}
+	_, err := c.pool.Exec(ctx, `CREATE SCHEMA tenantctl; REVOKE ALL ON SCHEMA tenantctl FROM PUBLIC; COMMENT ON SCHEMA tenantctl IS 'catalog of tenantctl'`)
+	err = catalogError("create the schema tenantctl", err)
+	var e *Error
+	if errors.As(err, &e) && errors.Is(err, ErrRights) {
+		e.Hint = "as the database's owner: GRANT CREATE ON DATABASE ... TO the role in postgres.url"
+	}
+	return err
+}
+
+// inTx runs f in one transaction.
+func (c *Catalog) inTx(ctx context.Context, verb string, f func(tx pgx.Tx) error) error {
+	tx, err := c.pool.Begin(ctx)
+	if err != nil {
+		return catalogError(verb, err)
+	}
+	defer rollback(ctx, tx)
+	if err := f(tx); err != nil {
+		return catalogError(verb, err)
+	}
+	return catalogError(verb, tx.Commit(ctx))
+}
+
+// rollback is for a defer: after a commit it does nothing, and where the connection broke the server has done it.
+func rollback(ctx context.Context, tx pgx.Tx) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_ = tx.Rollback(ctx)
+}
+
+type entry struct {
+	action    string
+	tenant    *Tenant
+	name      Name
+	operation *Operation
+	detail    map[string]any
+}
+
+// audit writes who did what, when and from where.
+func (c *Catalog) audit(ctx context.Context, db DB, e entry) error {
+	var tenantID, operationID any
+	if e.tenant != nil {
+		tenantID, e.name = e.tenant.ID, e.tenant.Name
+	}
+	actor := c.actor
+	if e.operation != nil {
+		operationID = e.operation.ID
+		if e.operation.TenantID != nil && tenantID == nil {
+			tenantID = *e.operation.TenantID
+		}
+		if e.name == "" {
+			e.name = e.operation.Tenant
+		}
+	}
+	if e.detail == nil {
+		e.detail = map[string]any{}
+	}
+	_, err := db.Exec(ctx, `INSERT INTO tenantctl.audit (actor, origin, action, tenant_id, tenant_name, operation_id, detail)
+		VALUES ($1, $2, $3, $4, nullif($5, ''), $6, $7::jsonb)`,
+		actor, c.self.Label(), e.action, tenantID, string(e.name), operationID, jsonText(e.detail))
+	return catalogError("write the audit", err)
+}

@@ -1,0 +1,148 @@
+package tenant
+
+import (
+	"context"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+)
+
+// ExecRequest asks for one SQL statement in each of many tenants.
+type ExecRequest struct {
+	Selection   Selection
+	Statement   string
+	Parallel    int
+	MaxFailures Budget
+}
+
+// ExecSink takes what a statement gives in each tenant. One tenant's calls come together, Tenant first and End last.
+type ExecSink interface {
+	RowSink
+	Tenant(name Name) error
+	End(rows int64, err error) error
+}
+
+// ExecResult is what came of a statement over the fleet.
+type ExecResult struct {
+	Summary    Summary        `json:"summary"`
+	DurationMS int64          `json:"duration_ms"`
+	Failures   []FailureGroup `json:"failures"`
+}
+
+// Err is nil where the statement ran in every tenant.
+func (r *ExecResult) Err() error {
+	if r.Summary.Failed+r.Summary.NotStarted == 0 {
+		return nil
+	}
+	return &Error{Kind: ErrPartial, Msg: Plural(r.Summary.Failed, "tenant") + " of " + Plural(r.Summary.Tenants, "tenant") + " failed, " + Plural(r.Summary.NotStarted, "tenant") + " not started"}
+}
+
+// Targets gives the tenants that a statement or shell would go to: those selected that are active or suspended.
+func (s *Service) Targets(ctx context.Context, sel Selection) ([]Tenant, error) {
+	if err := s.catalog.missing(ctx, sel.Names); err != nil {
+		return nil, err
+	}
+	var out []Tenant
+	for t, err := range s.catalog.tenants(ctx, s.selectMigrating(sel)) {
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// Exec runs one statement in each selected tenant, each in a transaction of its own, and streams the rows to sink.
+// Ctrl-C lets those in work finish.
+func (s *Service) Exec(ctx context.Context, req ExecRequest, sink ExecSink) (*ExecResult, error) {
+	execers := each[Execer](s)
+	if len(execers) == 0 {
+		return nil, Invalid("", "no store here runs statements")
+	}
+	start := time.Now()
+	tenants, err := s.Targets(ctx, req.Selection)
+	if err != nil {
+		return nil, err
+	}
+	err = s.catalog.audit(ctx, s.catalog.pool, entry{action: "exec", detail: map[string]any{"statement": withoutValues(req.Statement), "tenants": len(tenants)}})
+	if err != nil {
+		return nil, err
+	}
+	dispatch, stop := context.WithCancel(ctx)
+	defer stop()
+	f := &fanOut{s: s, limit: req.MaxFailures.limit(len(tenants)), total: len(tenants), stop: stop, summary: Summary{Tenants: len(tenants)}}
+	todo := make(chan Tenant)
+	go func() {
+		defer close(todo)
+		for _, t := range tenants {
+			select {
+			case todo <- t:
+			case <-dispatch.Done():
+				return
+			}
+		}
+	}()
+	var out sync.Mutex
+	var workers sync.WaitGroup
+	for range s.parallel(req.Parallel) {
+		workers.Go(func() {
+			for t := range todo {
+				one := &oneSink{ExecSink: sink, out: &out, name: t.Name}
+				rows, err := execers[0].Exec(context.WithoutCancel(ctx), t, req.Statement, one)
+				err = WithTenant(err, t.Name)
+				if serr := one.end(rows, err); serr != nil && err == nil {
+					err = serr
+				}
+				f.over(&Operation{Kind: "exec", Tenant: t.Name}, true, err)
+			}
+		})
+	}
+	workers.Wait()
+	f.summary.NotStarted = len(tenants) - f.ended
+	return &ExecResult{Summary: f.summary, DurationMS: time.Since(start).Milliseconds(), Failures: f.groups.list()}, nil
+}
+
+// oneSink keeps a tenant's rows together: the first row takes the output, the end gives it back.
+type oneSink struct {
+	ExecSink
+	out  *sync.Mutex
+	name Name
+	held bool
+}
+
+func (o *oneSink) hold() error {
+	if o.held {
+		return nil
+	}
+	o.out.Lock()
+	o.held = true
+	return o.Tenant(o.name)
+}
+
+func (o *oneSink) Columns(names []string) error {
+	if err := o.hold(); err != nil {
+		return err
+	}
+	return o.ExecSink.Columns(names)
+}
+
+func (o *oneSink) end(rows int64, err error) error {
+	if herr := o.hold(); herr != nil {
+		o.out.Unlock()
+		return herr
+	}
+	defer o.out.Unlock()
+	return o.End(rows, err)
+}
+
+var values = regexp.MustCompile(`'(?:[^']|'')*'|\$([A-Za-z_]*)\$(?s:.*?)\$[A-Za-z_]*\$|\b\d+(?:\.\d+)?\b`)
+
+// withoutValues is a statement with its literals taken out, short enough for a log: values may be secrets.
+func withoutValues(sql string) string {
+	sql = strings.Join(strings.Fields(values.ReplaceAllString(sql, "?")), " ")
+	if r := []rune(sql); len(r) > 500 {
+		return string(r[:500]) + "…"
+	}
+	return sql
+}

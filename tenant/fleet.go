@@ -1,0 +1,363 @@
+package tenant
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// RunOptions are how a fleet run goes about its tenants.
+type RunOptions struct {
+	Parallel    int // tenants at once
+	MaxFailures Budget
+	Resume      *uuid.UUID // go on with that run's tenants instead of starting a new one
+}
+
+// RunState is how a fleet run ended.
+type RunState string
+
+// The ends of a run.
+const (
+	RunDone    RunState = "done"
+	RunPartial RunState = "partial" // some tenants failed or were not started
+	RunAborted RunState = "aborted" // interrupted or aborted; the tenants in work were finished
+)
+
+// Summary counts the tenants of a run.
+type Summary struct {
+	Tenants    int `json:"tenants"`
+	Changed    int `json:"changed"`
+	Unchanged  int `json:"unchanged"`
+	Failed     int `json:"failed"`
+	NotStarted int `json:"not_started"`
+}
+
+// RunResult is what a fleet run reports.
+type RunResult struct {
+	Run        uuid.UUID        `json:"run"`
+	State      RunState         `json:"state"`
+	Target     map[string]int64 `json:"target,omitempty"` // version by kind of store
+	Summary    Summary          `json:"summary"`
+	DurationMS int64            `json:"duration_ms"`
+	Failures   []FailureGroup   `json:"failures"`
+	Warnings   []string         `json:"warnings,omitempty"`
+}
+
+// Err is nil where all is done, and says what to do where it is not.
+func (r *RunResult) Err() error {
+	if r.State == RunDone {
+		return nil
+	}
+	kind := ErrPartial
+	if r.State == RunAborted {
+		kind = ErrInterrupted
+	}
+	return &Error{
+		Kind: kind,
+		Msg:  fmt.Sprintf("%d of %d tenants failed, %d were not started", r.Summary.Failed, r.Summary.Tenants, r.Summary.NotStarted),
+		Hint: fmt.Sprintf("go on with those that are not done: --resume %s", r.Run),
+	}
+}
+
+// job does one tenant's part of a run, from the claim of its operation to its end.
+type job func(ctx context.Context, child *Operation) (changed bool, err error)
+
+// startRun enters a run and its children. children is called with the run's id and adds them in its transaction; it
+// returns how many there are.
+func (s *Service) startRun(ctx context.Context, kind string, params any, children func(ctx context.Context, tx pgx.Tx, run uuid.UUID) error) (*Operation, error) {
+	run := newID()
+	s.beat()
+	op := &Operation{ID: run, Kind: kind, State: OpRunning, Actor: s.catalog.actor, Owner: s.catalog.self, Fence: 1, Params: json.RawMessage(jsonText(params))}
+	err := s.catalog.inTx(ctx, "enter the run", func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, `INSERT INTO tenantctl.operations (id, kind, state, params, actor, owner, lease_until, started_at)
+			VALUES ($1, $2, 'running', $3::jsonb, $4, $5, now() + $6::interval, clock_timestamp()) RETURNING created_at, started_at`,
+			run, kind, string(op.Params), s.catalog.actor, s.catalog.self.String(), interval(s.catalog.lease)).Scan(&op.CreatedAt, &op.StartedAt)
+		if err != nil {
+			return err
+		}
+		return children(ctx, tx, run)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.Keep > 0 {
+		if err := s.catalog.forget(ctx, s.Keep); err != nil {
+			s.log.Warn("trim the history", "error", err)
+		}
+	}
+	return op, Checkpoint(ctx, kind+"/run/begun")
+}
+
+// resumeRun takes over a run that ended partly or whose process died.
+func (s *Service) resumeRun(ctx context.Context, kind string, id uuid.UUID) (*Operation, error) {
+	s.beat()
+	op, err := s.catalog.oneOperation(ctx, "o.id = $1 AND o.tenant_id IS NULL", id)
+	switch {
+	case err != nil:
+		return nil, err
+	case op == nil || op.Kind != kind:
+		return nil, &Error{Kind: ErrNotFound, Msg: fmt.Sprintf("no such run of %s: %s", kind, id), Hint: "tenantctl ops list shows all"}
+	case op.State == OpDone:
+		return nil, Invalid("start a new one", "run %s is done", id)
+	case op.State.Live() && !s.catalog.dead(op):
+		return nil, s.catalog.busy(op)
+	}
+	taken := *op
+	err = s.catalog.inTx(ctx, "take the run over", func(tx pgx.Tx) error {
+		if err := s.catalog.seize(ctx, tx, op); err != nil {
+			return err
+		}
+		err := tx.QueryRow(ctx, `UPDATE tenantctl.operations SET state = 'running', owner = $2, fence = fence + 1, lease_until = now() + $3::interval, finished_at = NULL, error = NULL
+			WHERE id = $1 RETURNING fence`, id, s.catalog.self.String(), interval(s.catalog.lease)).Scan(&taken.Fence)
+		if err != nil {
+			return err
+		}
+		taken.Owner, taken.State = s.catalog.self, OpRunning
+		// Steps of an ended child are history; it starts anew. A dead live one is dealt with when it is its turn.
+		_, err = tx.Exec(ctx, `WITH again AS (UPDATE tenantctl.operations SET state = 'pending', fence = fence + 1, error = NULL, finished_at = NULL
+				WHERE parent_id = $1 AND state IN ('failed', 'undone', 'aborted') RETURNING id)
+			DELETE FROM tenantctl.steps WHERE operation_id IN (SELECT id FROM again)`, id)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &taken, nil
+}
+
+// page is how many children are read at once: memory is bounded whatever the size of the fleet.
+const page = 500
+
+// pending gives the children of a run that are not over, in order.
+func (c *Catalog) pending(ctx context.Context, run uuid.UUID, yield func(*Operation) bool) error {
+	last := uuid.Nil
+	for {
+		rows, err := c.pool.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o
+			WHERE o.parent_id = $1 AND o.id > $2 AND o.state IN ('pending', 'running', 'undoing', 'stuck') ORDER BY o.id LIMIT $3`, run, last, page)
+		if err != nil {
+			return catalogError("read the run's tenants", err)
+		}
+		ops, err := pgx.CollectRows(rows, scanOperation)
+		if err != nil {
+			return catalogError("read the run's tenants", err)
+		}
+		for _, op := range ops {
+			if !yield(op) {
+				return nil
+			}
+			last = op.ID
+		}
+		if len(ops) < page {
+			return nil
+		}
+	}
+}
+
+// fleet works through a run's children, opts.Parallel at a time. After the first failure too many, or when ctx ends, no
+// new one is started; those in work are finished. already counts tenants of the run that need no work.
+func (s *Service) fleet(ctx context.Context, run *Operation, already int, opts RunOptions, do job) (*RunResult, error) {
+	start := time.Now()
+	total, done, err := s.catalog.countChildren(ctx, run.ID)
+	if err != nil {
+		return nil, err
+	}
+	f := &fanOut{
+		s: s, run: run, limit: opts.MaxFailures.limit(total), total: total,
+		// What an earlier attempt at this run finished counts as changed then, unchanged now.
+		summary: Summary{Tenants: total + already, Unchanged: already + done},
+	}
+	todo := make(chan *Operation)
+	dispatch, stop := context.WithCancel(ctx)
+	defer stop()
+	f.stop = stop
+	var feed error
+	go func() {
+		defer close(todo)
+		feed = s.catalog.pending(context.WithoutCancel(ctx), run.ID, func(op *Operation) bool {
+			select {
+			case todo <- op:
+				return true
+			case <-dispatch.Done():
+				return false
+			}
+		})
+	}()
+	var workers sync.WaitGroup
+	for range s.parallel(opts.Parallel) {
+		workers.Go(func() {
+			for child := range todo {
+				if dispatch.Err() != nil {
+					continue
+				}
+				changed, err := do(context.WithoutCancel(ctx), child)
+				f.over(child, changed, err)
+			}
+		})
+	}
+	workers.Wait()
+	if feed != nil {
+		return nil, feed
+	}
+	if f.fenced != nil {
+		return nil, f.fenced
+	}
+	f.summary.NotStarted = total - done - f.summary.Changed - (f.summary.Unchanged - already - done) - f.summary.Failed
+	result := &RunResult{Run: run.ID, State: RunDone, Summary: f.summary, Failures: f.groups.list(), DurationMS: time.Since(start).Milliseconds()}
+	switch {
+	case ctx.Err() != nil && f.summary.NotStarted > 0:
+		result.State = RunAborted
+	case f.summary.Failed > 0 || f.summary.NotStarted > 0:
+		result.State = RunPartial
+	}
+	return result, nil
+}
+
+func (s *Service) parallel(n int) int {
+	n = max(1, n)
+	if s.MaxParallel > 0 {
+		n = min(n, s.MaxParallel)
+	}
+	return n
+}
+
+// endRun records a run's result.
+func (s *Service) endRun(ctx context.Context, run *Operation, r *RunResult) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	run.Result = json.RawMessage(jsonText(r))
+	state := map[RunState]OpState{RunDone: OpDone, RunPartial: OpFailed, RunAborted: OpAborted}[r.State]
+	return s.catalog.finish(ctx, run, state, r.Err(), nil)
+}
+
+// fanOut is the state that a run's workers share.
+type fanOut struct {
+	s     *Service
+	run   *Operation
+	limit int // failures
+	total int
+	stop  context.CancelFunc
+
+	mu      sync.Mutex
+	summary Summary
+	ended   int
+	spent   int // failures that count against the limit
+	groups  failureGroups
+	fenced  error
+}
+
+// over takes one tenant's end into account.
+func (f *fanOut) over(child *Operation, changed bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case errors.Is(err, errRunLost):
+		f.fenced = err
+		f.stop()
+		return
+	case err != nil:
+		f.summary.Failed++
+		f.groups.add(child.Tenant, newFailure(err))
+		// A tenant whose place is missing says nothing about the others.
+		if !errors.Is(err, ErrMissing) {
+			f.spent++
+		}
+		if f.spent >= f.limit {
+			f.stop()
+		}
+	case changed:
+		f.summary.Changed++
+	default:
+		f.summary.Unchanged++
+	}
+	f.ended++
+	f.s.emit(Event{Operation: child, End: true, Changed: changed, Err: err, Done: f.ended, Total: f.total})
+}
+
+// errRunLost says that a run was aborted or taken over under its worker's feet.
+var errRunLost = errors.New("run lost")
+
+func runLost(run *Operation) error {
+	return &Error{Kind: ErrInterrupted, Code: "aborted", Msg: fmt.Sprintf("run %s was aborted or taken over by another process", run.ID), Hint: "tenantctl ops show " + run.ID.String(), Err: errRunLost}
+}
+
+func (c *Catalog) countChildren(ctx context.Context, run uuid.UUID) (total, done int, err error) {
+	err = c.pool.QueryRow(ctx, `SELECT count(*), count(*) FILTER (WHERE state = 'done') FROM tenantctl.operations WHERE parent_id = $1`, run).Scan(&total, &done)
+	return total, done, catalogError("count the run's tenants", err)
+}
+
+// busyWait is how long a run waits for a tenant that another run has in work.
+const busyWait = 30 * time.Second
+
+// claim makes a pending child this process's and gives its tenant. Another run's work on the tenant is waited for.
+func (c *Catalog) claim(ctx context.Context, run, child *Operation) (Tenant, error) {
+	deadline := time.Now().Add(busyWait)
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		t, err := c.tryClaim(ctx, run, child)
+		if !errors.Is(err, errHeld) {
+			return t, err
+		}
+		live, err := c.liveOperation(ctx, *child.TenantID)
+		if err != nil {
+			return t, err
+		}
+		if live == nil {
+			continue
+		}
+		_, err = c.yield(ctx, live, "")
+		if err == nil {
+			continue // it was a dead one, closed now
+		}
+		if live.Run == nil || c.dead(live) || time.Now().After(deadline) {
+			return t, err
+		}
+		select {
+		case <-ctx.Done():
+			return t, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (c *Catalog) tryClaim(ctx context.Context, run, child *Operation) (Tenant, error) {
+	rows, err := c.pool.Query(ctx, `WITH run AS (SELECT FROM tenantctl.operations WHERE id = $2 AND fence = $3 AND state = 'running'),
+		claimed AS (UPDATE tenantctl.operations SET state = 'running', owner = $4, lease_until = now() + $5::interval, started_at = clock_timestamp()
+			WHERE id = $1 AND state = 'pending' AND EXISTS (SELECT FROM run) RETURNING tenant_id)
+		SELECT `+tenantColumns+` FROM claimed JOIN tenantctl.tenants t ON t.id = claimed.tenant_id`,
+		child.ID, run.ID, run.Fence, c.self.String(), interval(c.lease))
+	if err != nil {
+		return Tenant{}, catalogError("claim a tenant", err)
+	}
+	t, err := pgx.CollectOneRow(rows, scanTenant)
+	switch {
+	case violates(err, "operations_one_live"):
+		return t, &Error{Kind: errHeld, Msg: "tenant is held", Err: err}
+	case errors.Is(err, pgx.ErrNoRows):
+		return t, c.whyUnclaimed(ctx, run, child)
+	case err != nil:
+		return t, catalogError("claim a tenant", err)
+	}
+	now := time.Now()
+	child.State, child.Owner, child.StartedAt = OpRunning, c.self, &now
+	return t, nil
+}
+
+// whyUnclaimed tells a run that was lost from a tenant that is gone.
+func (c *Catalog) whyUnclaimed(ctx context.Context, run, child *Operation) error {
+	now, err := c.oneOperation(ctx, "o.id = $1", run.ID)
+	if err != nil {
+		return err
+	}
+	if now == nil || now.Fence != run.Fence || now.State != OpRunning {
+		return runLost(run)
+	}
+	if _, err := c.byID(ctx, *child.TenantID, child.Tenant); err != nil {
+		return err
+	}
+	return &Error{Kind: ErrBusy, Tenant: child.Tenant, Msg: "another process works on it in this run"}
+}

@@ -1,0 +1,89 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// SQLSTATEs that the catalog's own functions raise.
+const (
+	sqlstateFenced      = "TC001" // the operation was taken over or ended
+	sqlstateWrongSchema = "TC002" // current_schema() is not the tenant's
+)
+
+// Lease is the right to change a tenant's stores under one operation. It ends when another process takes the
+// operation over, which raises the fence. A nil Lease holds nothing and never ends: for work outside the catalog.
+type Lease struct {
+	Operation uuid.UUID
+	Fence     int64
+	db        DB
+}
+
+type leaseKey struct{}
+
+// WithLease hands a lease down to the stores.
+func WithLease(ctx context.Context, l *Lease) context.Context {
+	return context.WithValue(ctx, leaseKey{}, l)
+}
+
+// LeaseFrom is the lease that ctx carries, or nil.
+func LeaseFrom(ctx context.Context) *Lease {
+	l, _ := ctx.Value(leaseKey{}).(*Lease)
+	return l
+}
+
+// HoldSQL is one SQL statement that makes the surrounding transaction fail where the lease has ended, and a take-over
+// wait until the transaction is over. It holds no parameters, so it fits into a simple query of many statements.
+func (l *Lease) HoldSQL() string {
+	if l == nil {
+		return "SELECT"
+	}
+	return fmt.Sprintf("SELECT tenantctl.hold('%s', %d)", l.Operation, l.Fence)
+}
+
+// RecordSQL is one SQL statement that writes a tenant's version into the catalog, in the transaction that made it so.
+// kind is one of the Kind constants.
+func (l *Lease) RecordSQL(tenant uuid.UUID, kind string, version int64, applied int) string {
+	if l == nil {
+		return "SELECT"
+	}
+	return fmt.Sprintf("SELECT tenantctl.record('%s', '%s', %d, %d)", tenant, kind, version, applied)
+}
+
+// Check fails with ErrFenced where the lease has ended: before an effect in a store that cannot share a transaction
+// with the catalog.
+func (l *Lease) Check(ctx context.Context) error {
+	if l == nil {
+		return nil
+	}
+	_, err := l.db.Exec(ctx, l.HoldSQL())
+	return Fenced(err)
+}
+
+// Record writes a tenant's version into the catalog, for a store that cannot share a transaction with it.
+func (l *Lease) Record(ctx context.Context, tenant uuid.UUID, kind string, version int64, applied int) error {
+	if l == nil {
+		return nil
+	}
+	_, err := l.db.Exec(ctx, l.HoldSQL()+";"+l.RecordSQL(tenant, kind, version, applied))
+	return Fenced(err)
+}
+
+// Fenced turns the catalog's own SQLSTATEs into errors, and leaves others as they are.
+func Fenced(err error) error {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return err
+	}
+	switch pg.Code {
+	case sqlstateFenced:
+		return &Error{Kind: ErrFenced, Store: "catalog", Msg: "operation was taken over by another process", Hint: "look at it with: tenantctl ops list", Err: err}
+	case sqlstateWrongSchema:
+		return &Error{Kind: ErrMissing, Store: KindPostgres, Code: "missing", Msg: pg.Message, Hint: "the schema is gone; restore it, or delete the tenant", Err: err}
+	}
+	return err
+}

@@ -1,0 +1,338 @@
+package tenant
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// The ledger is the part of the catalog that holds operations: intent before effect, result after it.
+
+const operationColumns = `o.id, o.kind, o.parent_id, o.tenant_id, coalesce(o.tenant_name, ''), o.state, o.params, o.result, o.error,
+	o.actor, o.owner, o.fence, o.lease_until, coalesce(o.lease_until < now(), true), o.created_at, o.started_at, o.finished_at`
+
+func scanOperation(row pgx.CollectableRow) (*Operation, error) {
+	var o Operation
+	var owner string
+	err := row.Scan(&o.ID, &o.Kind, &o.Run, &o.TenantID, &o.Tenant, &o.State, &o.Params, &o.Result, &o.Error,
+		&o.Actor, &owner, &o.Fence, &o.LeaseUntil, &o.expired, &o.CreatedAt, &o.StartedAt, &o.FinishedAt)
+	o.Owner = parseProcess(owner)
+	return &o, err
+}
+
+func jsonText(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("marshal %T: %v", v, err)) // our own plain structs only
+	}
+	return string(b)
+}
+
+// intent is an operation about to be entered.
+type intent struct {
+	kind   string
+	tenant *Tenant // nil for a fleet run
+	params any
+	// reserve changes the catalog in the transaction that enters the operation.
+	reserve func(ctx context.Context, tx pgx.Tx) error
+}
+
+// begin enters an operation. Where a dead process left one of the same kind on this tenant, that one is taken over
+// instead and resumed is true; where it left one that can simply be run again, it is closed.
+func (c *Catalog) begin(ctx context.Context, in intent) (op *Operation, resumed bool, err error) {
+	for {
+		op, err = c.enter(ctx, in)
+		if !errors.Is(err, errHeld) {
+			return op, false, err
+		}
+		live, err := c.liveOperation(ctx, in.tenant.ID)
+		if err != nil {
+			return nil, false, err
+		}
+		if live == nil {
+			continue // it ended in between
+		}
+		op, err := c.yield(ctx, live, in.kind)
+		if op != nil || err != nil {
+			return op, op != nil, err
+		}
+	}
+}
+
+// errHeld marks that the tenant has a live operation.
+var errHeld = errors.New("tenant is held")
+
+func (c *Catalog) enter(ctx context.Context, in intent) (*Operation, error) {
+	op := &Operation{
+		ID: newID(), Kind: in.kind, State: OpRunning, Actor: c.actor, Owner: c.self, Fence: 1,
+		Params: json.RawMessage(jsonText(in.params)),
+	}
+	var tenantID *uuid.UUID
+	if in.tenant != nil {
+		tenantID = &in.tenant.ID
+		op.TenantID, op.Tenant = tenantID, in.tenant.Name
+	}
+	err := c.inTx(ctx, "enter the operation", func(tx pgx.Tx) error {
+		if in.reserve != nil {
+			if err := in.reserve(ctx, tx); err != nil {
+				return err
+			}
+		}
+		err := tx.QueryRow(ctx, `INSERT INTO tenantctl.operations (id, kind, tenant_id, tenant_name, state, params, actor, owner, lease_until, started_at)
+			VALUES ($1, $2, $3, nullif($4, ''), 'running', $5::jsonb, $6, $7, now() + $8::interval, clock_timestamp())
+			RETURNING created_at, started_at`,
+			op.ID, op.Kind, tenantID, string(op.Tenant), string(op.Params), c.actor, c.self.String(), interval(c.lease)).Scan(&op.CreatedAt, &op.StartedAt)
+		if violates(err, "operations_one_live") {
+			return &Error{Kind: errHeld, Msg: "tenant is held", Err: err}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return op, nil
+}
+
+func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
+
+// interval is d in a form that PostgreSQL reads as an interval.
+func interval(d time.Duration) string { return fmt.Sprintf("%d milliseconds", d.Milliseconds()) }
+
+func (c *Catalog) liveOperation(ctx context.Context, tenant uuid.UUID) (*Operation, error) {
+	return c.oneOperation(ctx, `o.tenant_id = $1 AND o.state IN ('running', 'undoing', 'stuck')`, tenant)
+}
+
+// oneOperation is the operation where the condition holds, or nil.
+func (c *Catalog) oneOperation(ctx context.Context, where string, arg any) (*Operation, error) {
+	rows, err := c.pool.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o WHERE `+where, arg)
+	if err != nil {
+		return nil, catalogError("read the operation", err)
+	}
+	op, err := pgx.CollectOneRow(rows, scanOperation)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	return op, catalogError("read the operation", err)
+}
+
+// dead tells whether nobody works on a live operation any more.
+func (c *Catalog) dead(op *Operation) bool {
+	return op.State == OpStuck || op.expired || c.self.gone(op.Owner)
+}
+
+func (c *Catalog) busy(op *Operation) error {
+	return &Error{
+		Kind: ErrBusy, Tenant: op.Tenant,
+		Msg:  fmt.Sprintf("%s is in progress (operation %s, %s)", op.Kind, op.ID, op.Owner.Label()),
+		Hint: fmt.Sprintf("wait for it; if that process is dead, it can be taken over from %s on", op.LeaseUntil.UTC().Format(time.RFC3339)),
+	}
+}
+
+// yield deals with a live operation in the way of a new one: alive is ErrBusy, dead and of the same kind is taken over,
+// dead and restartable is closed (nil, nil: try again), other dead ones are ErrStuck.
+func (c *Catalog) yield(ctx context.Context, live *Operation, kind string) (*Operation, error) {
+	switch {
+	case !c.dead(live):
+		return nil, c.busy(live)
+	case restartable[live.Kind]:
+		return nil, c.closeDead(ctx, live)
+	case live.Kind == kind:
+		return c.takeOver(ctx, live)
+	}
+	return nil, &Error{
+		Kind: ErrBusy, Code: "stuck", Tenant: live.Tenant,
+		Msg:  fmt.Sprintf("an interrupted %s has to be ended first (operation %s)", live.Kind, live.ID),
+		Hint: fmt.Sprintf("tenantctl ops resume %s, or tenantctl ops abort %s", live.ID, live.ID),
+	}
+}
+
+// takeOver makes a dead process's operation this one's. It waits briefly for a transaction that the dead one left open.
+func (c *Catalog) takeOver(ctx context.Context, op *Operation) (*Operation, error) {
+	taken := *op
+	err := c.inTx(ctx, "take the operation over", func(tx pgx.Tx) error {
+		if err := c.seize(ctx, tx, op); err != nil {
+			return err
+		}
+		state := op.State
+		if state == OpStuck {
+			state = OpRunning
+		}
+		err := tx.QueryRow(ctx, `UPDATE tenantctl.operations SET owner = $2, fence = fence + 1, state = $3, lease_until = now() + $4::interval, error = NULL
+			WHERE id = $1 RETURNING fence`, op.ID, c.self.String(), string(state), interval(c.lease)).Scan(&taken.Fence)
+		if err != nil {
+			return err
+		}
+		taken.Owner, taken.State = c.self, state
+		return c.audit(ctx, tx, entry{action: "take over", operation: &taken, detail: map[string]any{"from": op.Owner.Label()}})
+	})
+	if err != nil {
+		return nil, err
+	}
+	taken.Steps, err = c.steps(ctx, op.ID)
+	return &taken, err
+}
+
+// seize locks the operation's row against its old owner's transactions, and makes sure that nobody else was faster.
+func (c *Catalog) seize(ctx context.Context, tx pgx.Tx, op *Operation) error {
+	if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '5s'`); err != nil {
+		return err
+	}
+	var fence int64
+	var state OpState
+	if err := tx.QueryRow(ctx, `SELECT fence, state FROM tenantctl.operations WHERE id = $1 FOR UPDATE`, op.ID).Scan(&fence, &state); err != nil {
+		return err
+	}
+	if fence != op.Fence || state != op.State {
+		return &Error{Kind: ErrBusy, Tenant: op.Tenant, Msg: fmt.Sprintf("operation %s was taken over by another process", op.ID), Hint: "look at it with: tenantctl ops show " + op.ID.String()}
+	}
+	return nil
+}
+
+// closeDead ends a dead operation that needs no resumption.
+func (c *Catalog) closeDead(ctx context.Context, op *Operation) error {
+	return c.inTx(ctx, "close a dead operation", func(tx pgx.Tx) error {
+		if err := c.seize(ctx, tx, op); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `UPDATE tenantctl.operations SET state = 'failed', fence = fence + 1, finished_at = clock_timestamp(), error = $2::jsonb WHERE id = $1`,
+			op.ID, jsonText(Failure{Code: "dead", Message: "its process died (" + op.Owner.Label() + ")"}))
+		return err
+	})
+}
+
+// leaseOf is the right that holding op gives.
+func (c *Catalog) leaseOf(op *Operation) *Lease {
+	return &Lease{Operation: op.ID, Fence: op.Fence, db: c.pool}
+}
+
+// heartbeat renews the leases of this process until ctx ends. A lease that cannot be renewed runs out, and the fence
+// stops this process's late writes.
+func (c *Catalog) heartbeat(ctx context.Context) {
+	tick := time.NewTicker(c.lease / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			beat, cancel := context.WithTimeout(ctx, c.lease/3)
+			// An error here is left to the fence: the next write of the operation says what is wrong.
+			_, _ = c.pool.Exec(beat, `UPDATE tenantctl.operations SET lease_until = now() + $2::interval WHERE owner = $1 AND state IN ('running', 'undoing')`, c.self.String(), interval(c.lease))
+			cancel()
+		}
+	}
+}
+
+func (c *Catalog) steps(ctx context.Context, op uuid.UUID) ([]Step, error) {
+	rows, err := c.pool.Query(ctx, `SELECT name, state, coalesce(error, ''), started_at, finished_at FROM tenantctl.steps WHERE operation_id = $1 ORDER BY position`, op)
+	if err != nil {
+		return nil, catalogError("read the operation's steps", err)
+	}
+	steps, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s Step, err error) {
+		err = row.Scan(&s.Name, &s.State, &s.Error, &s.StartedAt, &s.FinishedAt)
+		return s, err
+	})
+	return steps, catalogError("read the operation's steps", err)
+}
+
+// mark is a step's new state.
+type mark struct {
+	position    int
+	name, state string // state: started, done, failed, undone
+	cause       error
+}
+
+// note writes the states of steps, under the lease and in one round trip.
+func (c *Catalog) note(ctx context.Context, op *Operation, marks ...mark) error {
+	var b pgx.Batch
+	b.Queue(c.leaseOf(op).HoldSQL())
+	for _, m := range marks {
+		var msg any
+		if m.cause != nil {
+			msg = m.cause.Error()
+		}
+		b.Queue(`INSERT INTO tenantctl.steps (operation_id, position, name, state, error, finished_at)
+			VALUES ($1, $2, $3, $4, $5, CASE WHEN $4 = 'started' THEN NULL ELSE clock_timestamp() END)
+			ON CONFLICT (operation_id, position) DO UPDATE SET state = EXCLUDED.state, error = EXCLUDED.error, finished_at = EXCLUDED.finished_at`,
+			op.ID, m.position, m.name, m.state, msg)
+	}
+	return catalogError("record a step", c.pool.SendBatch(ctx, &b).Close())
+}
+
+// setState moves a live operation to another live state; stuck gives the lease up.
+func (c *Catalog) setState(ctx context.Context, op *Operation, state OpState, cause error, also func(ctx context.Context, tx pgx.Tx) error) error {
+	err := c.inTx(ctx, "record the operation's state", func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, c.leaseOf(op).HoldSQL()); err != nil {
+			return err
+		}
+		if also != nil {
+			if err := also(ctx, tx); err != nil {
+				return err
+			}
+		}
+		return c.update(ctx, tx, op, state, cause)
+	})
+	if err == nil {
+		op.State = state
+	}
+	return err
+}
+
+func (c *Catalog) update(ctx context.Context, tx pgx.Tx, op *Operation, state OpState, cause error) error {
+	var failure any
+	if cause != nil {
+		failure = jsonText(newFailure(cause))
+	}
+	var result any
+	if op.Result != nil {
+		result = string(op.Result)
+	}
+	tag, err := tx.Exec(ctx, `UPDATE tenantctl.operations SET state = $3, error = $4::jsonb, result = coalesce($5::jsonb, result),
+			finished_at = CASE WHEN $3 IN ('running', 'undoing', 'stuck') THEN NULL ELSE clock_timestamp() END,
+			lease_until = CASE WHEN $3 IN ('running', 'undoing') THEN lease_until END
+		WHERE id = $1 AND fence = $2`, op.ID, op.Fence, string(state), failure, result)
+	if err == nil && tag.RowsAffected() == 0 {
+		return &Error{Kind: ErrFenced, Store: "catalog", Msg: fmt.Sprintf("operation %s was taken over by another process", op.ID)}
+	}
+	return err
+}
+
+// finish ends an operation with its last change to the catalog and its audit entry, all in one transaction.
+func (c *Catalog) finish(ctx context.Context, op *Operation, state OpState, cause error, last func(ctx context.Context, tx pgx.Tx) error) error {
+	err := c.setState(ctx, op, state, cause, func(ctx context.Context, tx pgx.Tx) error {
+		if last != nil {
+			if err := last(ctx, tx); err != nil {
+				return err
+			}
+		}
+		detail := map[string]any{"state": state}
+		if cause != nil {
+			detail["error"] = newFailure(cause).Message
+		}
+		return c.audit(ctx, tx, entry{action: op.Kind, operation: op, detail: detail})
+	})
+	now := time.Now()
+	op.FinishedAt = &now
+	return err
+}
+
+// forget deletes the history of operations that ended before the age given; the audit keeps its entries.
+func (c *Catalog) forget(ctx context.Context, age time.Duration) error {
+	_, err := c.pool.Exec(ctx, `DELETE FROM tenantctl.operations WHERE finished_at < now() - $1::interval AND state IN ('done', 'undone', 'failed', 'aborted')`, interval(age))
+	return catalogError("trim the history of operations", err)
+}
+
+// isUnique tells whether err is any broken unique constraint.
+func isUnique(err error) (constraint string, ok bool) {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == "23505" {
+		return pg.ConstraintName, true
+	}
+	return "", false
+}

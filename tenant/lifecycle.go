@@ -1,0 +1,221 @@
+package tenant
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Suspend locks a tenant's users out of every store and ends their connections. Suspended already is success.
+func (s *Service) Suspend(ctx context.Context, name Name) (*Outcome, error) {
+	return s.lockdown(ctx, name, OpSuspend, Active, Suspended)
+}
+
+// Resume gives a suspended tenant's users their way back. Active already is success.
+func (s *Service) Resume(ctx context.Context, name Name) (*Outcome, error) {
+	return s.lockdown(ctx, name, OpResume, Suspended, Active)
+}
+
+func (s *Service) lockdown(ctx context.Context, name Name, kind string, from, to State) (*Outcome, error) {
+	t, err := s.catalog.Get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	live, err := s.catalog.liveOperation(ctx, t.ID)
+	if err != nil {
+		return nil, err
+	}
+	if live == nil || restartable[live.Kind] {
+		if t.State == to {
+			return &Outcome{Tenant: t}, nil
+		}
+		if t.State != from {
+			return nil, &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("cannot %s it while it is %s", kind, t.State), Hint: "tenantctl describe " + string(name)}
+		}
+	}
+	op, _, err := s.begin(ctx, intent{kind: kind, tenant: &t, params: struct{}{}})
+	if err != nil {
+		return nil, err
+	}
+	out := &Outcome{Operation: op}
+	if err := s.run(ctx, op, s.lockdownSaga(kind, t, &out.Warnings)); err != nil {
+		out.Tenant, out.Err = t, err
+		return out, err
+	}
+	out.Tenant, err = s.catalog.byID(ctx, t.ID, t.Name)
+	return out, err
+}
+
+func (s *Service) lockdownSaga(kind string, t Tenant, warnings *[]string) saga {
+	to, back := Suspended, Active
+	if kind == OpResume {
+		to, back = Active, Suspended
+	}
+	g := saga{
+		commit:   func(ctx context.Context, tx pgx.Tx) error { return s.catalog.setTenantState(ctx, tx, t.ID, to) },
+		rollback: func(ctx context.Context, tx pgx.Tx) error { return s.catalog.setTenantState(ctx, tx, t.ID, back) },
+	}
+	for _, l := range each[Locker](s) {
+		lock := func(ctx context.Context) error {
+			enforced, err := l.Lock(ctx, t)
+			if err == nil && !enforced {
+				*warnings = append(*warnings, fmt.Sprintf("%s: the tenant has no user of its own here, so nobody was locked out", l.Kind()))
+			}
+			return err
+		}
+		unlock := func(ctx context.Context) error { return l.Unlock(ctx, t) }
+		if kind == OpSuspend {
+			g.steps = append(g.steps, step{name: l.Kind(), do: lock, undo: unlock})
+		} else {
+			g.steps = append(g.steps, step{name: l.Kind(), do: unlock, undo: lock})
+		}
+	}
+	g.pivot = len(g.steps)
+	return g
+}
+
+// Change is what set and rename make of a tenant in the catalog.
+type Change struct {
+	Name          string            `json:"name,omitempty"` // the new name; empty leaves it
+	Labels        map[string]string `json:"labels,omitempty"`
+	RemoveLabels  []string          `json:"remove_labels,omitempty"`
+	AddDomains    []string          `json:"add_domains,omitempty"`
+	RemoveDomains []string          `json:"remove_domains,omitempty"`
+}
+
+// PlanSet gives the tenant as the change would make it, and touches nothing.
+func (s *Service) PlanSet(ctx context.Context, name Name, ch Change) (Tenant, error) {
+	t, err := s.catalog.Get(ctx, name)
+	if err != nil {
+		return t, err
+	}
+	return s.changed(t, &ch)
+}
+
+// changed checks a change and applies it to a copy of the tenant.
+func (s *Service) changed(t Tenant, ch *Change) (Tenant, error) {
+	if ch.Name != "" {
+		p, err := s.Naming.Derive(ch.Name)
+		if err != nil {
+			return t, err
+		}
+		t.Name = p.Name
+	}
+	labels := map[string]string{}
+	for k, v := range t.Labels {
+		if !slices.Contains(ch.RemoveLabels, k) {
+			labels[k] = v
+		}
+	}
+	for k, v := range ch.Labels {
+		if err := CheckLabel(k, v); err != nil {
+			return t, WithTenant(err, t.Name)
+		}
+		labels[k] = v
+	}
+	t.Labels = labels
+	domains := slices.Clone(t.Domains)
+	for i, d := range ch.RemoveDomains {
+		d, err := ParseDomain(d)
+		if err != nil {
+			return t, WithTenant(err, t.Name)
+		}
+		if !slices.Contains(domains, d) {
+			return t, &Error{Kind: ErrNotFound, Tenant: t.Name, Msg: "it has no domain " + d, Hint: "tenantctl get " + string(t.Name)}
+		}
+		domains = slices.DeleteFunc(domains, func(have string) bool { return have == d })
+		ch.RemoveDomains[i] = d
+	}
+	for i, d := range ch.AddDomains {
+		d, err := ParseDomain(d)
+		if err != nil {
+			return t, WithTenant(err, t.Name)
+		}
+		if !slices.Contains(domains, d) {
+			domains = append(domains, d)
+		}
+		ch.AddDomains[i] = d
+	}
+	t.Domains = domains
+	return t, nil
+}
+
+// Set changes labels and domains. A tenant in any state but deleting can be changed.
+func (s *Service) Set(ctx context.Context, name Name, ch Change) (*Outcome, error) {
+	return s.change(ctx, OpSet, name, ch)
+}
+
+// Rename changes the name alone: schema, database and role stay what they are.
+func (s *Service) Rename(ctx context.Context, name Name, to string) (*Outcome, error) {
+	return s.change(ctx, OpRename, name, Change{Name: to})
+}
+
+func (s *Service) change(ctx context.Context, kind string, name Name, ch Change) (*Outcome, error) {
+	t, err := s.catalog.Get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.changed(t, &ch); err != nil {
+		return nil, err
+	}
+	op, resumed, err := s.begin(ctx, intent{kind: kind, tenant: &t, params: ch})
+	if err != nil {
+		return nil, err
+	}
+	out := &Outcome{Operation: op, Tenant: t}
+	if resumed && jsonText(op.Params) != jsonText(json.RawMessage(jsonText(ch))) {
+		out.Warnings = append(out.Warnings, "an interrupted "+kind+" was finished first; run the command again for what it asks")
+	}
+	g, err := s.changeSaga(op, t)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.run(ctx, op, g); err != nil {
+		out.Err = err
+		return out, err
+	}
+	out.Tenant, err = s.catalog.byID(ctx, t.ID, t.Name)
+	return out, err
+}
+
+func (s *Service) changeSaga(op *Operation, t Tenant) (saga, error) {
+	var ch Change
+	if err := json.Unmarshal(op.Params, &ch); err != nil {
+		return saga{}, fmt.Errorf("read the operation's parameters: %w", err)
+	}
+	// The one effect is the catalog's, made together with the operation's end; the step is there to stop before it.
+	check := step{name: "check", do: func(ctx context.Context) error {
+		_, err := s.changed(t, &ch)
+		return err
+	}}
+	return saga{steps: []step{check}, pivot: 1, commit: func(ctx context.Context, tx pgx.Tx) error {
+		return s.catalog.apply(ctx, tx, t, ch)
+	}}, nil
+}
+
+func (c *Catalog) apply(ctx context.Context, tx pgx.Tx, t Tenant, ch Change) error {
+	name := string(t.Name)
+	if ch.Name != "" {
+		name = ch.Name
+	}
+	labels := ch.Labels
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	removed := append([]string{}, ch.RemoveLabels...)
+	_, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET name = $2, labels = (labels - $3::text[]) || $4::jsonb, updated_at = now() WHERE id = $1`,
+		t.ID, name, removed, jsonText(labels))
+	if violates(err, "tenants_name_key") {
+		return &Error{Kind: ErrExists, Tenant: t.Name, Msg: fmt.Sprintf("there is a tenant %s already", name), Hint: "choose another name"}
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM tenantctl.domains WHERE tenant_id = $1 AND domain = ANY($2::text[])`, t.ID, append([]string{}, ch.RemoveDomains...)); err != nil {
+		return err
+	}
+	return c.addDomains(ctx, tx, t, ch.AddDomains)
+}

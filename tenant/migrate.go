@@ -1,0 +1,488 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// MigrateRequest asks for new versions.
+type MigrateRequest struct {
+	Selection  Selection
+	Only       string // one Kind; empty for every store
+	To         int64  // Newest, or a version of the store that Only names
+	OutOfOrder bool   // also apply what lies below the newest applied version
+}
+
+// target is where one store's migrations are to go.
+type target struct {
+	kind    string
+	to      int64 // the version
+	applied int   // how many files there are up to it
+	newest  bool  // to is the newest there is: a tenant beyond it has books that these files do not know
+	m       Migrator
+}
+
+// MigratePlan is what a migrate run would do.
+type MigratePlan struct {
+	Target   map[string]int64 `json:"target"`
+	Tenants  int              `json:"tenants"`
+	Behind   []Behind         `json:"behind"`
+	Warnings []string         `json:"warnings,omitempty"`
+}
+
+// Behind is a tenant that is not at the target.
+type Behind struct {
+	Name     Name             `json:"name"`
+	Versions map[string]int64 `json:"versions"`
+}
+
+// migrators gives the stores with versions that only names, or all.
+func (s *Service) migrators(only string) ([]Migrator, error) {
+	all := each[Migrator](s)
+	if only == "" {
+		return all, nil
+	}
+	var kinds []string
+	for _, m := range all {
+		if m.Kind() == only {
+			return []Migrator{m}, nil
+		}
+		kinds = append(kinds, m.Kind())
+	}
+	return nil, Invalid("choose one of: "+strings.Join(kinds, ", "), "there is no store %s here", shorten(only))
+}
+
+// targets reads the migration files, and warns of those that changed after they were first applied.
+func (s *Service) targets(ctx context.Context, only string, to int64) ([]target, []string, error) {
+	if to != Newest && only == "" {
+		return nil, nil, Invalid("add --only postgres or --only mongodb", "each store counts its own versions, so a version needs its store")
+	}
+	ms, err := s.migrators(only)
+	if err != nil {
+		return nil, nil, err
+	}
+	var out []target
+	var warnings []string
+	for _, m := range ms {
+		files, err := m.Files(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		t := target{kind: m.Kind(), newest: to == Newest, m: m}
+		for _, f := range files {
+			if to == Newest || f.Version <= to {
+				t.to = f.Version
+				t.applied++
+			}
+		}
+		if to != Newest && t.to != to {
+			return nil, nil, Invalid("tenantctl migrate status shows the versions", "%s has no migration with version %d", m.Kind(), to)
+		}
+		changed, err := s.catalog.changedFiles(ctx, m.Kind(), files)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, f := range changed {
+			warnings = append(warnings, fmt.Sprintf("%s was changed after it was first applied; tenants differ from now on", f.Path))
+		}
+		out = append(out, t)
+	}
+	return out, warnings, nil
+}
+
+func versionsOf(ts []target) map[string]int64 {
+	out := map[string]int64{}
+	for _, t := range ts {
+		out[t.kind] = t.to
+	}
+	return out
+}
+
+// behind is the condition, on t, that a tenant's recorded versions fall short of a target.
+func behind(q *query, ts []target) string {
+	var conds []string
+	for _, t := range ts {
+		reached := ">="
+		if t.newest {
+			reached = "="
+		}
+		conds = append(conds, fmt.Sprintf(`NOT EXISTS (SELECT FROM tenantctl.versions v WHERE v.tenant_id = t.id AND v.kind = %s AND v.version %s %s AND v.applied %s %s)`,
+			q.arg(t.kind), reached, q.arg(int(t.to)), reached, q.arg(t.applied)))
+	}
+	return "(" + strings.Join(conds, " OR ") + ")"
+}
+
+// migrating are the states in which a tenant is brought to new versions.
+const migrating = "t.state IN ('active', 'suspended')"
+
+// PlanMigrate tells what Migrate would do, and touches nothing.
+func (s *Service) PlanMigrate(ctx context.Context, req MigrateRequest) (*MigratePlan, error) {
+	ts, warnings, err := s.targets(ctx, req.Only, req.To)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.catalog.missing(ctx, req.Selection.Names); err != nil {
+		return nil, err
+	}
+	p := &MigratePlan{Target: versionsOf(ts), Behind: []Behind{}, Warnings: warnings}
+	if p.Tenants, err = s.catalog.count(ctx, s.selectMigrating(req.Selection)); err != nil {
+		return nil, err
+	}
+	q := s.selectMigrating(req.Selection)
+	q.and(behind(q, ts))
+	for t, err := range s.catalog.tenants(ctx, q) {
+		if err != nil {
+			return nil, err
+		}
+		p.Behind = append(p.Behind, Behind{Name: t.Name, Versions: t.Versions})
+	}
+	return p, nil
+}
+
+func (s *Service) selectMigrating(sel Selection) *query {
+	var q query
+	sel.where(&q)
+	q.and(migrating)
+	return &q
+}
+
+func (c *Catalog) count(ctx context.Context, q *query) (n int, err error) {
+	err = c.pool.QueryRow(ctx, `SELECT count(*) FROM tenantctl.tenants t WHERE `+q.where(), q.args...).Scan(&n)
+	return n, catalogError("count the tenants", err)
+}
+
+// Migrate brings every store of the selected tenants to new versions: the set is frozen at the start, each tenant is
+// one operation, and tenants whose recorded versions are there already cost nothing.
+func (s *Service) Migrate(ctx context.Context, req MigrateRequest, opts RunOptions) (*RunResult, error) {
+	ts, warnings, err := s.targets(ctx, req.Only, req.To)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.catalog.missing(ctx, req.Selection.Names); err != nil {
+		return nil, err
+	}
+	var run *Operation
+	var all, work int
+	if opts.Resume != nil {
+		run, err = s.resumeRun(ctx, OpMigrate, *opts.Resume)
+	} else {
+		params := map[string]any{"target": versionsOf(ts), "only": req.Only, "selector": req.Selection.Selector.String()}
+		run, err = s.startRun(ctx, OpMigrate, params, func(ctx context.Context, tx pgx.Tx, run uuid.UUID) error {
+			all, work, err = s.enterMigrations(ctx, tx, run, req.Selection, ts)
+			return err
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	result, err := s.fleet(ctx, run, all-work, opts, func(ctx context.Context, child *Operation) (bool, error) {
+		return s.migrateChild(ctx, run, child, ts, req.OutOfOrder)
+	})
+	if err != nil {
+		return nil, err
+	}
+	result.Target, result.Warnings = versionsOf(ts), warnings
+	if err := s.recordFiles(ctx); err != nil {
+		return result, err
+	}
+	return result, s.endRun(ctx, run, result)
+}
+
+// enterMigrations freezes the set of tenants: one pending operation for each that is behind.
+func (s *Service) enterMigrations(ctx context.Context, tx pgx.Tx, run uuid.UUID, sel Selection, ts []target) (all, work int, err error) {
+	q := s.selectMigrating(sel)
+	if err := tx.QueryRow(ctx, `SELECT count(*) FROM tenantctl.tenants t WHERE `+q.where(), q.args...).Scan(&all); err != nil {
+		return 0, 0, err
+	}
+	q.and(behind(q, ts))
+	rows, err := tx.Query(ctx, `SELECT t.id, t.name FROM tenantctl.tenants t WHERE `+q.where()+` ORDER BY t.name`, q.args...)
+	if err != nil {
+		return 0, 0, err
+	}
+	type ref struct {
+		ID   uuid.UUID
+		Name string
+	}
+	refs, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ref])
+	if err != nil {
+		return 0, 0, err
+	}
+	for part := range slices.Chunk(refs, page) {
+		ids, tenants, names := make([]string, len(part)), make([]string, len(part)), make([]string, len(part))
+		for i, r := range part {
+			ids[i], tenants[i], names[i] = newID().String(), r.ID.String(), r.Name
+		}
+		_, err := tx.Exec(ctx, `INSERT INTO tenantctl.operations (id, kind, parent_id, tenant_id, tenant_name, state, actor, owner)
+			SELECT i, $4, $5, t, n, 'pending', $6, $7 FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS x(i, t, n)`,
+			ids, tenants, names, OpMigrate, run, s.catalog.actor, s.catalog.self.String())
+		if err != nil {
+			return 0, 0, err
+		}
+	}
+	return all, len(refs), nil
+}
+
+// migrateChild brings one tenant of a run to the targets.
+func (s *Service) migrateChild(ctx context.Context, run, child *Operation, ts []target, outOfOrder bool) (changed bool, err error) {
+	if child.State != OpPending { // of a process that died
+		if _, err := s.catalog.yield(ctx, child, ""); err != nil {
+			return false, err
+		}
+		if err := s.catalog.reopen(ctx, child); err != nil {
+			return false, err
+		}
+	}
+	t, err := s.catalog.claim(ctx, run, child)
+	if err != nil {
+		if errors.Is(err, errRunLost) {
+			return false, err
+		}
+		return false, errors.Join(WithTenant(err, child.Tenant), s.catalog.failPending(ctx, child, err))
+	}
+	s.emit(Event{Operation: child, Step: "migrate"})
+	changed, err = s.migrateOne(ctx, child, t, func(ctx context.Context) (bool, error) {
+		return s.up(ctx, t, ts, outOfOrder)
+	})
+	return changed, err
+}
+
+// migrateOne runs one tenant's migration under its operation, and ends the operation.
+func (s *Service) migrateOne(ctx context.Context, op *Operation, t Tenant, do func(ctx context.Context) (bool, error)) (changed bool, err error) {
+	ctx = WithLease(ctx, s.catalog.leaseOf(op))
+	if err = s.point(ctx, op.Kind, "begun", ""); err == nil {
+		changed, err = do(ctx)
+	}
+	if err == nil {
+		err = s.point(ctx, op.Kind, "finish", "before")
+	}
+	err = WithTenant(err, t.Name)
+	if errors.Is(err, ErrFenced) {
+		return changed, err
+	}
+	end := OpDone
+	if err != nil {
+		end = OpFailed
+	}
+	op.Result = []byte(jsonText(map[string]bool{"changed": changed}))
+	if ferr := s.catalog.endMigration(context.WithoutCancel(ctx), op, end, err); ferr != nil {
+		return changed, errors.Join(err, ferr)
+	}
+	return changed, err
+}
+
+// up applies what each target asks for.
+func (s *Service) up(ctx context.Context, t Tenant, ts []target, outOfOrder bool) (changed bool, err error) {
+	for _, target := range ts {
+		if err := s.point(ctx, OpMigrate, target.kind, "before"); err != nil {
+			return changed, err
+		}
+		moved, err := target.m.Up(ctx, t, target.to, outOfOrder)
+		changed = changed || len(moved.Ran) > 0
+		if err != nil {
+			return changed, err
+		}
+		// The store has written its version with the last migration; this covers a cache that was behind its store.
+		if err := LeaseFrom(ctx).Record(ctx, t.ID, target.kind, moved.To, moved.Applied); err != nil {
+			return changed, catalogError("record the version", err)
+		}
+		if err := s.point(ctx, OpMigrate, target.kind, "after"); err != nil {
+			return changed, err
+		}
+	}
+	return changed, nil
+}
+
+// MigrateDown takes one tenant's store back to a version.
+func (s *Service) MigrateDown(ctx context.Context, name Name, only string, to int64) (*Outcome, error) {
+	return s.migrateBack(ctx, OpDown, name, only, func(ctx context.Context, m Migrator, t Tenant) (Moved, error) {
+		return m.Down(ctx, t, to)
+	})
+}
+
+// MigrateRedo takes a tenant's newest migration in one store back and applies it again.
+func (s *Service) MigrateRedo(ctx context.Context, name Name, only string) (*Outcome, error) {
+	return s.migrateBack(ctx, OpRedo, name, only, func(ctx context.Context, m Migrator, t Tenant) (Moved, error) {
+		current, below, err := s.newestApplied(ctx, m, t)
+		if err != nil {
+			return Moved{}, err
+		}
+		if _, err := m.Down(ctx, t, below); err != nil {
+			return Moved{}, err
+		}
+		return m.Up(ctx, t, current, false)
+	})
+}
+
+// newestApplied gives a tenant's real version in one store and the file below it.
+func (s *Service) newestApplied(ctx context.Context, m Migrator, t Tenant) (current, below int64, err error) {
+	vs, err := m.Versions(ctx, []Tenant{t})
+	if err != nil {
+		return 0, 0, err
+	}
+	if vs[0].Err != nil {
+		return 0, 0, vs[0].Err
+	}
+	files, err := m.Files(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, f := range files {
+		if f.Version < vs[0].Version {
+			below = f.Version
+		}
+	}
+	if vs[0].Version == 0 {
+		return 0, 0, &Error{Kind: ErrInvalid, Store: m.Kind(), Msg: "no migration is applied", Hint: "tenantctl migrate " + string(t.Name)}
+	}
+	return vs[0].Version, below, nil
+}
+
+func (s *Service) migrateBack(ctx context.Context, kind string, name Name, only string, do func(context.Context, Migrator, Tenant) (Moved, error)) (*Outcome, error) {
+	if only == "" {
+		return nil, Invalid("add --only postgres or --only mongodb", "each store counts its own versions, so going back needs its store")
+	}
+	ms, err := s.migrators(only)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := ms[0].Files(ctx); err != nil {
+		return nil, err
+	}
+	t, err := s.catalog.Get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if !t.State.Migrates() {
+		return nil, &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("cannot migrate it while it is %s", t.State), Hint: "tenantctl describe " + string(name)}
+	}
+	op, _, err := s.begin(ctx, intent{kind: kind, tenant: &t, params: map[string]any{"only": only}})
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.migrateOne(ctx, op, t, func(ctx context.Context) (bool, error) {
+		if err := s.point(ctx, kind, ms[0].Kind(), "before"); err != nil {
+			return false, err
+		}
+		moved, err := do(ctx, ms[0], t)
+		if err != nil {
+			return false, err
+		}
+		if err := LeaseFrom(ctx).Record(ctx, t.ID, ms[0].Kind(), moved.To, moved.Applied); err != nil {
+			return false, catalogError("record the version", err)
+		}
+		return true, s.point(ctx, kind, ms[0].Kind(), "after")
+	})
+	if err != nil {
+		return &Outcome{Operation: op, Tenant: t, Err: err}, err
+	}
+	if err := s.recordFiles(ctx); err != nil {
+		return nil, err
+	}
+	t, err = s.catalog.byID(ctx, t.ID, t.Name)
+	return &Outcome{Operation: op, Tenant: t}, err
+}
+
+// CheckMigrations finds what is wrong or risky in the migration files; with the catalog, also what changed after it
+// was applied.
+func (s *Service) CheckMigrations(ctx context.Context, withCatalog bool) ([]Finding, error) {
+	findings := []Finding{}
+	for _, m := range each[Migrator](s) {
+		f, err := m.Check(ctx)
+		if err != nil {
+			return nil, err
+		}
+		findings = append(findings, f...)
+		if !withCatalog || slices.ContainsFunc(f, func(f Finding) bool { return f.Severity == "error" }) {
+			continue
+		}
+		files, err := m.Files(ctx)
+		if err != nil {
+			return nil, err
+		}
+		changed, err := s.catalog.changedFiles(ctx, m.Kind(), files)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range changed {
+			findings = append(findings, Finding{Store: m.Kind(), File: c.Path, Rule: "changed-after-applied", Severity: "error", Message: "was changed after it was first applied; put it back and write a new migration"})
+		}
+	}
+	return findings, nil
+}
+
+// NewMigration writes an empty migration of one store.
+func (s *Service) NewMigration(kind, name string) ([]string, error) {
+	ms, err := s.migrators(kind)
+	if err != nil {
+		return nil, err
+	}
+	return ms[0].New(name)
+}
+
+// recordFiles keeps what each file holds that a tenant has applied, the first time it is seen; what no tenant has
+// any more is forgotten.
+func (s *Service) recordFiles(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	var b pgx.Batch
+	for _, m := range each[Migrator](s) {
+		files, err := m.Files(ctx)
+		if err != nil {
+			return err
+		}
+		b.Queue(`DELETE FROM tenantctl.migration_files f WHERE f.kind = $1 AND f.version > coalesce((SELECT max(version) FROM tenantctl.versions WHERE kind = $1), 0)`, m.Kind())
+		for _, f := range files {
+			b.Queue(`INSERT INTO tenantctl.migration_files (kind, version, name, checksum)
+				SELECT $1, $2, $3, $4 WHERE EXISTS (SELECT FROM tenantctl.versions WHERE kind = $1 AND version >= $2) ON CONFLICT DO NOTHING`, m.Kind(), f.Version, f.Name, f.Checksum)
+		}
+	}
+	return catalogError("record the migration files", s.catalog.pool.SendBatch(ctx, &b).Close())
+}
+
+// changedFiles gives the files that differ from what was first applied under their version.
+func (c *Catalog) changedFiles(ctx context.Context, kind string, files []MigrationFile) ([]MigrationFile, error) {
+	rows, err := c.pool.Query(ctx, `SELECT version, checksum FROM tenantctl.migration_files WHERE kind = $1`, kind)
+	if err != nil {
+		return nil, catalogError("read the migration files", err)
+	}
+	known := map[int64]string{}
+	var version int64
+	var sum string
+	if _, err := pgx.ForEachRow(rows, []any{&version, &sum}, func() error {
+		known[version] = sum
+		return nil
+	}); err != nil {
+		return nil, catalogError("read the migration files", err)
+	}
+	var out []MigrationFile
+	for _, f := range files {
+		if was, ok := known[f.Version]; ok && was != f.Checksum {
+			out = append(out, f)
+		}
+	}
+	return out, nil
+}
+
+// reopen makes a closed child of a run pending again.
+func (c *Catalog) reopen(ctx context.Context, child *Operation) error {
+	err := c.pool.QueryRow(ctx, `UPDATE tenantctl.operations SET state = 'pending', fence = fence + 1, error = NULL, finished_at = NULL
+		WHERE id = $1 AND state = 'failed' RETURNING fence`, child.ID).Scan(&child.Fence)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return &Error{Kind: ErrBusy, Tenant: child.Tenant, Msg: "another process works on it in this run"}
+	}
+	child.State = OpPending
+	return catalogError("open the tenant's part again", err)
+}
+
+// endMigration ends a tenant's migration; its audit entry is the run's.
+func (c *Catalog) endMigration(ctx context.Context, op *Operation, end OpState, cause error) error {
+	if op.Run == nil {
+		return c.finish(ctx, op, end, cause, nil)
+	}
+	return c.inTx(ctx, "record the result", func(tx pgx.Tx) error { return c.update(ctx, tx, op, end, cause) })
+}

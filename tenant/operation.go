@@ -1,0 +1,117 @@
+package tenant
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// OpState is where an operation is.
+type OpState string
+
+// The states of an operation. Running, undoing and stuck are live: they hold their tenant.
+const (
+	OpPending OpState = "pending" // part of a run, not started
+	OpRunning OpState = "running"
+	OpUndoing OpState = "undoing"
+	OpStuck   OpState = "stuck" // neither finished nor undone, and nobody works on it: resume or abort
+	OpDone    OpState = "done"
+	OpUndone  OpState = "undone"  // failed, and everything it made is gone again
+	OpFailed  OpState = "failed"  // failed, with nothing left to undo
+	OpAborted OpState = "aborted" // ended by ops abort or by Ctrl-C
+)
+
+// Live tells whether an operation in this state holds its tenant.
+func (s OpState) Live() bool { return s == OpRunning || s == OpUndoing || s == OpStuck }
+
+// Kinds of operation.
+const (
+	OpCreate   = "create"
+	OpDelete   = "delete"
+	OpSuspend  = "suspend"
+	OpResume   = "resume"
+	OpRename   = "rename"
+	OpSet      = "set"
+	OpMigrate  = "migrate"
+	OpDown     = "migrate-down"
+	OpRedo     = "migrate-redo"
+	OpPassword = "credentials"
+)
+
+// restartable kinds leave nothing half done that their next run would not put right: a dead one is closed, not resumed.
+var restartable = map[string]bool{OpMigrate: true, OpDown: true, OpRedo: true, OpPassword: true}
+
+// Operation is one change, from its intent to its result.
+type Operation struct {
+	ID         uuid.UUID
+	Kind       string
+	Run        *uuid.UUID // the fleet run it belongs to
+	TenantID   *uuid.UUID // nil for a fleet run
+	Tenant     Name
+	State      OpState
+	Params     json.RawMessage
+	Result     json.RawMessage
+	Error      *Failure
+	Actor      string
+	Owner      Process
+	Fence      int64
+	LeaseUntil *time.Time
+	CreatedAt  time.Time
+	StartedAt  *time.Time
+	FinishedAt *time.Time
+	Steps      []Step
+
+	expired bool // the lease has run out, by the server's clock
+}
+
+// Step is one effect of an operation.
+type Step struct {
+	Name       string     `json:"name"`
+	State      string     `json:"state"` // started, done, failed, undone
+	Error      string     `json:"error,omitempty"`
+	StartedAt  time.Time  `json:"started_at"`
+	FinishedAt *time.Time `json:"finished_at"`
+}
+
+// Failure is an error as the catalog keeps it.
+type Failure struct {
+	Code      string `json:"code"`
+	Store     string `json:"store,omitempty"`
+	Message   string `json:"message"` // without the tenant's name
+	Statement string `json:"statement,omitempty"`
+	Hint      string `json:"hint,omitempty"`
+}
+
+// Duration is how long the operation has been worked on, to now if it is not over.
+func (o *Operation) Duration() time.Duration {
+	switch {
+	case o.StartedAt == nil:
+		return 0
+	case o.FinishedAt == nil:
+		return time.Since(*o.StartedAt)
+	}
+	return o.FinishedAt.Sub(*o.StartedAt)
+}
+
+// MarshalJSON writes the operation as scripts read it.
+func (o *Operation) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		ID         uuid.UUID       `json:"id"`
+		Kind       string          `json:"kind"`
+		State      OpState         `json:"state"`
+		Tenant     Name            `json:"tenant,omitempty"`
+		Run        *uuid.UUID      `json:"run,omitempty"`
+		Actor      string          `json:"actor"`
+		Owner      string          `json:"owner"`
+		DurationMS int64           `json:"duration_ms"`
+		CreatedAt  time.Time       `json:"created_at"`
+		FinishedAt *time.Time      `json:"finished_at"`
+		Result     json.RawMessage `json:"result,omitempty"`
+		Error      *Failure        `json:"error,omitempty"`
+		Steps      []Step          `json:"steps,omitempty"`
+	}{
+		o.ID, o.Kind, o.State, o.Tenant, o.Run, o.Actor, o.Owner.Label(), o.Duration().Milliseconds(),
+		o.CreatedAt, o.FinishedAt, o.Result, o.Error, o.Steps,
+	})
+}

@@ -1,0 +1,298 @@
+package tenant
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// OperationFilter chooses operations to list; the zero filter leaves out the parts of runs.
+type OperationFilter struct {
+	Unfinished bool      // only those that hold a tenant or are a run in work
+	Tenant     Name      // only this tenant's, parts of runs included
+	Run        uuid.UUID // only the parts of this run
+	Limit      int       // 0 for all
+}
+
+// Operations lists operations, newest first.
+func (s *Service) Operations(ctx context.Context, f OperationFilter) iter.Seq2[*Operation, error] {
+	return s.catalog.operations(ctx, f)
+}
+
+func (c *Catalog) operations(ctx context.Context, f OperationFilter) iter.Seq2[*Operation, error] {
+	var q query
+	if f.Unfinished {
+		q.and("o.state IN ('running', 'undoing', 'stuck')")
+	}
+	switch {
+	case f.Tenant != "":
+		q.and("o.tenant_name = " + q.arg(string(f.Tenant)))
+	case f.Run != uuid.Nil:
+		q.and("o.parent_id = " + q.arg(f.Run))
+	case !f.Unfinished:
+		q.and("o.parent_id IS NULL")
+	}
+	sql := `SELECT ` + operationColumns + ` FROM tenantctl.operations o WHERE ` + q.where() + ` ORDER BY o.id DESC`
+	if f.Limit > 0 {
+		sql += fmt.Sprintf(" LIMIT %d", f.Limit)
+	}
+	return func(yield func(*Operation, error) bool) {
+		rows, err := c.pool.Query(ctx, sql, q.args...)
+		if err != nil {
+			yield(nil, catalogError("read the operations", err))
+			return
+		}
+		defer rows.Close()
+		for rows.Next() {
+			op, err := scanOperation(rows)
+			if err != nil {
+				yield(nil, catalogError("read the operations", err))
+				return
+			}
+			if !yield(op, nil) {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(nil, catalogError("read the operations", err))
+		}
+	}
+}
+
+func (c *Catalog) lastOperations(ctx context.Context, tenant uuid.UUID, n int) ([]*Operation, error) {
+	rows, err := c.pool.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o WHERE o.tenant_id = $1 ORDER BY o.id DESC LIMIT $2`, tenant, n)
+	if err != nil {
+		return nil, catalogError("read the operations", err)
+	}
+	ops, err := pgx.CollectRows(rows, scanOperation)
+	return ops, catalogError("read the operations", err)
+}
+
+// AuditEntry is who changed what, when and from where.
+type AuditEntry struct {
+	At     time.Time       `json:"at"`
+	Actor  string          `json:"actor"`
+	Origin string          `json:"origin"`
+	Action string          `json:"action"`
+	Tenant Name            `json:"tenant,omitempty"`
+	Detail json.RawMessage `json:"detail"`
+}
+
+// OperationDetail is an operation with its steps, its audit entries, and for a run how its tenants stand.
+type OperationDetail struct {
+	*Operation
+	Takeable bool            `json:"takeable"` // nobody works on it: it can be resumed or aborted
+	Tenants  map[OpState]int `json:"tenants,omitempty"`
+	Audit    []AuditEntry    `json:"audit"`
+}
+
+// MarshalJSON adds to the operation's own form.
+func (d *OperationDetail) MarshalJSON() ([]byte, error) {
+	op, err := json.Marshal(d.Operation)
+	if err != nil {
+		return nil, err
+	}
+	type rest struct {
+		Takeable bool            `json:"takeable"`
+		Tenants  map[OpState]int `json:"tenants,omitempty"`
+		Audit    []AuditEntry    `json:"audit"`
+	}
+	more, err := json.Marshal(rest{d.Takeable, d.Tenants, d.Audit})
+	if err != nil {
+		return nil, err
+	}
+	return append(append(op[:len(op)-1], ','), more[1:]...), nil
+}
+
+// Operation gives one operation whole. A unique beginning of its id is enough.
+func (s *Service) Operation(ctx context.Context, id string) (*OperationDetail, error) {
+	op, err := s.catalog.findOperation(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	d := &OperationDetail{Operation: op, Takeable: op.State.Live() && s.catalog.dead(op)}
+	if op.Steps, err = s.catalog.steps(ctx, op.ID); err != nil {
+		return nil, err
+	}
+	rows, err := s.catalog.pool.Query(ctx, `SELECT at, actor, origin, action, coalesce(tenant_name, ''), detail FROM tenantctl.audit WHERE operation_id = $1 ORDER BY id`, op.ID)
+	if err != nil {
+		return nil, catalogError("read the audit", err)
+	}
+	if d.Audit, err = pgx.CollectRows(rows, pgx.RowToStructByPos[AuditEntry]); err != nil {
+		return nil, catalogError("read the audit", err)
+	}
+	if op.TenantID == nil {
+		rows, err := s.catalog.pool.Query(ctx, `SELECT state, count(*) FROM tenantctl.operations WHERE parent_id = $1 GROUP BY state`, op.ID)
+		if err != nil {
+			return nil, catalogError("count the run's tenants", err)
+		}
+		d.Tenants = map[OpState]int{}
+		var state OpState
+		var n int
+		if _, err := pgx.ForEachRow(rows, []any{&state, &n}, func() error {
+			d.Tenants[state] = n
+			return nil
+		}); err != nil {
+			return nil, catalogError("count the run's tenants", err)
+		}
+	}
+	return d, nil
+}
+
+// findOperation finds an operation by its id or a unique beginning of it.
+func (c *Catalog) findOperation(ctx context.Context, id string) (*Operation, error) {
+	rows, err := c.pool.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o WHERE starts_with(o.id::text, $1) LIMIT 2`, id)
+	if err != nil {
+		return nil, catalogError("read the operation", err)
+	}
+	ops, err := pgx.CollectRows(rows, scanOperation)
+	switch {
+	case err != nil:
+		return nil, catalogError("read the operation", err)
+	case len(ops) == 0 || len(id) < 4:
+		return nil, &Error{Kind: ErrNotFound, Msg: "no such operation: " + shorten(id), Hint: "tenantctl ops list shows all"}
+	case len(ops) > 1:
+		return nil, Invalid("give more of it", "more than one operation begins with %s", id)
+	}
+	return ops[0], nil
+}
+
+// sagaOf makes an operation's saga anew from what the catalog holds of it.
+func (s *Service) sagaOf(ctx context.Context, op *Operation) (saga, error) {
+	t, err := s.catalog.byID(ctx, *op.TenantID, op.Tenant)
+	if err != nil {
+		return saga{}, err
+	}
+	switch op.Kind {
+	case OpCreate:
+		return s.createSaga(t), nil
+	case OpDelete:
+		return s.deleteSaga(op, t)
+	case OpSuspend, OpResume:
+		return s.lockdownSaga(op.Kind, t, new([]string)), nil
+	case OpSet, OpRename:
+		return s.changeSaga(op, t)
+	}
+	return saga{}, Invalid("run its command again", "%s is not resumed", op.Kind)
+}
+
+// takeable finds a live operation that nobody works on.
+func (s *Service) takeable(ctx context.Context, id string) (*Operation, error) {
+	op, err := s.catalog.findOperation(ctx, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case !op.State.Live():
+		return nil, Invalid("nothing is left to do", "operation %s is %s", op.ID, op.State)
+	case !s.catalog.dead(op):
+		return nil, s.catalog.busy(op)
+	}
+	s.beat()
+	return op, nil
+}
+
+// ResumeOperation goes on with an interrupted operation in the direction it was going. The caller resumes runs by the
+// command that began them.
+func (s *Service) ResumeOperation(ctx context.Context, id string) (*Operation, error) {
+	op, err := s.takeable(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case op.TenantID == nil:
+		return nil, Invalid(fmt.Sprintf("tenantctl %s --resume %s", op.Kind, op.ID), "operation %s is a run", op.ID)
+	case restartable[op.Kind]:
+		if err := s.catalog.closeDead(ctx, op); err != nil {
+			return nil, err
+		}
+		return nil, &Error{Kind: ErrInvalid, Tenant: op.Tenant, Msg: fmt.Sprintf("%s had nothing left to undo and is closed", op.Kind), Hint: "run its command again"}
+	}
+	if op, err = s.catalog.takeOver(ctx, op); err != nil {
+		return nil, err
+	}
+	return op, s.resumeOperation(ctx, op)
+}
+
+// resumeOperation brings an operation that was taken over to its end; one that was being undone ends well undone.
+func (s *Service) resumeOperation(ctx context.Context, op *Operation) error {
+	g, err := s.sagaOf(ctx, op)
+	if err != nil {
+		return err
+	}
+	undoing := op.State == OpUndoing
+	err = s.run(ctx, op, g)
+	if undoing && (op.State == OpUndone || op.State == OpAborted) {
+		return nil
+	}
+	return err
+}
+
+// Abort takes an interrupted operation back. A run is ended: its tenants in work are finished by the process that has
+// them, and no new one is started. What is past its point of no return is refused.
+func (s *Service) Abort(ctx context.Context, id string) (*Operation, error) {
+	found, err := s.catalog.findOperation(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if found.TenantID == nil {
+		return found, s.abortRun(ctx, found)
+	}
+	op, err := s.takeable(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if restartable[op.Kind] {
+		op.State = OpFailed
+		return op, s.catalog.closeDead(ctx, found)
+	}
+	op.Steps, err = s.catalog.steps(ctx, op.ID)
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.sagaOf(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	if len(op.Steps) > g.pivot {
+		return nil, &Error{Kind: ErrInvalid, Tenant: op.Tenant, Msg: fmt.Sprintf("%s is past the point where it could be taken back", op.Kind), Hint: "tenantctl ops resume " + op.ID.String()}
+	}
+	if op, err = s.catalog.takeOver(ctx, op); err != nil {
+		return nil, err
+	}
+	ctx = WithLease(ctx, s.catalog.leaseOf(op))
+	cause := &Error{Kind: ErrInterrupted, Tenant: op.Tenant, Msg: op.Kind + " was aborted"}
+	err = s.undo(ctx, op, g, min(len(op.Steps), len(g.steps))-1, cause)
+	if op.State == OpAborted {
+		return op, nil
+	}
+	return op, err
+}
+
+// abortRun ends a run, whoever works on it: its claims fail from here on.
+func (s *Service) abortRun(ctx context.Context, op *Operation) error {
+	if !op.State.Live() {
+		return Invalid("nothing is left to do", "run %s is %s", op.ID, op.State)
+	}
+	err := s.catalog.inTx(ctx, "abort the run", func(tx pgx.Tx) error {
+		if err := s.catalog.seize(ctx, tx, op); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `UPDATE tenantctl.operations SET state = 'aborted', fence = fence + 1, finished_at = clock_timestamp() WHERE id = $1`, op.ID)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `UPDATE tenantctl.operations SET state = 'aborted', finished_at = clock_timestamp() WHERE parent_id = $1 AND state = 'pending'`, op.ID); err != nil {
+			return err
+		}
+		return s.catalog.audit(ctx, tx, entry{action: "abort", operation: op})
+	})
+	if err == nil {
+		op.State = OpAborted
+	}
+	return err
+}

@@ -1,0 +1,157 @@
+package tenant
+
+import "context"
+
+// Kinds of resource, as the catalog and every report name them.
+const (
+	KindPostgres = "postgres"
+	KindMongoDB  = "mongodb"
+)
+
+// Resource is what a tenant has one of in a store. Each method is idempotent and may be called again after
+// a crash at any point of an earlier call. Errors are *Error with Store set, without the tenant's name, which
+// the caller adds. Writes ask LeaseFrom(ctx) first, so that a process that was taken over cannot go on.
+type Resource interface {
+	// Kind is the stable key in the catalog.
+	Kind() string
+	// Create takes the tenant from absent to present, at the newest version. A place of that name that was made
+	// for somebody else is ErrForeign, and is left as it is. Present and ours is success.
+	Create(ctx context.Context, t Tenant) error
+	// Drop takes away what Create made for this tenant, and nothing else: absent is success, as is foreign
+	// (nothing of this tenant is there).
+	Drop(ctx context.Context, t Tenant) error
+	// Stat tells what is really there.
+	Stat(ctx context.Context, t Tenant) (Stat, error)
+}
+
+// Presence says whose place it is that a tenant's names point to.
+type Presence string
+
+// The three answers; Ours is known by the tenant's id, written into the place when it was made.
+const (
+	Absent  Presence = "absent"
+	Ours    Presence = "present"
+	Foreign Presence = "foreign"
+)
+
+// Stat is what one store really holds of a tenant.
+type Stat struct {
+	Presence Presence `json:"presence"`
+	Remains  []string `json:"remains"`         // what exists under the tenant's names: "schema tenant_acme", "role tenant_acme"
+	Version  int64    `json:"version"`         // newest migration applied; 0 where none is
+	Applied  int      `json:"applied"`         // how many migrations are applied
+	Bytes    int64    `json:"bytes"`           // size on disk, indexes included
+	Objects  int64    `json:"objects"`         // tables or collections, version books excluded
+	Users    []string `json:"users"`           // who can log in for the tenant
+	Locked   bool     `json:"locked"`          // the users are locked out
+	Notes    []string `json:"notes,omitempty"` // what a reader should know, such as a server without users
+}
+
+// Migrator is a Resource with versions.
+type Migrator interface {
+	Resource
+	// Files reads the migrations on disk in order of version. A broken or missing folder or file is ErrMigration
+	// (naming file and line) or ErrInvalid.
+	Files(ctx context.Context) ([]MigrationFile, error)
+	// Up applies what is not applied up to and including version to (Newest for all). A version that lies below
+	// the newest applied one is refused unless outOfOrder. Books that know a version that the files do not are
+	// refused. Each migration is applied wholly or, at a crash, applied again at the next call.
+	Up(ctx context.Context, t Tenant, to int64, outOfOrder bool) (Moved, error)
+	// Down undoes the applied versions above to, newest first. A file without a Down is refused before anything is run.
+	Down(ctx context.Context, t Tenant, to int64) (Moved, error)
+	// Versions reads the real version books of many tenants, in bulk, in the order given.
+	Versions(ctx context.Context, ts []Tenant) ([]Version, error)
+	// Check finds what is wrong or risky in the files, without a tenant.
+	Check(ctx context.Context) ([]Finding, error)
+	// New writes an empty migration of that name after the newest one and returns the paths.
+	New(name string) ([]string, error)
+}
+
+// Newest asks for all migrations that there are.
+const Newest int64 = -1
+
+// MigrationFile is one version on disk.
+type MigrationFile struct {
+	Version  int64
+	Name     string
+	Path     string // of the up side
+	Checksum string // SHA-256 of the content, in hex; up and down sides together
+}
+
+// Moved is what Up or Down did.
+type Moved struct {
+	From, To int64
+	Ran      []int64 // versions, in the order they were run
+	Applied  int     // how many are applied now
+}
+
+// Version is one tenant's real version in one store.
+type Version struct {
+	Presence Presence
+	Version  int64
+	Applied  int
+	Err      error // what could not be read, for this tenant alone
+}
+
+// Finding is one remark of a check.
+type Finding struct {
+	Store    string `json:"store"`
+	File     string `json:"file"`
+	Line     int    `json:"line,omitempty"`
+	Rule     string `json:"rule"`
+	Severity string `json:"severity"` // "error" or "warning"
+	Message  string `json:"message"`
+}
+
+// Locker is a Resource whose users can be locked out.
+type Locker interface {
+	Resource
+	// Lock takes every right to log in or act from the tenant's users and ends their connections.
+	// enforced is false where the store has nothing to lock (roles or users are not kept there).
+	Lock(ctx context.Context, t Tenant) (enforced bool, err error)
+	// Unlock gives back what Lock took; the password is what it was.
+	Unlock(ctx context.Context, t Tenant) error
+}
+
+// Credentialer is a Resource with a login of the tenant's own.
+type Credentialer interface {
+	Resource
+	// Login gives the connection details without a password.
+	Login(t Tenant) Login
+	// SetPassword gives the tenant's user that password. ErrUnsupported where the store keeps no users.
+	SetPassword(ctx context.Context, t Tenant, password string) error
+}
+
+// Login is how a tenant's application connects to one store.
+type Login struct {
+	Store    string `json:"store"`
+	Host     string `json:"host"`
+	Port     int    `json:"port"`
+	Database string `json:"database"`
+	Schema   string `json:"schema,omitempty"`
+	User     string `json:"user"` // empty where the store keeps no user for the tenant
+	Password string `json:"password,omitempty"`
+	Options  string `json:"options,omitempty"` // URL query the connection needs, such as sslmode
+	Note     string `json:"note,omitempty"`
+}
+
+// Shell is a Resource that a person can enter by its own client program.
+type Shell interface {
+	Resource
+	// Command is the client's program with arguments and environment, which holds the secrets; nothing secret is in args.
+	// cleanup removes what was written for it and is never nil.
+	Command(ctx context.Context, t Tenant) (program string, args, env []string, cleanup func(), err error)
+}
+
+// Execer is a Resource that runs one statement in a tenant's place.
+type Execer interface {
+	Resource
+	// Exec runs the statement in a transaction of its own and streams its rows.
+	Exec(ctx context.Context, t Tenant, statement string, sink RowSink) (rows int64, err error)
+}
+
+// RowSink takes a result row by row; columns come first, and again for each tenant.
+type RowSink interface {
+	Columns(names []string) error
+	Row(values []any) error
+}

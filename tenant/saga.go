@@ -1,0 +1,164 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// undoTimeout bounds the clean-up after a failure or Ctrl-C, which runs on a context of its own.
+const undoTimeout = 2 * time.Minute
+
+// saga is what an operation does: steps forward, and back again where one fails before the pivot.
+type saga struct {
+	steps []step
+	// pivot is the index of the first step that cannot be taken back; len(steps) where all can.
+	pivot int
+	// commit and rollback are the last change to the catalog, made together with the operation's end.
+	commit, rollback func(ctx context.Context, tx pgx.Tx) error
+	// stuck is the change to the catalog where the operation can go neither on nor back.
+	stuck func(ctx context.Context, tx pgx.Tx) error
+}
+
+// step is one idempotent effect.
+type step struct {
+	name string
+	do   func(ctx context.Context) error
+	undo func(ctx context.Context) error // nil where there is nothing to take back
+}
+
+// run brings an operation to its end: done, undone or stuck. It starts where the operation's recorded steps end.
+func (s *Service) run(ctx context.Context, op *Operation, g saga) error {
+	ctx = WithLease(ctx, s.catalog.leaseOf(op))
+	if op.State == OpUndoing {
+		return s.undo(ctx, op, g, len(g.steps)-1, &Error{Kind: ErrInterrupted, Tenant: op.Tenant, Msg: op.Kind + " was undone"})
+	}
+	if err := s.point(ctx, op.Kind, "begun", ""); err != nil {
+		return s.fail(ctx, op, g, -1, err)
+	}
+	var done []mark
+	for i, st := range g.steps {
+		if i < len(op.Steps) && op.Steps[i].State == "done" {
+			continue
+		}
+		if err := s.catalog.note(ctx, op, append(done, mark{position: i, name: st.name, state: "started"})...); err != nil {
+			return s.fail(ctx, op, g, i, err)
+		}
+		s.emit(Event{Operation: op, Step: st.name, Position: i + 1, Of: len(g.steps)})
+		if err := s.attempt(ctx, op, st); err != nil {
+			return s.fail(ctx, op, g, i, err)
+		}
+		done = []mark{{position: i, name: st.name, state: "done"}}
+	}
+	if len(done) > 0 {
+		if err := s.catalog.note(ctx, op, done...); err != nil {
+			return s.fail(ctx, op, g, len(g.steps)-1, err)
+		}
+	}
+	if err := s.point(ctx, op.Kind, "finish", "before"); err != nil {
+		return s.fail(ctx, op, g, len(g.steps)-1, err)
+	}
+	if err := s.catalog.finish(ctx, op, OpDone, nil, g.commit); err != nil {
+		return s.fail(ctx, op, g, len(g.steps)-1, err)
+	}
+	return s.point(ctx, op.Kind, "finish", "after")
+}
+
+func (s *Service) attempt(ctx context.Context, op *Operation, st step) error {
+	if err := s.point(ctx, op.Kind, st.name, "before"); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return &Error{Kind: ErrInterrupted, Msg: "interrupted before step " + st.name, Err: err}
+	}
+	if err := st.do(ctx); err != nil {
+		return err
+	}
+	return s.point(ctx, op.Kind, st.name, "after")
+}
+
+// point is a checkpoint named kind/step/moment.
+func (s *Service) point(ctx context.Context, kind, step, moment string) error {
+	name := kind + "/" + step
+	if moment != "" {
+		name += "/" + moment
+	}
+	return Checkpoint(ctx, name)
+}
+
+// fail takes an operation back that failed in step i, or leaves it to be resumed where it is past its pivot.
+func (s *Service) fail(ctx context.Context, op *Operation, g saga, i int, cause error) error {
+	cause = WithTenant(cause, op.Tenant)
+	if ctx.Err() != nil && !errors.Is(cause, ErrInterrupted) {
+		cause = &Error{Kind: ErrInterrupted, Tenant: op.Tenant, Msg: op.Kind + " was interrupted", Err: cause}
+	}
+	if errors.Is(cause, ErrFenced) {
+		return cause
+	}
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	if i >= g.pivot {
+		return s.leave(clean, op, g, cause)
+	}
+	if i >= 0 {
+		// The ledger may be what failed; the undoing matters more than the note of why.
+		if err := s.catalog.note(clean, op, mark{position: i, name: g.steps[i].name, state: "failed", cause: cause}); errors.Is(err, ErrFenced) {
+			return err
+		}
+	}
+	return s.undo(clean, op, g, i, cause)
+}
+
+// undo takes back the steps from i down to the first, and ends the operation as undone because of cause.
+func (s *Service) undo(ctx context.Context, op *Operation, g saga, i int, cause error) error {
+	if op.State != OpUndoing {
+		if err := s.catalog.setState(ctx, op, OpUndoing, cause, nil); err != nil {
+			return errors.Join(cause, err)
+		}
+	}
+	for ; i >= 0; i-- {
+		st := g.steps[i]
+		if st.undo == nil {
+			continue
+		}
+		s.emit(Event{Operation: op, Step: st.name, Position: i + 1, Of: len(g.steps), Undo: true})
+		err := s.point(ctx, op.Kind, st.name, "undo")
+		if err == nil {
+			err = st.undo(ctx)
+		}
+		if err == nil {
+			err = s.catalog.note(ctx, op, mark{position: i, name: st.name, state: "undone"})
+		}
+		if err != nil {
+			return s.leave(ctx, op, g, fmt.Errorf("%w; then undoing it failed: %w", cause, err))
+		}
+	}
+	end := OpUndone
+	if errors.Is(cause, ErrInterrupted) || errors.Is(cause, context.Canceled) {
+		end = OpAborted
+	}
+	if err := s.catalog.finish(ctx, op, end, cause, g.rollback); err != nil {
+		return s.leave(ctx, op, g, fmt.Errorf("%w; then undoing it failed: %w", cause, err))
+	}
+	return cause
+}
+
+// leave records that an operation is stuck, and tells the person how to go on.
+func (s *Service) leave(ctx context.Context, op *Operation, g saga, cause error) error {
+	if errors.Is(cause, ErrFenced) {
+		return cause
+	}
+	// Where even this cannot be written, the lease runs out and the operation is taken over as a dead one's.
+	if err := s.catalog.setState(ctx, op, OpStuck, cause, g.stuck); err != nil {
+		s.log.Warn("record that the operation is stuck", "operation", op.ID, "error", err)
+	}
+	f := newFailure(cause)
+	hint := "put the cause right, then run the same command again, or: tenantctl ops resume " + op.ID.String()
+	if f.Hint != "" {
+		hint = f.Hint + "; then run the same command again, or: tenantctl ops resume " + op.ID.String()
+	}
+	return &Error{Kind: ErrStuck, Code: f.Code, Tenant: op.Tenant, Store: f.Store, Statement: f.Statement, Msg: f.Message, Hint: hint, Err: cause}
+}

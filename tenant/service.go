@@ -1,0 +1,91 @@
+package tenant
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Options are what a Service needs to know beside its catalog and stores.
+type Options struct {
+	Naming      Naming
+	Keep        time.Duration // how long the history of ended operations is kept; 0 keeps all
+	MaxParallel int           // no fleet run works on more tenants at once, whatever is asked for; 0 for no limit
+	Log         *slog.Logger
+	Events      func(Event) // progress, called from many goroutines; may be nil
+}
+
+// Service is every use case, one method each. The command line and any other front end call it alike.
+type Service struct {
+	catalog   *Catalog
+	resources []Resource // in the order they are made; dropped in reverse
+	Options
+	log *slog.Logger
+
+	beating sync.Once
+	stop    context.CancelFunc
+	alive   context.Context
+}
+
+// NewService puts a catalog and the stores' resources together. Close ends it.
+func NewService(c *Catalog, resources []Resource, o Options) *Service {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	alive, stop := context.WithCancel(context.Background())
+	return &Service{catalog: c, resources: resources, Options: o, log: o.Log, alive: alive, stop: stop}
+}
+
+// Close stops the heartbeat; what is still held runs out with its lease.
+func (s *Service) Close() { s.stop() }
+
+// Event is a moment in the work on a tenant, for progress.
+type Event struct {
+	Operation *Operation
+	Step      string // a step of the operation begins; empty at its end
+	Position  int    // of the step, from 1
+	Of        int
+	Undo      bool  // the step is being taken back
+	End       bool  // the tenant's part in a run is over
+	Changed   bool  // at the end: something was changed
+	Err       error // at the end: what went wrong
+	Done      int   // tenants of the run that are over
+	Total     int
+}
+
+func (s *Service) emit(e Event) {
+	if s.Events != nil {
+		s.Events(e)
+	}
+}
+
+// begin enters an operation and keeps its lease alive.
+func (s *Service) begin(ctx context.Context, in intent) (*Operation, bool, error) {
+	s.beat()
+	return s.catalog.begin(ctx, in)
+}
+
+func (s *Service) beat() {
+	s.beating.Do(func() { go s.catalog.heartbeat(s.alive) })
+}
+
+// reverse gives the resources in the order they are dropped.
+func (s *Service) reverse() []Resource {
+	out := make([]Resource, 0, len(s.resources))
+	for i := len(s.resources) - 1; i >= 0; i-- {
+		out = append(out, s.resources[i])
+	}
+	return out
+}
+
+// each gives the resources that also are a T, such as a Migrator.
+func each[T Resource](s *Service) []T {
+	var out []T
+	for _, r := range s.resources {
+		if t, ok := r.(T); ok {
+			out = append(out, t)
+		}
+	}
+	return out
+}

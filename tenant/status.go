@@ -1,0 +1,179 @@
+package tenant
+
+import (
+	"context"
+	"fmt"
+	"maps"
+)
+
+// MigrationStatus is how far the fleet is.
+type MigrationStatus struct {
+	Target   map[string]int64          `json:"target"`
+	Tenants  int                       `json:"tenants"`
+	Current  int                       `json:"current"`
+	Behind   []Behind                  `json:"behind"`
+	Unknown  []UnknownVersion          `json:"unknown"`
+	Versions map[string][]VersionCount `json:"versions"` // by kind of store, oldest first
+	Differ   []VersionDiffers          `json:"differ,omitempty"`
+	Verified bool                      `json:"verified"`
+}
+
+// UnknownVersion is a tenant whose version is not one of the files', or could not be read.
+type UnknownVersion struct {
+	Name     Name             `json:"name"`
+	Versions map[string]int64 `json:"versions"`
+	Reason   string           `json:"reason"`
+}
+
+// VersionCount is one version and how many tenants are at it.
+type VersionCount struct {
+	Version int64  `json:"version"`
+	Name    string `json:"name"`
+	Tenants int    `json:"tenants"`
+}
+
+// VersionDiffers is a tenant whose books say something else than the catalog did.
+type VersionDiffers struct {
+	Name     Name   `json:"name"`
+	Store    string `json:"store"`
+	Recorded int64  `json:"recorded"`
+	Real     int64  `json:"real"`
+}
+
+// Status tells how far the selected tenants are. With verify it reads the real books in every store and puts the
+// catalog's record right; what differed is in Differ.
+func (s *Service) Status(ctx context.Context, sel Selection, verify bool) (*MigrationStatus, error) {
+	ts, _, err := s.targets(ctx, "", Newest)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.catalog.missing(ctx, sel.Names); err != nil {
+		return nil, err
+	}
+	st := &statusOf{MigrationStatus: MigrationStatus{Target: versionsOf(ts), Behind: []Behind{}, Unknown: []UnknownVersion{}, Versions: map[string][]VersionCount{}, Verified: verify}}
+	st.index = map[string]map[int64]int{}
+	for _, t := range ts {
+		files, err := t.m.Files(ctx)
+		if err != nil {
+			return nil, err
+		}
+		counts := []VersionCount{{Version: 0, Name: "nothing applied"}}
+		st.index[t.kind] = map[int64]int{0: 0}
+		for i, f := range files {
+			counts = append(counts, VersionCount{Version: f.Version, Name: f.Name})
+			st.index[t.kind][f.Version] = i + 1
+		}
+		st.Versions[t.kind] = counts
+	}
+	var batch []Tenant
+	flush := func() error {
+		defer func() { batch = batch[:0] }()
+		if verify {
+			return s.verifyBatch(ctx, ts, batch, st)
+		}
+		for _, t := range batch {
+			st.add(t, "")
+		}
+		return nil
+	}
+	for t, err := range s.catalog.tenants(ctx, s.selectMigrating(sel)) {
+		if err != nil {
+			return nil, err
+		}
+		if batch = append(batch, t); len(batch) == page {
+			if err := flush(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := flush(); err != nil {
+		return nil, err
+	}
+	return &st.MigrationStatus, nil
+}
+
+type statusOf struct {
+	MigrationStatus
+	index map[string]map[int64]int // position in Versions by kind and version
+}
+
+// add counts one tenant by its versions; unreadable says why they are not known.
+func (st *statusOf) add(t Tenant, unreadable string) {
+	st.Tenants++
+	current := true
+	for kind, to := range st.Target {
+		v := t.Versions[kind]
+		if i, ok := st.index[kind][v]; ok {
+			st.Versions[kind][i].Tenants++
+		} else if unreadable == "" {
+			unreadable = fmt.Sprintf("%s is at version %d, which the files do not know", kind, v)
+		}
+		current = current && v == to
+	}
+	switch {
+	case unreadable != "":
+		st.Unknown = append(st.Unknown, UnknownVersion{Name: t.Name, Versions: t.Versions, Reason: unreadable})
+	case current:
+		st.Current++
+	default:
+		st.Behind = append(st.Behind, Behind{Name: t.Name, Versions: t.Versions})
+	}
+}
+
+// verifyBatch reads the real versions of some tenants, and puts the catalog's record right.
+func (s *Service) verifyBatch(ctx context.Context, ts []target, batch []Tenant, st *statusOf) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	unreadable := make([]string, len(batch))
+	for i := range batch {
+		batch[i].Versions = maps.Clone(batch[i].Versions)
+	}
+	for _, target := range ts {
+		vs, err := target.m.Versions(ctx, batch)
+		if err != nil {
+			return err
+		}
+		for i, v := range vs {
+			t := &batch[i]
+			if v.Err != nil || v.Presence != Ours {
+				unreadable[i] = fmt.Sprintf("%s: %s", target.kind, v.Presence)
+				if v.Err != nil {
+					unreadable[i] = newFailure(v.Err).Message
+				}
+				continue
+			}
+			if was := t.Versions[target.kind]; was != v.Version {
+				st.Differ = append(st.Differ, VersionDiffers{Name: t.Name, Store: target.kind, Recorded: was, Real: v.Version})
+			}
+			t.Versions[target.kind] = v.Version
+			if err := s.catalog.refresh(ctx, *t, target.kind, v); err != nil {
+				return err
+			}
+		}
+	}
+	for i, t := range batch {
+		st.add(t, unreadable[i])
+	}
+	return nil
+}
+
+// refresh puts the catalog's record of a version right, unless an operation is about to write it itself.
+func (c *Catalog) refresh(ctx context.Context, t Tenant, kind string, v Version) error {
+	_, err := c.pool.Exec(ctx, `SELECT tenantctl.record(t.id, $2, $3, $4) FROM tenantctl.tenants t
+		JOIN tenantctl.versions v ON v.tenant_id = t.id AND v.kind = $2 AND (v.version, v.applied) IS DISTINCT FROM ($3::bigint, $4::integer)
+		WHERE t.id = $1 AND NOT EXISTS (SELECT FROM tenantctl.operations o WHERE o.tenant_id = t.id AND o.state IN ('running', 'undoing', 'stuck'))`,
+		t.ID, kind, v.Version, v.Applied)
+	return catalogError("record the version", err)
+}
+
+// Err is ErrDiffers where the catalog's record was not what the stores hold.
+func (m *MigrationStatus) Err() error {
+	if len(m.Differ) == 0 && (!m.Verified || len(m.Unknown) == 0) {
+		return nil
+	}
+	return &Error{
+		Kind: ErrDiffers, Msg: fmt.Sprintf("%d versions were recorded wrongly and are put right now; %d tenants could not be read or are at an unknown version", len(m.Differ), len(m.Unknown)),
+		Hint: "tenantctl migrate brings them to the target",
+	}
+}
