@@ -1,0 +1,125 @@
+// Package config loads the configuration: flags over environment over file over defaults, validated as a whole.
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// The values of postgres.roles, nosql.users and log.format.
+const (
+	RolesPerTenant = "per-tenant"
+	RolesNone      = "none"
+
+	UsersAuto    = "auto"
+	UsersRequire = "require"
+	UsersNone    = "none"
+
+	LogText = "text"
+	LogJSON = "json"
+)
+
+// Config is the whole configuration, validated.
+type Config struct {
+	Postgres   Postgres   `mapstructure:"postgres"`
+	NoSQL      NoSQL      `mapstructure:"nosql"`
+	Migrations Migrations `mapstructure:"migrations"`
+	Naming     Naming     `mapstructure:"naming"`
+	Fleet      Fleet      `mapstructure:"fleet"`
+	Operations Operations `mapstructure:"operations"`
+	Log        Log        `mapstructure:"log"`
+	// Actor is recorded in the audit; empty: the user of the operating system.
+	Actor string `mapstructure:"actor"`
+
+	settings []Setting
+}
+
+// Postgres says how PostgreSQL is reached and used.
+type Postgres struct {
+	URL                  Secret        `mapstructure:"url"`      // empty until RequireStores has passed
+	URLFile              string        `mapstructure:"url_file"` // where URL was read from, if from a file
+	Roles                string        `mapstructure:"roles"`    // RolesPerTenant or RolesNone
+	MaxConnections       int           `mapstructure:"max_connections"`
+	SchemasPerConnection int           `mapstructure:"schemas_per_connection"`
+	LockTimeout          time.Duration `mapstructure:"lock_timeout"`
+	LockRetries          int           `mapstructure:"lock_retries"`
+	StatementTimeout     time.Duration `mapstructure:"statement_timeout"` // 0: no limit
+	ConnectTimeout       time.Duration `mapstructure:"connect_timeout"`
+}
+
+// NoSQL says how MongoDB is reached and used.
+type NoSQL struct {
+	Enabled bool          `mapstructure:"enabled"`
+	URL     Secret        `mapstructure:"url"`      // empty until RequireStores has passed, or not Enabled
+	URLFile string        `mapstructure:"url_file"` // where URL was read from, if from a file
+	Users   string        `mapstructure:"users"`    // UsersAuto, UsersRequire or UsersNone
+	Timeout time.Duration `mapstructure:"timeout"`
+}
+
+// Migrations are the folders of the tenants' migration files, as opened from the working directory.
+type Migrations struct {
+	Postgres string `mapstructure:"postgres"`
+	MongoDB  string `mapstructure:"mongodb"`
+}
+
+// Naming is how schemas, databases and roles are named.
+type Naming struct {
+	Prefix string `mapstructure:"prefix"`
+}
+
+// Fleet bounds the work on many tenants.
+type Fleet struct {
+	Parallel    int    `mapstructure:"parallel"`
+	MaxFailures string `mapstructure:"max_failures"` // "N" or "P%"
+}
+
+// Operations bounds how long operations are owned and remembered.
+type Operations struct {
+	Lease time.Duration `mapstructure:"lease"`
+	Keep  time.Duration `mapstructure:"keep"`
+}
+
+// Log is what is logged and how.
+type Log struct {
+	Level  slog.Level `mapstructure:"level"`
+	Format string     `mapstructure:"format"` // LogText or LogJSON
+}
+
+// Options say where to look.
+type Options struct {
+	// File is the configuration file that was asked for; empty: $TENANTCTL_CONFIG, ./tenantctl.yaml, the user's own.
+	File string
+	// Flags are those of the command; one that is named by a Key and was given wins over everything else. May be nil.
+	Flags *pflag.FlagSet
+}
+
+// Setting is one key with the value in force and where that came from.
+type Setting struct {
+	Key string `json:"key" yaml:"key"`
+	// Value is a bool, an int or a string; a duration is a string as the file takes it, a secret is masked.
+	Value any `json:"value" yaml:"value"`
+	// Source is "default", "file FILE:LINE", "env NAME" or "flag --NAME"; with ", overridden by ..." the value is not in force.
+	Source string `json:"source" yaml:"source"`
+	Secret bool   `json:"secret" yaml:"secret"`
+}
+
+// Settings gives every key, in the order of Keys.
+func (c *Config) Settings() []Setting { return slices.Clone(c.settings) }
+
+// RequireStores tells by a *Faults which connection strings are missing for a command that talks to the servers.
+func (c *Config) RequireStores() error {
+	const missing = "not set; write %[1]s or %[1]s_file in the configuration file, or set %[2]s"
+	var faults []Fault
+	if c.Postgres.URL == "" {
+		faults = append(faults, Fault{Key: "postgres.url", Problem: fmt.Sprintf(missing, "postgres.url", "TENANTCTL_POSTGRES_URL")})
+	}
+	if c.NoSQL.Enabled && c.NoSQL.URL == "" {
+		problem := fmt.Sprintf(missing, "nosql.url", "TENANTCTL_NOSQL_URL")
+		faults = append(faults, Fault{Key: "nosql.url", Problem: problem + ", or nosql.enabled: false for tenants without MongoDB"})
+	}
+	return faultsError(faults)
+}

@@ -1,0 +1,70 @@
+package config
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const exampleFile = "../tenantctl.yaml.example"
+
+func readExample(t *testing.T) string {
+	t.Helper()
+	content, err := os.ReadFile(exampleFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+func TestExampleLoadsAsItIsAndLeavesDefaultsInForce(t *testing.T) {
+	example := readExample(t)
+	isolate(t)
+	write(t, "tenantctl.yaml", example)
+	config := load(t, Options{})
+	if err := config.RequireStores(); err != nil {
+		t.Error(err)
+	}
+	for _, s := range config.Settings() {
+		if set := s.Source != "default"; set != s.Secret {
+			t.Errorf("%s is from %s", s.Key, s.Source)
+		}
+	}
+}
+
+func TestExampleCoversEveryKeyWithItsDefault(t *testing.T) {
+	example := readExample(t)
+	isolate(t)
+	commented := regexp.MustCompile(`(?m)^( *)#([a-z_]+:)`)
+	f := file{path: exampleFile, values: map[string]any{}, lines: map[string]int{}}
+	f.parse([]byte(commented.ReplaceAllString(example, "$1$2")))
+	for _, fault := range f.faults {
+		t.Error(fault)
+	}
+	for _, key := range Keys() {
+		value, covered := f.values[key.Name]
+		if !covered {
+			t.Errorf("%s is missing", key.Name)
+		} else if value != key.Default && !key.Secret && key.holds == "" {
+			t.Errorf("%s is shown as %v; its default is %s", key.Name, value, key.Default)
+		}
+		if key.Flag != "" && !strings.Contains(example, "Flag: --"+key.Flag+"\n") {
+			t.Errorf("--%s is not mentioned", key.Flag)
+		}
+	}
+}
+
+func TestExampleValuesOfUncommentedFileLoad(t *testing.T) {
+	example := readExample(t)
+	isolate(t)
+	active := regexp.MustCompile(`(?m)^  url: .*$`)
+	commented := regexp.MustCompile(`(?m)^( *)#([a-z_]+:)`)
+	write(t, "tenantctl.yaml", commented.ReplaceAllString(active.ReplaceAllString(example, ""), "$1$2"))
+	write(t, "secrets/postgres-url", "postgres://u:pw@h/db")
+	write(t, "secrets/mongodb-url", "mongodb://u:pw@h/db")
+	config := load(t, Options{})
+	if config.Postgres.URLFile != "secrets/postgres-url" || config.NoSQL.URLFile != "secrets/mongodb-url" {
+		t.Errorf("got %+v", config)
+	}
+}

@@ -1,0 +1,133 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Key is one setting: the table of them drives defaults, environment, checks, `config view` and the documentation.
+type Key struct {
+	Name    string // dotted, as nested in the file: postgres.lock_timeout
+	Default string // as it would be written in the file; empty: not set
+	Flag    string // name of the command-line flag without dashes; empty: none
+	Doc     string // one sentence or two, in the units of the value
+	Secret  bool   // shown masked
+
+	kind  kind
+	holds string // the secret key whose value the file named by this key holds
+}
+
+// Env is the environment variable of the key: TENANTCTL_POSTGRES_LOCK_TIMEOUT.
+func (k Key) Env() string {
+	return "TENANTCTL_" + strings.ToUpper(strings.ReplaceAll(k.Name, ".", "_"))
+}
+
+// Expects says in words which values are allowed: "a whole number from 1 to 256".
+func (k Key) Expects() string { return k.kind.expects }
+
+// Keys gives every key there is, in the order of the example file.
+func Keys() []Key { return slices.Clone(keys) }
+
+var keys = []Key{
+	{
+		Name: "postgres.url", Secret: true,
+		kind: secretURL("a postgres:// URL or key=value pairs", checkPostgresURL),
+		Doc: "The PostgreSQL database that holds the catalog and the schemas of the tenants, and the role that provisions them. " +
+			"Needed by every command that talks to the servers.",
+	},
+	{
+		Name: "postgres.url_file", kind: secretFile(), holds: "postgres.url",
+		Doc: "A file whose content is postgres.url, so that the password stays out of the configuration. Set one of the two.",
+	},
+	{
+		Name: "postgres.roles", Default: RolesPerTenant, kind: oneOf(RolesPerTenant, RolesNone),
+		Doc: "per-tenant: each tenant gets a role that reaches its schema alone. none: the application uses a role of its own for all.",
+	},
+	{
+		Name: "postgres.max_connections", Default: "10", kind: wholeBetween(4, 1000),
+		Doc: "The most connections open at once. A fleet works on so many tenants at once, less two, whatever fleet.parallel says.",
+	},
+	{
+		Name: "postgres.schemas_per_connection", Default: "300", kind: wholeFrom(1),
+		Doc: "A connection is replaced after working in so many schemas, since the server's memory for it grows by about 0.3 MB with each.",
+	},
+	{
+		Name: "postgres.lock_timeout", Default: "5s", kind: serverTimeout(false),
+		Doc: "How long a migration waits for a table lock before it gives way to the application and tries again.",
+	},
+	{
+		Name: "postgres.lock_retries", Default: "5", kind: wholeBetween(0, 100),
+		Doc: "How often a migration that did not get its lock is tried again before the tenant counts as failed.",
+	},
+	{
+		Name: "postgres.statement_timeout", Default: "0", kind: serverTimeout(true),
+		Doc: "The longest that one statement may run; 0 is no limit.",
+	},
+	{
+		Name: "postgres.connect_timeout", Default: "10s", kind: durationFrom(time.Millisecond),
+		Doc: "How long to wait for a new connection.",
+	},
+	{
+		Name: "nosql.enabled", Default: "true", kind: boolean(),
+		Doc: "false: tenants have no MongoDB database.",
+	},
+	{
+		Name: "nosql.url", Secret: true,
+		kind: secretURL("a mongodb:// or mongodb+srv:// URL", checkMongoURL),
+		Doc:  "The MongoDB server that holds the databases of the tenants. Needed while nosql.enabled is true.",
+	},
+	{
+		Name: "nosql.url_file", kind: secretFile(), holds: "nosql.url",
+		Doc: "A file whose content is nosql.url. Set one of the two.",
+	},
+	{
+		Name: "nosql.users", Default: UsersAuto, kind: oneOf(UsersAuto, UsersRequire, UsersNone),
+		Doc: "auto: each tenant gets a database user where the server knows users. require: refuse a server that does not. " +
+			"none: the application uses a user of its own for all.",
+	},
+	{
+		Name: "nosql.timeout", Default: "10s", kind: durationFrom(time.Millisecond),
+		Doc: "How long to look for a server that answers, and to wait for a new connection.",
+	},
+	{
+		Name: "migrations.postgres", Default: "migrations/postgres", kind: folder(),
+		Doc: "The folder of the SQL migrations of a tenant's schema.",
+	},
+	{
+		Name: "migrations.mongodb", Default: "migrations/mongodb", kind: folder(),
+		Doc: "The folder of the command-file migrations of a tenant's database.",
+	},
+	{
+		Name: "naming.prefix", Default: "tenant_", kind: namePrefix(),
+		Doc: "What the names of schemas, databases and roles begin with. Tenants that exist keep the names they were given.",
+	},
+	{
+		Name: "fleet.parallel", Default: "8", Flag: "parallel", kind: wholeBetween(1, 256),
+		Doc: "How many tenants are worked on at once.",
+	},
+	{
+		Name: "fleet.max_failures", Default: "1", Flag: "max-failures", kind: maxFailures(),
+		Doc: "After so many failed tenants no further one is started: a number, or a percentage of the tenants of the run.",
+	},
+	{
+		Name: "operations.lease", Default: "30s", kind: durationFrom(3 * time.Second),
+		Doc: "After so long without a sign of life from the process that runs an operation, another may take it over.",
+	},
+	{
+		Name: "operations.keep", Default: "720h", kind: durationFrom(time.Hour),
+		Doc: "How long finished operations stay in the catalog.",
+	},
+	{
+		Name: "log.level", Default: "warn", Flag: "log-level", kind: logLevel(),
+		Doc: "The least level that is logged to stderr.",
+	},
+	{
+		Name: "log.format", Default: LogText, Flag: "log-format", kind: oneOf(LogText, LogJSON),
+		Doc: "text for people, json for a log collector.",
+	},
+	{
+		Name: "actor", Flag: "actor", kind: anyText(),
+		Doc: "Who is recorded in the audit; the user of the operating system where it is empty.",
+	},
+}

@@ -1,0 +1,149 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// kind is what the value of a key may be. Every source gives text; parse makes the typed value of it.
+type kind struct {
+	expects string // completes "... is not", and stands in the documentation
+	path    bool   // relative to the folder of the file that sets it
+	parse   func(text string) (any, error)
+}
+
+// shaped is a kind whose fault can show the text and say what was expected.
+func shaped(expects string, parse func(text string) (value any, ok bool)) kind {
+	return kind{expects: expects, parse: func(text string) (any, error) {
+		value, ok := parse(text)
+		if !ok {
+			return nil, fmt.Errorf("%s is not %s", quote(text), expects)
+		}
+		return value, nil
+	}}
+}
+
+func anyText() kind {
+	return shaped("a text", func(text string) (any, bool) { return text, true })
+}
+
+func boolean() kind {
+	return shaped("true or false", func(text string) (any, bool) {
+		return strings.EqualFold(text, "true"), strings.EqualFold(text, "true") || strings.EqualFold(text, "false")
+	})
+}
+
+func oneOf(names ...string) kind {
+	return shaped("one of "+strings.Join(names, ", "), func(text string) (any, bool) {
+		return text, slices.Contains(names, text)
+	})
+}
+
+func logLevel() kind {
+	names := oneOf("debug", "info", "warn", "error")
+	return shaped(names.expects, func(text string) (any, bool) {
+		var level slog.Level
+		_, err := names.parse(text)
+		return level, err == nil && level.UnmarshalText([]byte(text)) == nil
+	})
+}
+
+func wholeFrom(least int) kind {
+	return shaped(fmt.Sprintf("a whole number of at least %d", least), func(text string) (any, bool) {
+		n, err := strconv.Atoi(text)
+		return n, err == nil && n >= least
+	})
+}
+
+func wholeBetween(least, most int) kind {
+	return shaped(fmt.Sprintf("a whole number from %d to %d", least, most), func(text string) (any, bool) {
+		n, err := strconv.Atoi(text)
+		return n, err == nil && n >= least && n <= most
+	})
+}
+
+const durationHint = " (a number and its unit, such as 500ms, 5s, 2h or 30d)"
+
+func durationFrom(least time.Duration) kind {
+	return shaped(fmt.Sprintf("a duration of at least %v", least)+durationHint, func(text string) (any, bool) {
+		d, ok := parseDuration(text)
+		return d, ok && d >= least
+	})
+}
+
+// serverTimeout is a duration that PostgreSQL takes: it counts whole milliseconds in 32 bits, and 0 lifts the limit.
+func serverTimeout(zeroIsNoLimit bool) kind {
+	const most = 24 * 24 * time.Hour
+	expects := "a duration from 1ms to 24d" + durationHint
+	if zeroIsNoLimit {
+		expects = "0 (no limit) or " + expects
+	}
+	return shaped(expects, func(text string) (any, bool) {
+		d, ok := parseDuration(text)
+		return d, ok && (d >= time.Millisecond && d <= most || zeroIsNoLimit && d == 0)
+	})
+}
+
+// parseDuration reads Go's syntax, with whole days before it: 30d, 1d12h.
+func parseDuration(text string) (time.Duration, bool) {
+	const mostDays = 36500
+	var before time.Duration
+	if days, rest, found := strings.Cut(text, "d"); found {
+		n, err := strconv.ParseUint(days, 10, 32)
+		if err != nil || n > mostDays {
+			return 0, false
+		}
+		before = time.Duration(n) * 24 * time.Hour
+		if rest == "" {
+			return before, true
+		}
+		text = rest
+	}
+	d, err := time.ParseDuration(text)
+	return before + d, err == nil && d >= 0
+}
+
+var failuresShape = regexp.MustCompile(`^([1-9]\d{0,8}|([1-9]\d?|100)%)$`)
+
+func maxFailures() kind {
+	return shaped("a number of tenants (at least 1) or a percentage of them (1% to 100%)", func(text string) (any, bool) {
+		return text, failuresShape.MatchString(text)
+	})
+}
+
+var prefixShape = regexp.MustCompile(`^[a-z][a-z0-9_]{0,19}$`)
+
+func namePrefix() kind {
+	expects := "a prefix of at most 20 characters a-z, 0-9 and _ that begins with a letter, but not with pg_"
+	return shaped(expects, func(text string) (any, bool) {
+		return text, prefixShape.MatchString(text) && !strings.HasPrefix(text, "pg_")
+	})
+}
+
+func folder() kind {
+	k := shaped("the path of a folder", func(text string) (any, bool) { return text, text != "" })
+	k.path = true
+	return k
+}
+
+// secretFile may be empty, which is the same as not set; the file is read while loading.
+func secretFile() kind {
+	k := shaped("the path of a file", func(text string) (any, bool) { return text, true })
+	k.path = true
+	return k
+}
+
+func secretURL(expects string, check func(raw string) error) kind {
+	return kind{expects: expects, parse: func(text string) (any, error) {
+		text = strings.TrimSpace(text)
+		if text == "" {
+			return Secret(""), nil
+		}
+		return Secret(text), check(text)
+	}}
+}
