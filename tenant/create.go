@@ -479,7 +479,7 @@ func (c *Catalog) reserveChild(ctx context.Context, run, child *Operation, t *Te
 // failPending ends a child that could not be started.
 func (c *Catalog) failPending(ctx context.Context, child *Operation, cause error) error {
 	child.State = OpFailed
-	_, err := c.pool.Exec(ctx, `UPDATE tenantctl.operations SET state = 'failed', error = $2::jsonb, finished_at = clock_timestamp() WHERE id = $1 AND state = 'pending'`, child.ID, jsonText(newFailure(cause)))
+	_, err := c.pool.Exec(ctx, `UPDATE tenantctl.operations SET state = 'failed', error = $2::jsonb, finished_at = clock_timestamp() WHERE id = $1 AND state = 'pending'`, child.ID, jsonText(NewFailure(cause)))
 	return catalogError("record a failure", err)
 }
 

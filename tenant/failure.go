@@ -6,9 +6,9 @@ import (
 	"errors"
 )
 
-// newFailure keeps of an error what a report needs; the tenant's name stays out, so that equal faults of many tenants
+// NewFailure keeps of an error what a report needs; the tenant's name stays out, so that equal faults of many tenants
 // are equal.
-func newFailure(err error) *Failure {
+func NewFailure(err error) *Failure {
 	if err == nil {
 		return nil
 	}

@@ -262,7 +262,7 @@ func (f *fanOut) over(child *Operation, changed bool, err error) {
 		return
 	case err != nil:
 		f.summary.Failed++
-		f.groups.add(child.Tenant, newFailure(err))
+		f.groups.add(child.Tenant, NewFailure(err))
 		// A tenant whose place is missing says nothing about the others.
 		if !errors.Is(err, ErrMissing) {
 			f.spent++

@@ -287,7 +287,7 @@ func (c *Catalog) setState(ctx context.Context, op *Operation, state OpState, ca
 func (c *Catalog) update(ctx context.Context, tx pgx.Tx, op *Operation, state OpState, cause error) error {
 	var failure any
 	if cause != nil {
-		failure = jsonText(newFailure(cause))
+		failure = jsonText(NewFailure(cause))
 	}
 	var result any
 	if op.Result != nil {
@@ -313,7 +313,7 @@ func (c *Catalog) finish(ctx context.Context, op *Operation, state OpState, caus
 		}
 		detail := map[string]any{"state": state}
 		if cause != nil {
-			detail["error"] = newFailure(cause).Message
+			detail["error"] = NewFailure(cause).Message
 		}
 		return c.audit(ctx, tx, entry{action: op.Kind, operation: op, detail: detail})
 	})

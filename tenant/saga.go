@@ -155,7 +155,7 @@ func (s *Service) leave(ctx context.Context, op *Operation, g saga, cause error)
 	if err := s.catalog.setState(ctx, op, OpStuck, cause, g.stuck); err != nil {
 		s.log.Warn("record that the operation is stuck", "operation", op.ID, "error", err)
 	}
-	f := newFailure(cause)
+	f := NewFailure(cause)
 	hint := "put the cause right, then run the same command again, or: tenantctl ops resume " + op.ID.String()
 	if f.Hint != "" {
 		hint = f.Hint + "; then run the same command again, or: tenantctl ops resume " + op.ID.String()

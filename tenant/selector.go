@@ -140,8 +140,10 @@ func (sel Selector) Matches(labels map[string]string) bool {
 // where is the selector as SQL conditions on t.labels.
 func (sel Selector) where(q *query) {
 	for _, r := range sel {
-		cond := "t.labels ? " + q.arg(r.Key)
-		if r.Values != nil {
+		var cond string
+		if r.Values == nil {
+			cond = "t.labels ? " + q.arg(r.Key)
+		} else {
 			cond = fmt.Sprintf("coalesce(t.labels ->> %s = ANY(%s), false)", q.arg(r.Key), q.arg(r.Values))
 		}
 		if r.Not {

@@ -139,7 +139,7 @@ func (s *Service) verifyBatch(ctx context.Context, ts []target, batch []Tenant, 
 			if v.Err != nil || v.Presence != Ours {
 				unreadable[i] = fmt.Sprintf("%s: %s", target.kind, v.Presence)
 				if v.Err != nil {
-					unreadable[i] = newFailure(v.Err).Message
+					unreadable[i] = NewFailure(v.Err).Message
 				}
 				continue
 			}

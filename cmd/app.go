@@ -1,0 +1,213 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"golang.org/x/term"
+
+	"github.com/tenantctl/tenantctl/config"
+	"github.com/tenantctl/tenantctl/nosql"
+	"github.com/tenantctl/tenantctl/schema"
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// app is what every command shares: streams, and configuration and service made when first asked for.
+type app struct {
+	in          io.Reader
+	out, errOut io.Writer
+	configFile  string
+	format      format
+	cmd         *cobra.Command // the one that runs
+	cfg         *config.Config
+	closers     []func()
+	progress    *progress
+}
+
+func newApp(in io.Reader, out, errOut io.Writer) *app {
+	return &app{in: in, out: out, errOut: errOut}
+}
+
+// start takes the flags that every command has.
+func (a *app) start(cmd *cobra.Command) error {
+	a.cmd = cmd
+	a.progress = newProgress(a)
+	text, err := cmd.Flags().GetString("output")
+	if err != nil {
+		return err
+	}
+	allowed := cmd.Annotations[outputFormats]
+	a.format, err = parseFormat(text, allowed)
+	return err
+}
+
+func (a *app) close() {
+	for i := len(a.closers) - 1; i >= 0; i-- {
+		a.closers[i]()
+	}
+}
+
+// config loads the configuration once.
+func (a *app) config() (*config.Config, error) {
+	if a.cfg != nil {
+		return a.cfg, nil
+	}
+	cfg, err := config.Load(config.Options{File: a.configFile, Flags: a.cmd.Flags()})
+	if err != nil {
+		return nil, err
+	}
+	a.cfg = cfg
+	return cfg, nil
+}
+
+func (a *app) logger(cfg *config.Config) *slog.Logger {
+	o := &slog.HandlerOptions{Level: cfg.Log.Level}
+	if cfg.Log.Format == config.LogJSON {
+		return slog.New(slog.NewJSONHandler(a.errOut, o))
+	}
+	return slog.New(slog.NewTextHandler(a.errOut, o))
+}
+
+// catalog connects to PostgreSQL alone, for commands that ask only the catalog.
+func (a *app) catalog(ctx context.Context) (*tenant.Catalog, *schema.Resource, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := cfg.RequireStores(); err != nil {
+		return nil, nil, err
+	}
+	c := schemaConfig(cfg)
+	pool, err := schema.Open(ctx, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	a.closers = append(a.closers, pool.Close)
+	return tenant.NewCatalog(pool, cfg.Actor, cfg.Operations.Lease), schema.New(pool, c), nil
+}
+
+// lookup is the service for commands that read the catalog and no store.
+func (a *app) lookup(ctx context.Context) (*tenant.Service, error) {
+	c, _, err := a.catalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Require(ctx); err != nil {
+		return nil, err
+	}
+	return a.wire(c, nil), nil
+}
+
+// service is the whole service, with every store.
+func (a *app) service(ctx context.Context) (*tenant.Service, error) {
+	c, postgres, err := a.catalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Require(ctx); err != nil {
+		return nil, err
+	}
+	resources := []tenant.Resource{postgres}
+	mongodb, err := a.mongodb(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if mongodb != nil {
+		resources = append(resources, mongodb)
+	}
+	return a.wire(c, resources), nil
+}
+
+// mongodb connects to MongoDB; nil where the configuration does without.
+func (a *app) mongodb(ctx context.Context) (*nosql.Resource, error) {
+	if !a.cfg.NoSQL.Enabled {
+		return nil, nil
+	}
+	c := nosqlConfig(a.cfg)
+	client, err := nosql.Open(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, func() { disconnect(client) })
+	return nosql.New(client, c), nil
+}
+
+func disconnect(client *mongo.Client) {
+	// The program is ending; the server notices whatever this says.
+	_ = client.Disconnect(context.Background())
+}
+
+func (a *app) wire(c *tenant.Catalog, resources []tenant.Resource) *tenant.Service {
+	s := tenant.NewService(c, resources, tenant.Options{
+		Naming: tenant.Naming{Prefix: a.cfg.Naming.Prefix}, Keep: a.cfg.Operations.Keep,
+		// Each worker holds one connection and now and then needs a second.
+		MaxParallel: max(1, a.cfg.Postgres.MaxConnections-2),
+		Log:         a.logger(a.cfg), Events: a.progress.event,
+	})
+	a.closers = append(a.closers, s.Close)
+	return s
+}
+
+// offline is the service for commands that read migration files and no server.
+func (a *app) offline() (*tenant.Service, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	resources := []tenant.Resource{schema.New(nil, schemaConfig(cfg))}
+	if cfg.NoSQL.Enabled {
+		resources = append(resources, nosql.New(nil, nosqlConfig(cfg)))
+	}
+	return a.wire(nil, resources), nil
+}
+
+func schemaConfig(cfg *config.Config) schema.Config {
+	return schema.Config{
+		URL: cfg.Postgres.URL.Reveal(), Dir: cfg.Migrations.Postgres, Roles: cfg.Postgres.Roles == config.RolesPerTenant,
+		MaxConnections: cfg.Postgres.MaxConnections, SchemasPerConnection: cfg.Postgres.SchemasPerConnection,
+		LockTimeout: cfg.Postgres.LockTimeout, LockRetries: cfg.Postgres.LockRetries,
+		StatementTimeout: cfg.Postgres.StatementTimeout, ConnectTimeout: cfg.Postgres.ConnectTimeout,
+	}
+}
+
+func nosqlConfig(cfg *config.Config) nosql.Config {
+	return nosql.Config{URL: cfg.NoSQL.URL.Reveal(), Dir: cfg.Migrations.MongoDB, Users: cfg.NoSQL.Users, Timeout: cfg.NoSQL.Timeout}
+}
+
+// isTerminal tells whether a stream is a person's.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// width is the terminal's, or 0 where the output is none.
+func (a *app) width() int {
+	f, ok := a.out.(*os.File)
+	if !ok {
+		return 0
+	}
+	w, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return w
+}
+
+// say writes a line for the person to stderr, unless a script reads along.
+func (a *app) say(format string, args ...any) {
+	if a.format == formatTable {
+		fmt.Fprintf(a.errOut, format+"\n", args...)
+	}
+}
+
+// warn writes warnings to stderr, whoever reads.
+func (a *app) warn(warnings []string) {
+	for _, w := range warnings {
+		fmt.Fprintln(a.errOut, a.paint(yellow, "warning:"), w)
+	}
+}

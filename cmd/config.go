@@ -1,0 +1,42 @@
+package cmd
+
+import (
+	"io"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+)
+
+func newConfigCmd(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:     "config",
+		Short:   "See the configuration",
+		Long:    "Flags win over environment variables, which win over the configuration file.",
+		Example: "  tenantctl config view",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.AddCommand(&cobra.Command{
+		Use:     "view",
+		Short:   "Show each setting and where it came from, secrets masked",
+		Long:    "Shows the configuration in force. Each key has an environment variable: postgres.url is TENANTCTL_POSTGRES_URL.",
+		Example: "  tenantctl config view\n  tenantctl config view -o json",
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := a.config()
+			if err != nil {
+				return err
+			}
+			settings := cfg.Settings()
+			return a.print(settings, "", func(w io.Writer) {
+				t := a.table(w)
+				t.AppendHeader(header([]string{"key", "value", "from"}))
+				for _, s := range settings {
+					t.AppendRow(table.Row{s.Key, s.Value, s.Source})
+				}
+				t.Render()
+			})
+		},
+	})
+	return c
+}

@@ -1,0 +1,211 @@
+package cmd
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+type execOptions struct {
+	selection selectionFlags
+	dryRun    bool
+}
+
+func newExecCmd(a *app) *cobra.Command {
+	var o execOptions
+	c := &cobra.Command{
+		Use:   "exec [NAME...] -- SQL",
+		Short: "Run one SQL statement in many tenants",
+		Long: `Runs one statement in the schema of each selected tenant, each in a transaction of its own, and prints the rows with
+the tenant's name. Statements are recorded in the audit without their values.
+
+` + exitHelp,
+		Example: `  tenantctl exec --all -- 'select count(*) from orders'
+  tenantctl exec acme globex -- "update settings set theme = 'dark'"
+  tenantctl exec --selector plan=pro -o json -- 'select * from settings'`,
+		ValidArgsFunction: a.completeNames,
+		RunE:              func(cmd *cobra.Command, args []string) error { return runExec(cmd, a, o, args) },
+	}
+	o.selection.add(c)
+	addFanOut(c)
+	addDryRun(c, &o.dryRun)
+	return c
+}
+
+func runExec(cmd *cobra.Command, a *app, o execOptions, args []string) error {
+	dash := cmd.ArgsLenAtDash()
+	if dash < 0 || len(args)-dash != 1 || strings.TrimSpace(args[dash]) == "" {
+		return tenant.Invalid("usage: tenantctl exec [NAME...] -- 'select ...'", "exec takes one statement after --")
+	}
+	sel, err := o.selection.selection(args[:dash])
+	if err != nil {
+		return err
+	}
+	if sel.Empty() {
+		return tenant.Invalid("give names, --all, --selector, --state or --shard", "exec does not guess which tenants are meant")
+	}
+	opts, err := a.fanOut()
+	if err != nil {
+		return err
+	}
+	s, err := a.service(cmd.Context())
+	if err != nil {
+		return err
+	}
+	statement := args[dash]
+	if o.dryRun {
+		ts, err := s.Targets(cmd.Context(), sel)
+		if err != nil {
+			return err
+		}
+		l := a.newList("would run in", "schema")
+		for _, t := range ts {
+			if err := l.add(outcomeDoc{Tenant: t, DryRun: true}, string(t.Name), t.Name, t.Schema); err != nil {
+				return err
+			}
+		}
+		return l.end("no tenant is selected")
+	}
+	sink := &execSink{a: a, list: a.newList()}
+	r, err := s.Exec(cmd.Context(), tenant.ExecRequest{Selection: sel, Statement: statement, Parallel: opts.Parallel, MaxFailures: opts.MaxFailures}, sink)
+	a.progress.end()
+	if err != nil {
+		return err
+	}
+	if err := sink.end(); err != nil {
+		return err
+	}
+	if a.format == formatTable {
+		a.failures(a.errOut, r.Failures)
+	}
+	if cmd.Context().Err() != nil {
+		return &tenant.Error{Kind: tenant.ErrInterrupted, Msg: fmt.Sprintf("interrupted: %d of %d tenants were not started", r.Summary.NotStarted, r.Summary.Tenants)}
+	}
+	return r.Err()
+}
+
+// execDoc is one tenant's rows for a script.
+type execDoc struct {
+	Tenant       tenant.Name      `json:"tenant"`
+	Rows         []map[string]any `json:"rows"`
+	RowsAffected int64            `json:"rows_affected"`
+	Error        *tenant.Failure  `json:"error,omitempty"`
+}
+
+// execSink prints rows as they come: in a table by the page, in documents by the tenant.
+type execSink struct {
+	a       *app
+	list    *list
+	doc     execDoc
+	columns []string
+	rows    []table.Row
+	printed bool
+}
+
+func (x *execSink) Tenant(name tenant.Name) error {
+	x.doc = execDoc{Tenant: name, Rows: []map[string]any{}}
+	return nil
+}
+
+func (x *execSink) Columns(names []string) error {
+	if x.a.format == formatTable && strings.Join(names, "\x00") != strings.Join(x.columns, "\x00") {
+		x.flush()
+		x.printed = false
+	}
+	x.columns = names
+	return nil
+}
+
+func (x *execSink) Row(values []any) error {
+	if x.a.format != formatTable {
+		row := make(map[string]any, len(values))
+		for i, v := range values {
+			row[x.columns[i]] = plain(v)
+		}
+		x.doc.Rows = append(x.doc.Rows, row)
+		return nil
+	}
+	cells := table.Row{x.doc.Tenant}
+	for _, v := range values {
+		cells = append(cells, cell(v))
+	}
+	if x.rows = append(x.rows, cells); len(x.rows) == pageRows {
+		x.flush()
+	}
+	return nil
+}
+
+func (x *execSink) flush() {
+	if len(x.rows) == 0 {
+		return
+	}
+	t := x.a.table(x.a.out)
+	if !x.printed {
+		t.AppendHeader(header(append([]string{"tenant"}, x.columns...)))
+		x.printed = true
+	}
+	t.AppendRows(x.rows)
+	t.Render()
+	x.rows = x.rows[:0]
+}
+
+func (x *execSink) End(rows int64, err error) error {
+	switch {
+	case x.a.format == formatTable && err == nil && len(x.columns) == 0:
+		_, werr := fmt.Fprintf(x.a.out, "%s: %s\n", x.doc.Tenant, tenant.Plural(int(rows), "row"))
+		return writing(werr)
+	case x.a.format == formatTable:
+		return nil
+	case x.a.format == formatName && err != nil:
+		return nil
+	}
+	x.doc.RowsAffected, x.doc.Error = rows, tenant.NewFailure(err)
+	return x.list.add(x.doc, string(x.doc.Tenant))
+}
+
+func (x *execSink) end() error {
+	if x.a.format == formatTable {
+		x.flush()
+		return nil
+	}
+	return x.list.end("")
+}
+
+// plain makes a value of the driver's fit for JSON.
+func plain(v any) any {
+	switch v := v.(type) {
+	case []byte:
+		return fmt.Sprintf("\\x%x", v)
+	case [16]byte:
+		return fmt.Sprintf("%x-%x-%x-%x-%x", v[0:4], v[4:6], v[6:8], v[8:10], v[10:16])
+	case time.Time:
+		return v.UTC()
+	case fmt.Stringer:
+		return v.String()
+	}
+	return v
+}
+
+// cell is a value in a table.
+func cell(v any) string {
+	switch v := plain(v).(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case time.Time:
+		return v.Format(time.RFC3339Nano)
+	case map[string]any, []any:
+		b, err := json.Marshal(v)
+		if err == nil {
+			return string(b)
+		}
+	}
+	return fmt.Sprint(plain(v))
+}

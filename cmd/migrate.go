@@ -1,0 +1,359 @@
+package cmd
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+type migrateOptions struct {
+	selection  selectionFlags
+	run        runFlags
+	only       string
+	to         int64
+	outOfOrder bool
+	dryRun     bool
+}
+
+func (o *migrateOptions) add(c *cobra.Command) {
+	o.selection.add(c)
+	o.run.add(c)
+	addOnly(c, &o.only)
+	c.Flags().Int64Var(&o.to, "to", tenant.Newest, "go to this version instead of the newest (with --only)")
+	c.Flags().BoolVar(&o.outOfOrder, "out-of-order", false, "also apply migrations below the newest applied one")
+	addDryRun(c, &o.dryRun)
+}
+
+func addOnly(c *cobra.Command, only *string) {
+	c.Flags().StringVar(only, "only", "", "only this store: postgres or mongodb")
+}
+
+const migrateLong = `Brings both stores of every tenant to the newest version. Without names or a selection that is the whole fleet,
+suspended tenants included. Tenants that are current already cost nothing. Each tenant is migrated under a lock of
+its own; a table that the application holds for longer than lock_timeout is tried again. After --max-failures no new
+tenant is started; failures are grouped by code and statement.
+
+`
+
+func newMigrateCmd(a *app) *cobra.Command {
+	var o migrateOptions
+	c := &cobra.Command{
+		Use:   "migrate [NAME...]",
+		Short: "Bring tenants to the newest version",
+		Long:  migrateLong + exitHelp,
+		Example: `  tenantctl migrate
+  tenantctl migrate acme globex
+  tenantctl migrate --selector plan=pro --parallel 16 --max-failures 5%
+  tenantctl migrate --report report.xml`,
+		ValidArgsFunction: a.completeNames,
+		RunE:              func(cmd *cobra.Command, args []string) error { return runMigrate(cmd, a, &o, args) },
+	}
+	o.add(c)
+	c.AddCommand(newMigrateUpCmd(a), newMigrateStatusCmd(a), newMigrateDownCmd(a), newMigrateRedoCmd(a), newMigrateNewCmd(a), newMigrateCheckCmd(a))
+	return c
+}
+
+// newMigrateUpCmd is migrate by its full name, for a tenant that is called like a subcommand.
+func newMigrateUpCmd(a *app) *cobra.Command {
+	var o migrateOptions
+	c := &cobra.Command{
+		Use:               "up [NAME...]",
+		Short:             "The same as migrate",
+		Long:              migrateLong + exitHelp,
+		Example:           "  tenantctl migrate up\n  tenantctl migrate up status   # a tenant of that name",
+		ValidArgsFunction: a.completeNames,
+		RunE:              func(cmd *cobra.Command, args []string) error { return runMigrate(cmd, a, &o, args) },
+	}
+	o.add(c)
+	return c
+}
+
+func runMigrate(cmd *cobra.Command, a *app, o *migrateOptions, args []string) error {
+	sel, err := o.selection.selection(args)
+	if err != nil {
+		return err
+	}
+	opts, err := o.run.options(a)
+	if err != nil {
+		return err
+	}
+	if opts.Resume != nil && !sel.Empty() {
+		return tenant.Invalid("the run knows its tenants", "--resume takes no names and no selection")
+	}
+	s, err := a.service(cmd.Context())
+	if err != nil {
+		return err
+	}
+	req := tenant.MigrateRequest{Selection: sel, Only: o.only, To: o.to, OutOfOrder: o.outOfOrder}
+	if o.dryRun {
+		p, err := s.PlanMigrate(cmd.Context(), req)
+		if err != nil {
+			return err
+		}
+		a.warn(p.Warnings)
+		return a.print(p, "", func(w io.Writer) {
+			fmt.Fprintf(w, "would bring %d of %s to %s\n", len(p.Behind), tenant.Plural(p.Tenants, "tenant"), versions(p.Target))
+			a.behind(w, p.Behind)
+		})
+	}
+	r, err := s.Migrate(cmd.Context(), req, opts)
+	if err != nil {
+		return err
+	}
+	return a.finishRun(cmd, s, &o.run, r)
+}
+
+func (a *app) behind(w io.Writer, tenants []tenant.Behind) {
+	if len(tenants) == 0 {
+		return
+	}
+	const most = 20
+	t := a.table(w)
+	t.AppendHeader(header([]string{"behind", "versions"}))
+	for _, b := range tenants[:min(most, len(tenants))] {
+		t.AppendRow(table.Row{b.Name, versions(b.Versions)})
+	}
+	t.Render()
+	if len(tenants) > most {
+		fmt.Fprintf(w, "and %d more; -o json lists all\n", len(tenants)-most)
+	}
+}
+
+func newMigrateStatusCmd(a *app) *cobra.Command {
+	var sel selectionFlags
+	var verify bool
+	c := &cobra.Command{
+		Use:   "status [NAME...]",
+		Short: "Show how far the fleet is, version by version",
+		Long: `Shows how many tenants are at each version, which are behind, and which are at a version that the files do not know.
+The catalog's record is read; --verify reads the real version books in every store, puts the record right where it
+differs, and exits 6 if it did.
+
+` + exitHelp,
+		Example:           "  tenantctl migrate status\n  tenantctl migrate status --verify\n  tenantctl migrate status -o json",
+		ValidArgsFunction: a.completeNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			selection, err := sel.selection(args)
+			if err != nil {
+				return err
+			}
+			s, err := a.service(cmd.Context())
+			if err != nil {
+				return err
+			}
+			st, err := s.Status(cmd.Context(), selection, verify)
+			if err != nil {
+				return err
+			}
+			if err := a.print(st, "", func(w io.Writer) { a.status(w, st) }); err != nil {
+				return err
+			}
+			return st.Err()
+		},
+	}
+	sel.add(c)
+	c.Flags().BoolVar(&verify, "verify", false, "read the real versions in every store")
+	return c
+}
+
+func (a *app) status(w io.Writer, st *tenant.MigrationStatus) {
+	for _, kind := range []string{tenant.KindPostgres, tenant.KindMongoDB} {
+		counts, ok := st.Versions[kind]
+		if !ok {
+			continue
+		}
+		t := a.table(w)
+		t.AppendHeader(header([]string{kind, "migration", "tenants"}))
+		for _, v := range counts {
+			if v.Version > 0 || v.Tenants > 0 {
+				t.AppendRow(table.Row{v.Version, v.Name, v.Tenants})
+			}
+		}
+		t.Render()
+		fmt.Fprintln(w)
+	}
+	fmt.Fprintf(w, "%s: %d current, %d behind, %d unknown\n", tenant.Plural(st.Tenants, "tenant"), st.Current, len(st.Behind), len(st.Unknown))
+	a.behind(w, st.Behind)
+	for _, u := range st.Unknown {
+		fmt.Fprintf(w, "%s %s: %s\n", a.paint(red, "unknown:"), u.Name, u.Reason)
+	}
+	for _, d := range st.Differ {
+		fmt.Fprintf(w, "%s %s: %s was recorded at %d and is at %d\n", a.paint(red, "differed:"), d.Name, d.Store, d.Recorded, d.Real)
+	}
+}
+
+func newMigrateDownCmd(a *app) *cobra.Command {
+	var only string
+	var to int64
+	var flags confirmFlags
+	c := &cobra.Command{
+		Use:   "down NAME --only STORE --to V",
+		Short: "Take a tenant back to an older version",
+		Long: `Runs the Down side of a tenant's migrations above version V in one store, newest first. A migration without a Down
+is refused before anything is run. Asks first: going back may lose data.
+
+` + exitHelp,
+		Example:           "  tenantctl migrate down acme --only postgres --to 3",
+		Args:              oneName,
+		ValidArgsFunction: a.completeNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !cmd.Flags().Changed("to") {
+				return tenant.Invalid("--to 0 takes everything back", "down needs the version to go back to: --to V")
+			}
+			what := fmt.Sprintf("take %s of %s back to version %d; data may be lost", only, args[0], to)
+			return runMigrateBack(cmd, a, flags, args[0], what, "taken back", func(s *tenant.Service) (*tenant.Outcome, error) {
+				return s.MigrateDown(cmd.Context(), tenant.Name(args[0]), only, to)
+			})
+		},
+	}
+	addOnly(c, &only)
+	c.Flags().Int64Var(&to, "to", 0, "the version to go back to")
+	flags.add(c)
+	return c
+}
+
+func newMigrateRedoCmd(a *app) *cobra.Command {
+	var only string
+	var flags confirmFlags
+	c := &cobra.Command{
+		Use:   "redo NAME --only STORE",
+		Short: "Take a tenant's newest migration back and apply it again",
+		Long: `Runs Down and then Up of the newest applied migration of one tenant in one store: for writing migrations.
+Asks first: the Down may lose data.
+
+` + exitHelp,
+		Example:           "  tenantctl migrate redo acme --only postgres --yes",
+		Args:              oneName,
+		ValidArgsFunction: a.completeNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			what := fmt.Sprintf("take the newest migration of %s in %s back and apply it again; data may be lost", args[0], only)
+			return runMigrateBack(cmd, a, flags, args[0], what, "redone", func(s *tenant.Service) (*tenant.Outcome, error) {
+				return s.MigrateRedo(cmd.Context(), tenant.Name(args[0]), only)
+			})
+		},
+	}
+	addOnly(c, &only)
+	flags.add(c)
+	return c
+}
+
+func runMigrateBack(cmd *cobra.Command, a *app, flags confirmFlags, name, what, done string, do func(*tenant.Service) (*tenant.Outcome, error)) error {
+	s, err := a.service(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if flags.dryRun {
+		t, err := s.Get(cmd.Context(), tenant.Name(name))
+		if err != nil {
+			return err
+		}
+		return a.printPlan(t, "%s", what)
+	}
+	if err := a.confirm(flags.yes, "This will "+what+".", name); err != nil {
+		return err
+	}
+	out, err := do(s)
+	if err != nil {
+		return err
+	}
+	return a.printOutcome(out, done)
+}
+
+func newMigrateNewCmd(a *app) *cobra.Command {
+	var mongodb bool
+	c := &cobra.Command{
+		Use:   "new NAME",
+		Short: "Write an empty migration file after the newest one",
+		Long:  "Writes a migration file with the next number: SQL in goose's form, or with --mongodb a pair of command files.",
+		Example: `  tenantctl migrate new add_invoices
+  tenantctl migrate new index_documents --mongodb`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return tenant.Invalid("usage: tenantctl migrate new NAME", "new takes one name for the file, %d given", len(args))
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			s, err := a.offline()
+			if err != nil {
+				return err
+			}
+			kind := tenant.KindPostgres
+			if mongodb {
+				kind = tenant.KindMongoDB
+			}
+			paths, err := s.NewMigration(kind, args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(map[string]any{"files": paths}, strings.Join(paths, "\n"), func(w io.Writer) { fmt.Fprintln(w, strings.Join(paths, "\n")) })
+		},
+	}
+	c.Flags().BoolVar(&mongodb, "mongodb", false, "for MongoDB")
+	return c
+}
+
+func newMigrateCheckCmd(a *app) *cobra.Command {
+	var offline bool
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Check the migration files",
+		Long: `Reads every migration file and reports what is broken or risky: order and gaps, changed after applied, missing Down,
+statements that name a schema or another database, steps that cannot be repeated. Exits 6 if there is an error;
+warnings alone are a success. --offline leaves out what needs the catalog.
+
+` + exitHelp,
+		Example: "  tenantctl migrate check\n  tenantctl migrate check --offline -o json",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var s *tenant.Service
+			var err error
+			if offline {
+				s, err = a.offline()
+			} else {
+				s, err = a.service(cmd.Context())
+			}
+			if err != nil {
+				return err
+			}
+			return runMigrateCheck(cmd, a, s, !offline)
+		},
+	}
+	c.Flags().BoolVar(&offline, "offline", false, "look at the files alone, without the servers")
+	return c
+}
+
+func runMigrateCheck(cmd *cobra.Command, a *app, s *tenant.Service, withCatalog bool) error {
+	findings, err := s.CheckMigrations(cmd.Context(), withCatalog)
+	if err != nil {
+		return err
+	}
+	faults := 0
+	l := a.newList("severity", "file", "line", "rule", "message")
+	for _, f := range findings {
+		severity := a.paint(yellow, f.Severity)
+		if f.Severity == "error" {
+			faults++
+			severity = a.paint(red, f.Severity)
+		}
+		line := ""
+		if f.Line > 0 {
+			line = fmt.Sprint(f.Line)
+		}
+		if err := l.add(f, f.File, severity, f.File, line, f.Rule, f.Message); err != nil {
+			return err
+		}
+	}
+	if err := l.end("the migration files are fine"); err != nil {
+		return err
+	}
+	if faults > 0 {
+		return &tenant.Error{Kind: tenant.ErrDiffers, Code: "migration_files", Msg: tenant.Plural(faults, "error") + " in the migration files"}
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+package cmd
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+func newOpsCmd(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:     "ops",
+		Short:   "See and end operations, finished and not",
+		Long:    "Every change is an operation: its intent is written before its effect, so that it can be gone on with, or taken back, after a crash.",
+		Example: "  tenantctl ops list --unfinished\n  tenantctl ops resume 0199aa",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.AddCommand(newOpsListCmd(a), newOpsShowCmd(a), newOpsEndCmd(a, "resume"), newOpsEndCmd(a, "abort"))
+	return c
+}
+
+func newOpsListCmd(a *app) *cobra.Command {
+	var f tenant.OperationFilter
+	var name string
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List operations, newest first",
+		Long:  "Lists operations, newest first. The parts of a fleet run are left out, unless --tenant or --unfinished is given.",
+		Example: `  tenantctl ops list
+  tenantctl ops list --unfinished
+  tenantctl ops list --tenant acme`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.Tenant = tenant.Name(name)
+			s, err := a.lookup(cmd.Context())
+			if err != nil {
+				return err
+			}
+			l := a.newList("id", "kind", "tenant", "state", "by", "took", "age", "error")
+			for op, err := range s.Operations(cmd.Context(), f) {
+				if err != nil {
+					return err
+				}
+				fault, of := "", string(op.Tenant)
+				if op.Error != nil {
+					fault = op.Error.Message
+				}
+				if op.TenantID == nil && op.Run == nil && op.Tenant == "" {
+					of = "(fleet)"
+				}
+				if err := l.add(op, op.ID.String(), op.ID, op.Kind, of, a.opState(op.State), op.Actor, millis(op.Duration().Milliseconds()), age(op.CreatedAt), fault); err != nil {
+					return err
+				}
+			}
+			return l.end("no operations")
+		},
+	}
+	c.Flags().BoolVar(&f.Unfinished, "unfinished", false, "only those that are in work or interrupted")
+	c.Flags().StringVar(&name, "tenant", "", "only this tenant's")
+	c.Flags().IntVar(&f.Limit, "limit", 50, "at most so many; 0 for all")
+	return c
+}
+
+func newOpsShowCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "show ID",
+		Short:   "Show an operation with its steps and audit entries",
+		Long:    "Shows one operation whole. A unique beginning of the id is enough.\n\n" + exitHelp,
+		Example: "  tenantctl ops show 0199aa3f",
+		Args:    oneID,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.lookup(cmd.Context())
+			if err != nil {
+				return err
+			}
+			d, err := s.Operation(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(d, d.ID.String(), func(w io.Writer) { a.operation(w, d) })
+		},
+	}
+}
+
+func (a *app) operation(w io.Writer, d *tenant.OperationDetail) {
+	fault, hint, finished := "", "", ""
+	if d.Error != nil {
+		fault, hint = d.Error.Message, d.Error.Hint
+	}
+	if d.FinishedAt != nil {
+		finished = d.FinishedAt.UTC().Format(timeFormat)
+	}
+	state := a.opState(d.State)
+	if d.Takeable {
+		state += " (interrupted: resume or abort it)"
+	}
+	a.fields(w, "Id", d.ID, "Kind", d.Kind, "Tenant", string(d.Tenant), "State", state, "By", d.Actor, "From", d.Owner.Label(),
+		"Started", d.CreatedAt.UTC().Format(timeFormat), "Finished", finished, "Took", millis(d.Duration().Milliseconds()),
+		"Tenants", pairs(stringKeys(d.Tenants)), "Error", fault, "Hint", hint)
+	if len(d.Steps) > 0 {
+		fmt.Fprintln(w)
+		t := a.table(w)
+		t.AppendHeader(header([]string{"step", "state", "error"}))
+		for _, s := range d.Steps {
+			t.AppendRow(table.Row{s.Name, s.State, s.Error})
+		}
+		t.Render()
+	}
+	if len(d.Audit) > 0 {
+		fmt.Fprintln(w)
+		t := a.table(w)
+		t.AppendHeader(header([]string{"audit", "by", "from", "action", "detail"}))
+		for _, e := range d.Audit {
+			t.AppendRow(table.Row{e.At.UTC().Format(timeFormat), e.Actor, e.Origin, e.Action, string(e.Detail)})
+		}
+		t.Render()
+	}
+}
+
+// newOpsEndCmd makes resume and abort, which differ in direction alone.
+func newOpsEndCmd(a *app, verb string) *cobra.Command {
+	var dryRun bool
+	c := &cobra.Command{
+		Use:     verb + " ID",
+		Example: "  tenantctl ops " + verb + " 0199aa3f",
+		Args:    oneID,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.service(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if dryRun {
+				d, err := s.Operation(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				return a.print(d, d.ID.String(), func(w io.Writer) {
+					fmt.Fprintf(w, "would %s %s of %s (%s)\n", verb, d.Kind, orNone(string(d.Tenant)), d.State)
+				})
+			}
+			end := s.ResumeOperation
+			if verb == "abort" {
+				end = s.Abort
+			}
+			op, err := end(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(op, op.ID.String(), func(w io.Writer) {
+				fmt.Fprintf(w, "%s of %s: %s\n", op.Kind, orNone(string(op.Tenant)), a.opState(op.State))
+			})
+		},
+	}
+	c.Short = "Go on with an interrupted operation"
+	c.Long = "Takes over an operation whose process died or that could not be finished, and brings it to its end.\nA fleet run is gone on with by its own command: tenantctl migrate --resume ID\n\n" + exitHelp
+	if verb == "abort" {
+		c.Short = "Take an interrupted operation back"
+		c.Long = "Takes over an operation whose process died or that could not be finished, and undoes what it made. What is past\nthe point of no return is refused. A fleet run, even a living one, starts no new tenants from then on.\n\n" + exitHelp
+	}
+	addDryRun(c, &dryRun)
+	return c
+}

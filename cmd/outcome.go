@@ -1,0 +1,56 @@
+package cmd
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// outcomeDoc is what create, delete and their like give to a script.
+type outcomeDoc struct {
+	Operation *operationDoc   `json:"operation"` // null where nothing had to be done, or with --dry-run
+	Tenant    tenant.Tenant   `json:"tenant"`
+	DryRun    bool            `json:"dry_run,omitempty"`
+	Warnings  []string        `json:"warnings,omitempty"`
+	Error     *tenant.Failure `json:"error,omitempty"`
+}
+
+type operationDoc struct {
+	ID         uuid.UUID       `json:"id"`
+	Run        *uuid.UUID      `json:"run,omitempty"`
+	Kind       string          `json:"kind"`
+	State      tenant.OpState  `json:"state"`
+	DurationMS int64           `json:"duration_ms"`
+	Result     json.RawMessage `json:"result,omitempty"`
+}
+
+func docOf(o tenant.Outcome) outcomeDoc {
+	d := outcomeDoc{Tenant: o.Tenant, Warnings: o.Warnings, Error: tenant.NewFailure(o.Err)}
+	if op := o.Operation; op != nil {
+		d.Operation = &operationDoc{op.ID, op.Run, op.Kind, op.State, op.Duration().Milliseconds(), op.Result}
+	}
+	return d
+}
+
+// printOutcome prints one tenant's operation; verb is for people: "created".
+func (a *app) printOutcome(o *tenant.Outcome, verb string) error {
+	a.warn(o.Warnings)
+	return a.print(docOf(*o), string(o.Tenant.Name), func(w io.Writer) {
+		if o.Operation == nil {
+			fmt.Fprintf(w, "%s: unchanged (%s)\n", o.Tenant.Name, o.Tenant.State)
+			return
+		}
+		fmt.Fprintf(w, "%s: %s in %s\n", o.Tenant.Name, verb, millis(o.Operation.Duration().Milliseconds()))
+	})
+}
+
+// printPlan prints what a command would do to one tenant.
+func (a *app) printPlan(t tenant.Tenant, format string, args ...any) error {
+	return a.print(outcomeDoc{Tenant: t, DryRun: true}, string(t.Name), func(w io.Writer) {
+		fmt.Fprintf(w, "would "+format+"\n", args...)
+	})
+}

@@ -1,0 +1,81 @@
+package cmd
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// progress tells a person at a terminal how far a command is; elsewhere it writes a line per tenant at most.
+type progress struct {
+	a   *app
+	mu  sync.Mutex
+	bar *progressbar.ProgressBar
+}
+
+func newProgress(a *app) *progress { return &progress{a: a} }
+
+func (p *progress) event(e tenant.Event) {
+	if p.a.format != formatTable {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case e.End && isTerminal(p.a.errOut):
+		p.advance(e)
+	case e.End && e.Err != nil:
+		fmt.Fprintf(p.a.errOut, "%s: %s (%d/%d)\n", e.Operation.Tenant, e.Operation.Kind+" failed", e.Done, e.Total)
+	case e.End && e.Operation.Kind != "exec":
+		fmt.Fprintf(p.a.errOut, "%s: %s (%d/%d)\n", e.Operation.Tenant, past(e), e.Done, e.Total)
+	case e.End, e.Operation.Run != nil:
+		// Steps of one tenant among thousands are noise.
+	case e.Undo:
+		fmt.Fprintf(p.a.errOut, "%s: undoing %s\n", e.Operation.Tenant, e.Step)
+	default:
+		fmt.Fprintf(p.a.errOut, "%s: %s %d/%d %s\n", e.Operation.Tenant, e.Operation.Kind, e.Position, e.Of, e.Step)
+	}
+}
+
+func past(e tenant.Event) string {
+	switch {
+	case !e.Changed:
+		return "unchanged"
+	case e.Operation.Kind == tenant.OpCreate:
+		return "created"
+	case e.Operation.Kind == tenant.OpMigrate:
+		return "migrated"
+	}
+	return e.Operation.Kind + " done"
+}
+
+func (p *progress) advance(e tenant.Event) {
+	if p.bar == nil {
+		p.bar = progressbar.NewOptions(e.Total,
+			progressbar.OptionSetWriter(p.a.errOut), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
+			progressbar.OptionSetItsString("tenants"), progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionClearOnFinish(), progressbar.OptionEnableColorCodes(os.Getenv("NO_COLOR") == ""),
+			progressbar.OptionSetDescription(e.Operation.Kind), progressbar.OptionFullWidth(), progressbar.OptionSetPredictTime(true))
+	}
+	if e.Err != nil {
+		// The bar goes on below the line that says what failed.
+		_ = p.bar.Clear()
+		fmt.Fprintf(p.a.errOut, "%s %s\n", p.a.paint(red, "failed:"), e.Err)
+	}
+	_ = p.bar.Set(e.Done)
+}
+
+// end takes an unfinished bar off the screen, before the result is printed.
+func (p *progress) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bar != nil {
+		_ = p.bar.Finish()
+		p.bar = nil
+	}
+}

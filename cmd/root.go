@@ -1,0 +1,112 @@
+// Package cmd is the command line: one file per command, and the one place that wires configuration, stores and
+// use cases together.
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// Main runs the program and returns its exit code.
+func Main() int {
+	ctx, stop := interruptible(context.Background())
+	defer stop()
+	return run(ctx, newApp(os.Stdin, os.Stdout, os.Stderr), os.Args[1:])
+}
+
+// run runs one command line.
+func run(ctx context.Context, a *app, args []string) int {
+	defer a.close()
+	root := newRootCmd(a)
+	root.SetArgs(args)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.errOut)
+	err := root.ExecuteContext(ctx)
+	if err == nil && ctx.Err() != nil {
+		err = &tenant.Error{Kind: tenant.ErrInterrupted, Msg: "interrupted"}
+	}
+	a.report(err)
+	return exitCode(err)
+}
+
+// interruptible ends ctx at the first Ctrl-C or SIGTERM, and the process at the second.
+func interruptible(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(parent)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		fmt.Fprintln(os.Stderr, "\ninterrupted: finishing or undoing what is in flight; once more to stop at once")
+		cancel()
+		<-signals
+		os.Exit(exitInterrupted)
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel()
+	}
+}
+
+func newRootCmd(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tenantctl",
+		Short: "Create, migrate, inspect and delete tenants across PostgreSQL and MongoDB",
+		Long: `tenantctl owns the life of a tenant: a PostgreSQL schema and a MongoDB database, made, migrated,
+inspected, suspended and deleted as one, for one tenant or ten thousand. It is safe to kill at any
+instant: run the same command again, or tenantctl ops resume.
+
+` + exitHelp,
+		Example: `  tenantctl init
+  tenantctl create acme --domain acme.example.com --label plan=pro
+  tenantctl migrate
+  tenantctl describe acme`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		DisableAutoGenTag: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.start(cmd) },
+		Args:              noArgs,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&a.configFile, "config", "", "configuration file (else $TENANTCTL_CONFIG, ./tenantctl.yaml, $XDG_CONFIG_HOME/tenantctl/config.yaml)")
+	f.StringP("output", "o", "", "output format: table, json, yaml or name")
+	f.String("actor", "", "who is recorded in the audit (default: the user of the operating system)")
+	f.String("log-level", "", "debug, info, warn or error (default warn)")
+	f.String("log-format", "", "text or json (default text)")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return tenant.Invalid("see: "+cmd.CommandPath()+" --help", "%s", err)
+	})
+	root.AddGroup(
+		&cobra.Group{ID: groupTenants, Title: "Tenants:"},
+		&cobra.Group{ID: groupFleet, Title: "The fleet:"},
+		&cobra.Group{ID: groupSetup, Title: "Setting up and looking after:"},
+	)
+	add := func(group string, cmds ...*cobra.Command) {
+		for _, c := range cmds {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add(groupTenants, newCreateCmd(a), newListCmd(a), newGetCmd(a), newDescribeCmd(a), newSetCmd(a), newRenameCmd(a),
+		newCredentialsCmd(a), newSuspendCmd(a), newResumeCmd(a), newDeleteCmd(a), newPurgeCmd(a))
+	add(groupFleet, newMigrateCmd(a), newExecCmd(a), newShellCmd(a))
+	add(groupSetup, newInitCmd(a), newDoctorCmd(a), newOpsCmd(a), newConfigCmd(a), newVersionCmd(a))
+	root.AddCommand(newDocsCmd())
+	root.SetHelpCommandGroupID(groupSetup)
+	root.SetCompletionCommandGroupID(groupSetup)
+	return root
+}
+
+const (
+	groupTenants = "tenants"
+	groupFleet   = "fleet"
+	groupSetup   = "setup"
+)

@@ -1,0 +1,120 @@
+package cmd
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/google/uuid"
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// runFlags are those of every command that works on many tenants at once. The first two are keys of the configuration
+// too, which is where their values are read.
+type runFlags struct {
+	resume string
+	report string
+}
+
+func (f *runFlags) add(cmd *cobra.Command) {
+	addFanOut(cmd)
+	cmd.Flags().StringVar(&f.resume, "resume", "", "go on with this run's tenants that are not done")
+	cmd.Flags().StringVar(&f.report, "report", "", "write a report to this file: JSON, or JUnit XML where it ends in .xml")
+}
+
+func addFanOut(cmd *cobra.Command) {
+	cmd.Flags().Int("parallel", 0, "tenants worked on at once (default 8)")
+	cmd.Flags().String("max-failures", "", "stop starting new tenants after so many failures, N or P% (default 1)")
+}
+
+// fanOut reads the two flags through the configuration.
+func (a *app) fanOut() (tenant.RunOptions, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return tenant.RunOptions{}, err
+	}
+	budget, err := tenant.ParseBudget(cfg.Fleet.MaxFailures)
+	return tenant.RunOptions{Parallel: cfg.Fleet.Parallel, MaxFailures: budget}, err
+}
+
+func (f *runFlags) options(a *app) (tenant.RunOptions, error) {
+	opts, err := a.fanOut()
+	if err != nil {
+		return opts, err
+	}
+	if f.resume != "" {
+		id, err := uuid.Parse(f.resume)
+		if err != nil {
+			return opts, tenant.Invalid("tenantctl ops list shows the runs", "invalid run %q", f.resume)
+		}
+		opts.Resume = &id
+	}
+	return opts, f.check()
+}
+
+// summary prints a run for a person.
+func (a *app) summary(w io.Writer, r *tenant.RunResult) {
+	a.fields(w, "run", r.Run, "target", versions(r.Target))
+	s := r.Summary
+	state := a.paint(green, string(r.State))
+	if r.State != tenant.RunDone {
+		state = a.paint(red, string(r.State))
+	}
+	fmt.Fprintf(w, "%s: %s, %d changed, %d unchanged, %d failed, %d not started in %s\n", state, tenant.Plural(s.Tenants, "tenant"), s.Changed, s.Unchanged, s.Failed, s.NotStarted, millis(r.DurationMS))
+	a.failures(w, r.Failures)
+}
+
+func (a *app) failures(w io.Writer, groups []tenant.FailureGroup) {
+	for _, g := range groups {
+		fmt.Fprintf(w, "\n%s %s\n", a.paint(red, fmt.Sprintf("%s failed:", tenant.Plural(g.Count, "tenant"))), g.Message)
+		t := a.table(w)
+		row := func(k, v string) {
+			if v != "" {
+				t.AppendRow(table.Row{"  " + k + ":", v})
+			}
+		}
+		row("store", g.Store)
+		row("statement", g.Statement)
+		row("tenants", some(g.Tenants, g.Count))
+		row("hint", g.Hint)
+		t.Render()
+	}
+}
+
+// some names the first few of count tenants.
+func some(names []tenant.Name, count int) string {
+	const few = 5
+	var s string
+	for i, n := range names[:min(few, len(names))] {
+		if i > 0 {
+			s += ", "
+		}
+		s += string(n)
+	}
+	if count > few {
+		s += fmt.Sprintf(" and %d more", count-few)
+	}
+	return s
+}
+
+func millis(ms int64) string {
+	if ms < 1000 {
+		return fmt.Sprintf("%d ms", ms)
+	}
+	return fmt.Sprintf("%.1f s", float64(ms)/1000)
+}
+
+// finishRun prints a run's result, writes its report, and gives its error.
+func (a *app) finishRun(cmd *cobra.Command, s *tenant.Service, f *runFlags, r *tenant.RunResult) error {
+	a.progress.end()
+	a.warn(r.Warnings)
+	if err := a.print(r, r.Run.String(), func(w io.Writer) { a.summary(w, r) }); err != nil {
+		return err
+	}
+	if err := f.write(cmd.Context(), s, r); err != nil {
+		return err
+	}
+	return r.Err()
+}

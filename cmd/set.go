@@ -1,0 +1,79 @@
+package cmd
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+type setOptions struct {
+	labels, removeLabels, domains, removeDomains []string
+	dryRun                                       bool
+}
+
+func newSetCmd(a *app) *cobra.Command {
+	var o setOptions
+	c := &cobra.Command{
+		Use:   "set NAME",
+		Short: "Change a tenant's labels and domains",
+		Long: `Changes what the catalog says of a tenant; the stores are left alone. A label is given as key=value, or as
+key- to take it away.
+
+` + exitHelp,
+		Example: `  tenantctl set acme --label plan=enterprise --label trial-
+  tenantctl set acme --domain www.acme.example --remove-domain old.acme.example`,
+		Args:              oneName,
+		ValidArgsFunction: a.completeNames,
+		RunE:              func(cmd *cobra.Command, args []string) error { return runSet(cmd, a, o, args[0]) },
+	}
+	f := c.Flags()
+	f.StringArrayVar(&o.labels, "label", nil, "key=value to set, key- to take away (repeatable)")
+	f.StringArrayVar(&o.domains, "domain", nil, "a domain to add (repeatable)")
+	f.StringArrayVar(&o.removeDomains, "remove-domain", nil, "a domain to take away (repeatable)")
+	addDryRun(c, &o.dryRun)
+	return c
+}
+
+func runSet(cmd *cobra.Command, a *app, o setOptions, name string) error {
+	var set, remove []string
+	for _, l := range o.labels {
+		if key, ok := strings.CutSuffix(l, "-"); ok && !strings.Contains(l, "=") {
+			remove = append(remove, key)
+		} else {
+			set = append(set, l)
+		}
+	}
+	labels, err := tenant.ParseLabels(set)
+	if err != nil {
+		return err
+	}
+	ch := tenant.Change{Labels: labels, RemoveLabels: remove, AddDomains: o.domains, RemoveDomains: o.removeDomains}
+	if len(o.labels)+len(o.domains)+len(o.removeDomains) == 0 {
+		return tenant.Invalid("usage: tenantctl set NAME --label k=v --domain D --remove-domain D", "nothing to set")
+	}
+	s, err := a.lookup(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if o.dryRun {
+		t, err := s.PlanSet(cmd.Context(), tenant.Name(name), ch)
+		if err != nil {
+			return err
+		}
+		return a.printPlan(t, "leave %s with domains %s and labels %s", t.Name, orNone(strings.Join(t.Domains, ", ")), orNone(pairs(t.Labels)))
+	}
+	out, err := s.Set(cmd.Context(), tenant.Name(name), ch)
+	if err != nil {
+		return err
+	}
+	return a.printOutcome(out, "set")
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "(none)"
+	}
+	return s
+}

@@ -1,0 +1,57 @@
+package cmd
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+func newSuspendCmd(a *app) *cobra.Command {
+	return newLockCmd(a, &cobra.Command{
+		Use:   "suspend NAME",
+		Short: "Lock a tenant's users out of every store",
+		Long: `Takes the right to log in from the tenant's users in every store and ends their connections. Data and passwords
+stay; migrations go on. Where a store keeps no user for the tenant, nobody can be locked out of it, which is said.
+
+` + exitHelp,
+		Example: "  tenantctl suspend acme",
+	}, "suspended", "lock the users of %s out of every store and end their connections", (*tenant.Service).Suspend)
+}
+
+func newResumeCmd(a *app) *cobra.Command {
+	return newLockCmd(a, &cobra.Command{
+		Use:     "resume NAME",
+		Short:   "Let a suspended tenant's users back in",
+		Long:    "Gives the users of a suspended tenant their way back, with the passwords they had.\n\n" + exitHelp,
+		Example: "  tenantctl resume acme",
+	}, "resumed", "let the users of %s back into every store", (*tenant.Service).Resume)
+}
+
+func newLockCmd(a *app, c *cobra.Command, done, would string, do func(*tenant.Service, context.Context, tenant.Name) (*tenant.Outcome, error)) *cobra.Command {
+	var dryRun bool
+	c.Args = oneName
+	c.ValidArgsFunction = a.completeNames
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		s, err := a.service(cmd.Context())
+		if err != nil {
+			return err
+		}
+		name := tenant.Name(args[0])
+		if dryRun {
+			t, err := s.Get(cmd.Context(), name)
+			if err != nil {
+				return err
+			}
+			return a.printPlan(t, would, t.Name)
+		}
+		out, err := do(s, cmd.Context(), name)
+		if err != nil {
+			return err
+		}
+		return a.printOutcome(out, done)
+	}
+	addDryRun(c, &dryRun)
+	return c
+}
