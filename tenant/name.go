@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -80,8 +81,13 @@ func ParseDomain(s string) (string, error) {
 	if _, err := netip.ParseAddr(s); err == nil {
 		return "", Invalid(hint, "invalid domain %s: it is an address", shorten(s))
 	}
-	d, err := domains.ToASCII(strings.TrimSuffix(s, "."))
-	if err != nil || d == "" {
+	d, err := domains.ToASCII(s)
+	d = strings.TrimSuffix(d, ".")
+	if err == nil {
+		// What IDNA itself would not take back is no domain: broken UTF-8, say.
+		_, err = domains.ToASCII(d)
+	}
+	if err != nil || d == "" || strings.HasSuffix(d, ".") || !utf8.ValidString(s) {
 		return "", Invalid(hint, "invalid domain %s", shorten(s))
 	}
 	return d, nil
