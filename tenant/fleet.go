@@ -47,6 +47,8 @@ type RunResult struct {
 	DurationMS int64            `json:"duration_ms"`
 	Failures   []FailureGroup   `json:"failures"`
 	Warnings   []string         `json:"warnings,omitempty"`
+
+	lost bool // another process has ended or taken over the run: its record is no longer ours to write
 }
 
 // Err is nil where all is done, and says what to do where it is not.
@@ -204,12 +206,11 @@ func (s *Service) fleet(ctx context.Context, run *Operation, already int, opts R
 	if feed != nil {
 		return nil, feed
 	}
-	if f.fenced != nil {
-		return nil, f.fenced
-	}
 	f.summary.NotStarted = total - done - f.summary.Changed - (f.summary.Unchanged - already - done) - f.summary.Failed
 	result := &RunResult{Run: run.ID, State: RunDone, Summary: f.summary, Failures: f.groups.list(), DurationMS: time.Since(start).Milliseconds()}
 	switch {
+	case f.lost:
+		result.State, result.lost = RunAborted, true
 	case ctx.Err() != nil && f.summary.NotStarted > 0:
 		result.State = RunAborted
 	case f.summary.Failed > 0 || f.summary.NotStarted > 0:
@@ -228,6 +229,9 @@ func (s *Service) parallel(n int) int {
 
 // endRun records a run's result.
 func (s *Service) endRun(ctx context.Context, run *Operation, r *RunResult) error {
+	if r.lost {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	run.Result = json.RawMessage(jsonText(r))
@@ -248,7 +252,7 @@ type fanOut struct {
 	ended   int
 	spent   int // failures that count against the limit
 	groups  failureGroups
-	fenced  error
+	lost    bool // the run was aborted or taken over
 }
 
 // over takes one tenant's end into account.
@@ -257,7 +261,7 @@ func (f *fanOut) over(child *Operation, changed bool, err error) {
 	defer f.mu.Unlock()
 	switch {
 	case errors.Is(err, errRunLost):
-		f.fenced = err
+		f.lost = true
 		f.stop()
 		return
 	case err != nil:

@@ -9,11 +9,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// SQLSTATEs that the catalog's own functions raise.
-const (
-	sqlstateFenced      = "TC001" // the operation was taken over or ended
-	sqlstateWrongSchema = "TC002" // current_schema() is not the tenant's
-)
+// sqlstateFenced is raised by the catalog's own functions: the operation was taken over or has ended.
+const sqlstateFenced = "TC001"
 
 // Lease is the right to change a tenant's stores under one operation. It ends when another process takes the
 // operation over, which raises the fence. A nil Lease holds nothing and never ends: for work outside the catalog.
@@ -73,17 +70,11 @@ func (l *Lease) Record(ctx context.Context, tenant uuid.UUID, kind string, versi
 	return Fenced(err)
 }
 
-// Fenced turns the catalog's own SQLSTATEs into errors, and leaves others as they are.
+// Fenced turns the catalog's own SQLSTATE into ErrFenced, and leaves other errors as they are.
 func Fenced(err error) error {
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		return err
-	}
-	switch pg.Code {
-	case sqlstateFenced:
+	if errors.As(err, &pg) && pg.Code == sqlstateFenced {
 		return &Error{Kind: ErrFenced, Store: "catalog", Msg: "operation was taken over by another process", Hint: "look at it with: tenantctl ops list", Err: err}
-	case sqlstateWrongSchema:
-		return &Error{Kind: ErrMissing, Store: KindPostgres, Code: "missing", Msg: pg.Message, Hint: "the schema is gone; restore it, or delete the tenant", Err: err}
 	}
 	return err
 }

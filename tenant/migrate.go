@@ -270,7 +270,7 @@ func (s *Service) migrateOne(ctx context.Context, op *Operation, t Tenant, do fu
 		end = OpFailed
 	}
 	op.Result = []byte(jsonText(map[string]bool{"changed": changed}))
-	if ferr := s.catalog.endMigration(context.WithoutCancel(ctx), op, end, err); ferr != nil {
+	if ferr := s.catalog.finish(context.WithoutCancel(ctx), op, end, err, nil); ferr != nil {
 		return changed, errors.Join(err, ferr)
 	}
 	return changed, err
@@ -477,12 +477,4 @@ func (c *Catalog) reopen(ctx context.Context, child *Operation) error {
 	}
 	child.State = OpPending
 	return catalogError("open the tenant's part again", err)
-}
-
-// endMigration ends a tenant's migration; its audit entry is the run's.
-func (c *Catalog) endMigration(ctx context.Context, op *Operation, end OpState, cause error) error {
-	if op.Run == nil {
-		return c.finish(ctx, op, end, cause, nil)
-	}
-	return c.inTx(ctx, "record the result", func(tx pgx.Tx) error { return c.update(ctx, tx, op, end, cause) })
 }

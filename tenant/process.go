@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,6 +31,9 @@ func ThisProcess() Process {
 }
 
 func boot() string {
+	if runtime.GOOS == "darwin" {
+		return "darwin" // no containers share its processes' numbers
+	}
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return ""

@@ -505,8 +505,11 @@ func TestAnAbortedRunStartsNoNewTenant(t *testing.T) {
 		}
 		return nil
 	}
-	_, err := w.service.Migrate(t.Context(), tenant.MigrateRequest{To: tenant.Newest}, tenant.RunOptions{Parallel: 1})
-	wantKind(t, err, tenant.ErrInterrupted)
+	r, err := w.service.Migrate(t.Context(), tenant.MigrateRequest{To: tenant.Newest}, tenant.RunOptions{Parallel: 1})
+	if err != nil || r.State != tenant.RunAborted || r.Summary != (tenant.Summary{Tenants: 3, Changed: 1, NotStarted: 2}) {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	wantKind(t, r.Err(), tenant.ErrInterrupted)
 	if n := w.pg.places["t_acme"].version + w.pg.places["t_globex"].version + w.pg.places["t_initech"].version; n != 7 {
 		t.Errorf("versions add up to %d: want one tenant at 3, two at 2", n)
 	}

@@ -110,15 +110,6 @@ CREATE FUNCTION tenantctl.record(tenant uuid, store text, at bigint, count integ
 $$;
 -- +goose StatementEnd
 
--- +goose StatementBegin
-CREATE FUNCTION tenantctl.assert_schema(wanted text) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    IF current_schema() IS DISTINCT FROM wanted THEN
-        RAISE EXCEPTION 'schema % does not exist', wanted USING ERRCODE = 'TC002';
-    END IF;
-END $$;
--- +goose StatementEnd
-
 -- +goose Down
-DROP FUNCTION tenantctl.assert_schema, tenantctl.record, tenantctl.hold;
+DROP FUNCTION tenantctl.record, tenantctl.hold;
 DROP TABLE tenantctl.migration_files, tenantctl.audit, tenantctl.steps, tenantctl.operations, tenantctl.versions, tenantctl.domains, tenantctl.tenants;
