@@ -193,6 +193,11 @@ func rollback(ctx context.Context, tx pgx.Tx) {
 	_ = tx.Rollback(ctx)
 }
 
+// batcher is what a pool and a transaction have in common.
+type batcher interface {
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
 type entry struct {
 	action    string
 	tenant    *Tenant
@@ -202,12 +207,18 @@ type entry struct {
 }
 
 // audit writes who did what, when and from where.
-func (c *Catalog) audit(ctx context.Context, db DB, e entry) error {
+func (c *Catalog) audit(ctx context.Context, db batcher, e entry) error {
+	var b pgx.Batch
+	c.queueAudit(&b, e)
+	return catalogError("write the audit", db.SendBatch(ctx, &b).Close())
+}
+
+// queueAudit adds the statement that writes an audit entry.
+func (c *Catalog) queueAudit(b *pgx.Batch, e entry) {
 	var tenantID, operationID any
 	if e.tenant != nil {
 		tenantID, e.name = e.tenant.ID, e.tenant.Name
 	}
-	actor := c.actor
 	if e.operation != nil {
 		operationID = e.operation.ID
 		if e.operation.TenantID != nil && tenantID == nil {
@@ -220,8 +231,7 @@ func (c *Catalog) audit(ctx context.Context, db DB, e entry) error {
 	if e.detail == nil {
 		e.detail = map[string]any{}
 	}
-	_, err := db.Exec(ctx, `INSERT INTO tenantctl.audit (actor, origin, action, tenant_id, tenant_name, operation_id, detail)
+	b.Queue(`INSERT INTO tenantctl.audit (actor, origin, action, tenant_id, tenant_name, operation_id, detail)
 		VALUES ($1, $2, $3, $4, nullif($5, ''), $6, $7::jsonb)`,
-		actor, c.self.Label(), e.action, tenantID, string(e.name), operationID, jsonText(e.detail))
-	return catalogError("write the audit", err)
+		c.actor, c.self.Label(), e.action, tenantID, string(e.name), operationID, jsonText(e.detail))
 }

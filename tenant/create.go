@@ -18,6 +18,18 @@ type CreateRequest struct {
 	Name    string            `json:"name"`
 	Domains []string          `json:"domains,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
+	From    string            `json:"-"` // FILE:LINE that asks for it, for errors; empty where none does
+}
+
+// placed adds to an error where the request came from.
+func (r CreateRequest) placed(err error) error {
+	var e *Error
+	if r.From == "" || !errors.As(err, &e) {
+		return err
+	}
+	at := *e
+	at.Msg = r.From + ": " + e.Msg
+	return &at
 }
 
 // Outcome is one tenant's operation and what the tenant is after it.
@@ -79,10 +91,10 @@ func (s *Service) PlanCreate(ctx context.Context, reqs iter.Seq2[CreateRequest, 
 		}
 		t, err := s.plan(req)
 		if err != nil {
-			return nil, err
+			return nil, req.placed(err)
 		}
 		if err := seen.add(t); err != nil {
-			return nil, err
+			return nil, req.placed(err)
 		}
 		existing, err := s.catalog.Get(ctx, t.Name)
 		switch {
@@ -323,10 +335,10 @@ func (s *Service) enterCreates(ctx context.Context, tx pgx.Tx, run uuid.UUID, re
 		}
 		t, err := s.plan(req)
 		if err != nil {
-			return unchanged, err
+			return unchanged, req.placed(err)
 		}
 		if err := names.add(t); err != nil {
-			return unchanged, err
+			return unchanged, req.placed(err)
 		}
 		if batch = append(batch, t); len(batch) == page {
 			if err := flush(); err != nil {

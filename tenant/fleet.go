@@ -329,7 +329,8 @@ func (c *Catalog) claim(ctx context.Context, run, child *Operation) (Tenant, err
 }
 
 func (c *Catalog) tryClaim(ctx context.Context, run, child *Operation) (Tenant, error) {
-	rows, err := c.pool.Query(ctx, `WITH run AS (SELECT FROM tenantctl.operations WHERE id = $2 AND fence = $3 AND state = 'running'),
+	// It need not wait for the disk: what comes after it in the server's log is not durable before it is.
+	rows, err := c.pool.Query(ctx, `WITH run AS (SELECT set_config('synchronous_commit', 'off', true) FROM tenantctl.operations WHERE id = $2 AND fence = $3 AND state = 'running'),
 		claimed AS (UPDATE tenantctl.operations SET state = 'running', owner = $4, lease_until = now() + $5::interval, started_at = clock_timestamp()
 			WHERE id = $1 AND state = 'pending' AND EXISTS (SELECT FROM run) RETURNING tenant_id)
 		SELECT `+tenantColumns+` FROM claimed JOIN tenantctl.tenants t ON t.id = claimed.tenant_id`,

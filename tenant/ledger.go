@@ -276,7 +276,9 @@ func (c *Catalog) setState(ctx context.Context, op *Operation, state OpState, ca
 				return err
 			}
 		}
-		return c.update(ctx, tx, op, state, cause)
+		var b pgx.Batch
+		c.queueState(&b, op, state, cause)
+		return tx.SendBatch(ctx, &b).Close()
 	})
 	if err == nil {
 		op.State = state
@@ -284,23 +286,19 @@ func (c *Catalog) setState(ctx context.Context, op *Operation, state OpState, ca
 	return err
 }
 
-func (c *Catalog) update(ctx context.Context, tx pgx.Tx, op *Operation, state OpState, cause error) error {
-	var failure any
+// queueState adds the statement that gives an operation a new state.
+func (c *Catalog) queueState(b *pgx.Batch, op *Operation, state OpState, cause error) {
+	var failure, result any
 	if cause != nil {
 		failure = jsonText(NewFailure(cause))
 	}
-	var result any
 	if op.Result != nil {
 		result = string(op.Result)
 	}
-	tag, err := tx.Exec(ctx, `UPDATE tenantctl.operations SET state = $3, error = $4::jsonb, result = coalesce($5::jsonb, result),
+	b.Queue(`UPDATE tenantctl.operations SET state = $3, error = $4::jsonb, result = coalesce($5::jsonb, result),
 			finished_at = CASE WHEN $3 IN ('running', 'undoing', 'stuck') THEN NULL ELSE clock_timestamp() END,
 			lease_until = CASE WHEN $3 IN ('running', 'undoing') THEN lease_until END
 		WHERE id = $1 AND fence = $2`, op.ID, op.Fence, string(state), failure, result)
-	if err == nil && tag.RowsAffected() == 0 {
-		return &Error{Kind: ErrFenced, Store: "catalog", Msg: fmt.Sprintf("operation %s was taken over by another process", op.ID)}
-	}
-	return err
 }
 
 // finish ends an operation with its last change to the catalog and its audit entry, all in one transaction.
@@ -311,16 +309,40 @@ func (c *Catalog) finish(ctx context.Context, op *Operation, state OpState, caus
 				return err
 			}
 		}
-		detail := map[string]any{"state": state}
-		if cause != nil {
-			detail["error"] = NewFailure(cause).Message
-		}
-		return c.audit(ctx, tx, entry{action: op.Kind, operation: op, detail: detail})
+		return c.audit(ctx, tx, ending(op, state, cause))
 	})
 	now := time.Now()
 	op.FinishedAt = &now
 	return err
 }
+
+// ending is the audit entry for the end of an operation.
+func ending(op *Operation, state OpState, cause error) entry {
+	detail := map[string]any{"state": state}
+	if cause != nil {
+		detail["error"] = NewFailure(cause).Message
+	}
+	return entry{action: op.Kind, operation: op, detail: detail}
+}
+
+// finishLazily is finish in one round trip that does not wait for the disk: for an operation that a crash of the server
+// may set back to running, since it is simply run again and finds nothing to do.
+func (c *Catalog) finishLazily(ctx context.Context, op *Operation, state OpState, cause error) error {
+	var b pgx.Batch
+	b.Queue(lazily)
+	b.Queue(c.leaseOf(op).HoldSQL())
+	c.queueState(&b, op, state, cause)
+	c.queueAudit(&b, ending(op, state, cause))
+	if err := c.pool.SendBatch(ctx, &b).Close(); err != nil {
+		return catalogError("record the result", err)
+	}
+	now := time.Now()
+	op.State, op.FinishedAt = state, &now
+	return nil
+}
+
+// lazily makes the commit of the surrounding transaction not wait for the disk.
+const lazily = `SELECT set_config('synchronous_commit', 'off', true)`
 
 // forget deletes the history of operations that ended before the age given; the audit keeps its entries.
 func (c *Catalog) forget(ctx context.Context, age time.Duration) error {

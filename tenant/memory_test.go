@@ -121,7 +121,7 @@ func (m *memory) Up(ctx context.Context, t tenant.Tenant, to int64, _ bool) (ten
 			moved.Ran = append(moved.Ran, p.version)
 		}
 		moved.To, moved.Applied = p.version, int(p.version)
-		return nil
+		return tenant.LeaseFrom(ctx).Record(ctx, t.ID, m.kind, p.version, int(p.version))
 	})
 	return moved, err
 }

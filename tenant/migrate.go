@@ -270,7 +270,7 @@ func (s *Service) migrateOne(ctx context.Context, op *Operation, t Tenant, do fu
 		end = OpFailed
 	}
 	op.Result = []byte(jsonText(map[string]bool{"changed": changed}))
-	if ferr := s.catalog.finish(context.WithoutCancel(ctx), op, end, err, nil); ferr != nil {
+	if ferr := s.catalog.finishLazily(context.WithoutCancel(ctx), op, end, err); ferr != nil {
 		return changed, errors.Join(err, ferr)
 	}
 	return changed, err
@@ -287,9 +287,10 @@ func (s *Service) up(ctx context.Context, t Tenant, ts []target, outOfOrder bool
 		if err != nil {
 			return changed, err
 		}
-		// The store has written its version with the last migration; this covers a cache that was behind its store.
-		if err := LeaseFrom(ctx).Record(ctx, t.ID, target.kind, moved.To, moved.Applied); err != nil {
-			return changed, catalogError("record the version", err)
+		if len(moved.Ran) == 0 { // else the store has recorded it with the migration
+			if err := LeaseFrom(ctx).Record(ctx, t.ID, target.kind, moved.To, moved.Applied); err != nil {
+				return changed, catalogError("record the version", err)
+			}
 		}
 		if err := s.point(ctx, OpMigrate, target.kind, "after"); err != nil {
 			return changed, err
