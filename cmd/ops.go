@@ -52,7 +52,7 @@ func newOpsListCmd(a *app) *cobra.Command {
 				if op.TenantID == nil && op.Run == nil && op.Tenant == "" {
 					of = "(fleet)"
 				}
-				if err := l.add(op, op.ID.String(), op.ID, op.Kind, of, a.opState(op.State), op.Actor, millis(op.Duration().Milliseconds()), age(op.CreatedAt), fault); err != nil {
+				if err := l.add(op, op.ID.String(), op.ID, op.Kind, of, a.progressOf(op), op.Actor, millis(op.Duration().Milliseconds()), age(op.CreatedAt), fault); err != nil {
 					return err
 				}
 			}
@@ -94,11 +94,7 @@ func (a *app) operation(w io.Writer, d *tenant.OperationDetail) {
 	if d.FinishedAt != nil {
 		finished = d.FinishedAt.UTC().Format(timeFormat)
 	}
-	state := a.opState(d.State)
-	if d.Takeable {
-		state += " (interrupted: resume or abort it)"
-	}
-	a.fields(w, "Id", d.ID, "Kind", d.Kind, "Tenant", string(d.Tenant), "State", state, "By", d.Actor, "From", d.Owner.Label(),
+	a.fields(w, "Id", d.ID, "Kind", d.Kind, "Tenant", string(d.Tenant), "State", a.progressOf(d.Operation), "By", d.Actor, "From", d.Owner.Label(),
 		"Started", d.CreatedAt.UTC().Format(timeFormat), "Finished", finished, "Took", millis(d.Duration().Milliseconds()),
 		"Tenants", pairs(stringKeys(d.Tenants)), "Error", fault, "Hint", hint)
 	if len(d.Steps) > 0 {
@@ -119,6 +115,14 @@ func (a *app) operation(w io.Writer, d *tenant.OperationDetail) {
 		}
 		t.Render()
 	}
+}
+
+// progressOf is an operation's state, and whether it waits for somebody to end it.
+func (a *app) progressOf(op *tenant.Operation) string {
+	if op.Interrupted && op.State != tenant.OpStuck {
+		return a.paint(red, "interrupted") + " (" + string(op.State) + ")"
+	}
+	return a.opState(op.State)
 }
 
 // newOpsEndCmd makes resume and abort, which differ in direction alone.

@@ -68,12 +68,13 @@ instant: run the same command again, or tenantctl ops resume.
   tenantctl create acme --domain acme.example.com --label plan=pro
   tenantctl migrate
   tenantctl describe acme`,
-		SilenceUsage:      true,
-		SilenceErrors:     true,
-		DisableAutoGenTag: true,
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.start(cmd) },
-		Args:              noArgs,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceUsage:               true,
+		SuggestionsMinimumDistance: 2,
+		SilenceErrors:              true,
+		DisableAutoGenTag:          true,
+		PersistentPreRunE:          func(cmd *cobra.Command, _ []string) error { return a.start(cmd) },
+		Args:                       noArgs,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	f := root.PersistentFlags()
 	f.StringVar(&a.configFile, "config", "", "configuration file (else $TENANTCTL_CONFIG, ./tenantctl.yaml, $XDG_CONFIG_HOME/tenantctl/config.yaml)")

@@ -62,6 +62,10 @@ type Operation struct {
 	FinishedAt *time.Time
 	Steps      []Step
 
+	// Interrupted tells that the operation is live and nobody works on it any more: it can be resumed or aborted.
+	// Only what Operations and Operation of the Service give has it.
+	Interrupted bool
+
 	expired bool // the lease has run out, by the server's clock
 }
 
@@ -110,8 +114,9 @@ func (o *Operation) MarshalJSON() ([]byte, error) {
 		Result     json.RawMessage `json:"result,omitempty"`
 		Error      *Failure        `json:"error,omitempty"`
 		Steps      []Step          `json:"steps,omitempty"`
+		Interrupt  bool            `json:"interrupted,omitempty"`
 	}{
 		o.ID, o.Kind, o.State, o.Tenant, o.Run, o.Actor, o.Owner.Label(), o.Duration().Milliseconds(),
-		o.CreatedAt, o.FinishedAt, o.Result, o.Error, o.Steps,
+		o.CreatedAt, o.FinishedAt, o.Result, o.Error, o.Steps, o.Interrupted,
 	})
 }

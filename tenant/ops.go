@@ -21,7 +21,16 @@ type OperationFilter struct {
 
 // Operations lists operations, newest first.
 func (s *Service) Operations(ctx context.Context, f OperationFilter) iter.Seq2[*Operation, error] {
-	return s.catalog.operations(ctx, f)
+	return func(yield func(*Operation, error) bool) {
+		for op, err := range s.catalog.operations(ctx, f) {
+			if err == nil {
+				op.Interrupted = op.State.Live() && s.catalog.dead(op)
+			}
+			if !yield(op, err) {
+				return
+			}
+		}
+	}
 }
 
 func (c *Catalog) operations(ctx context.Context, f OperationFilter) iter.Seq2[*Operation, error] {
@@ -86,9 +95,8 @@ type AuditEntry struct {
 // OperationDetail is an operation with its steps, its audit entries, and for a run how its tenants stand.
 type OperationDetail struct {
 	*Operation
-	Takeable bool            `json:"takeable"` // nobody works on it: it can be resumed or aborted
-	Tenants  map[OpState]int `json:"tenants,omitempty"`
-	Audit    []AuditEntry    `json:"audit"`
+	Tenants map[OpState]int `json:"tenants,omitempty"`
+	Audit   []AuditEntry    `json:"audit"`
 }
 
 // MarshalJSON adds to the operation's own form.
@@ -98,11 +106,10 @@ func (d *OperationDetail) MarshalJSON() ([]byte, error) {
 		return nil, err
 	}
 	type rest struct {
-		Takeable bool            `json:"takeable"`
-		Tenants  map[OpState]int `json:"tenants,omitempty"`
-		Audit    []AuditEntry    `json:"audit"`
+		Tenants map[OpState]int `json:"tenants,omitempty"`
+		Audit   []AuditEntry    `json:"audit"`
 	}
-	more, err := json.Marshal(rest{d.Takeable, d.Tenants, d.Audit})
+	more, err := json.Marshal(rest{d.Tenants, d.Audit})
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +122,8 @@ func (s *Service) Operation(ctx context.Context, id string) (*OperationDetail, e
 	if err != nil {
 		return nil, err
 	}
-	d := &OperationDetail{Operation: op, Takeable: op.State.Live() && s.catalog.dead(op)}
+	op.Interrupted = op.State.Live() && s.catalog.dead(op)
+	d := &OperationDetail{Operation: op}
 	if op.Steps, err = s.catalog.steps(ctx, op.ID); err != nil {
 		return nil, err
 	}
