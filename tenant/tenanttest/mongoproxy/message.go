@@ -1,6 +1,7 @@
 package mongoproxy
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -47,14 +48,10 @@ func parseRequest(raw []byte) (request, error) {
 	r := request{id: id}
 	var body bson.D
 	switch op {
-	case wiremessage.OpQuery: // only for the first handshake of a connection
-		_, rest, _ = wiremessage.ReadQueryFlags(rest)
-		ns, rest, _ := wiremessage.ReadQueryFullCollectionName(rest)
-		_, rest, _ = wiremessage.ReadQueryNumberToSkip(rest)
-		_, rest, _ = wiremessage.ReadQueryNumberToReturn(rest)
-		doc, _, ok := wiremessage.ReadQueryQuery(rest)
-		if !ok {
-			return request{}, errBroken
+	case opQuery:
+		ns, doc, err := readQuery(rest)
+		if err != nil {
+			return request{}, err
 		}
 		r.cmd.DB, _, _ = strings.Cut(ns, ".")
 		if err := bson.Unmarshal(doc, &body); err != nil {
@@ -88,6 +85,25 @@ func parseRequest(raw []byte) (request, error) {
 	var err error
 	r.cmd.Body, err = bson.Marshal(body)
 	return r, err
+}
+
+// opQuery is the old message that a driver still greets a server with.
+const opQuery wiremessage.OpCode = 2004
+
+// readQuery takes the namespace and the document out of one: flags, namespace, two numbers, document.
+func readQuery(b []byte) (ns string, doc []byte, err error) {
+	if len(b) < 4 {
+		return "", nil, errBroken
+	}
+	name, rest, found := bytes.Cut(b[4:], []byte{0})
+	if !found || len(rest) < 8 {
+		return "", nil, errBroken
+	}
+	d, _, ok := bsoncore.ReadDocument(rest[8:])
+	if !ok {
+		return "", nil, errBroken
+	}
+	return string(name), d, nil
 }
 
 // readSections puts the document sequences of a message into the body they belong to.

@@ -140,13 +140,6 @@ func (p *Proxy) Commands() []Command {
 	return slices.Clone(p.seen)
 }
 
-// Counted is how many of them count.
-func (p *Proxy) Counted() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.counted
-}
-
 // AppName is the name that the newest client gave for its program.
 func (p *Proxy) AppName() string {
 	p.mu.Lock()

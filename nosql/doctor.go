@@ -1,0 +1,117 @@
+package nosql
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/topology"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// Doctor asks the server everything that tenantctl counts on. What follows from an answer that did not come is left out.
+func (r *Resource) Doctor(ctx context.Context) []tenant.Check {
+	g, err := hello(ctx, r.client)
+	if err != nil {
+		return []tenant.Check{found("connection", tenant.CheckError, failure("greet the server", err))}
+	}
+	checks := []tenant.Check{check("connection", tenant.CheckOK, r.whichServer(ctx)+fmt.Sprintf(", wire version %d", g.WireVersion), "")}
+	switch {
+	case !g.Writable:
+		checks = append(checks, check("writable", tenant.CheckError, "the server is not the primary: it takes no writes", "point nosql.url at the primary, or name the replica set in it"))
+	case g.Router == "isdbgrid":
+		checks = append(checks, check("writable", tenant.CheckOK, "the router of a sharded cluster takes writes", ""))
+	case g.SetName == "":
+		checks = append(checks, check("writable", tenant.CheckOK, "the server takes writes; it is no replica set, so nothing is kept twice", ""))
+	default:
+		checks = append(checks, check("writable", tenant.CheckOK, "the primary of replica set "+g.SetName+" takes writes", ""))
+	}
+	login, known := r.whoAmI(ctx)
+	users, keeps := r.users(ctx)
+	checks = append(checks, users)
+	switch {
+	case !known:
+	case login == "" && keeps:
+		checks = append(checks, check("authorization", tenant.CheckWarning, "nosql.url names no user, and the server lets it manage users: it does not check who connects",
+			"start the server with authorization on, or every tenant reaches every database"))
+	case login == "":
+		checks = append(checks, check("authorization", tenant.CheckWarning, "the server does not ask who connects", "keep it unreachable for tenants"))
+	default:
+		checks = append(checks, check("authorization", tenant.CheckOK, "connected as "+login, ""))
+	}
+	return append(checks, r.rights(ctx))
+}
+
+func check(name, status, message, hint string) tenant.Check {
+	return tenant.Check{Store: tenant.KindMongoDB, Name: name, Status: status, Message: message, Hint: hint}
+}
+
+// found is the check of an error of this package.
+func found(name, status string, err error) tenant.Check {
+	c := check(name, status, err.Error(), "")
+	if e, isOurs := err.(*tenant.Error); isOurs { //nolint:errorlint // made here, never wrapped
+		c.Message, c.Hint = e.Msg, e.Hint
+	}
+	return c
+}
+
+func (r *Resource) whichServer(ctx context.Context) string {
+	var info struct {
+		Version  string        `bson:"version"`
+		FerretDB bson.RawValue `bson:"ferretdbFeatures"`
+	}
+	if err := r.client.Database("admin").RunCommand(ctx, bson.D{{Key: "buildInfo", Value: 1}}).Decode(&info); err != nil {
+		return "MongoDB of unknown version (" + topology.MinSupportedMongoDBVersion + " or newer)"
+	}
+	if !info.FerretDB.IsZero() {
+		return "FerretDB, which calls itself MongoDB " + info.Version
+	}
+	return "MongoDB " + info.Version
+}
+
+// whoAmI is the user that the connection is authenticated as; empty for nobody.
+func (r *Resource) whoAmI(ctx context.Context) (name string, known bool) {
+	var status struct {
+		Info struct {
+			Users []struct {
+				User string `bson:"user"`
+				DB   string `bson:"db"`
+			} `bson:"authenticatedUsers"`
+		} `bson:"authInfo"`
+	}
+	if err := r.client.Database("admin").RunCommand(ctx, bson.D{{Key: "connectionStatus", Value: 1}}).Decode(&status); err != nil {
+		return "", false
+	}
+	var names []string
+	for _, u := range status.Info.Users {
+		names = append(names, u.User+"@"+u.DB)
+	}
+	return strings.Join(names, ", "), true
+}
+
+// users tells whether tenants can have users, and whether the server lets tenantctl manage them.
+func (r *Resource) users(ctx context.Context) (c tenant.Check, keeps bool) {
+	if r.cfg.Users == UsersNone {
+		return check("users", tenant.CheckOK, "tenants have no user of their own: nosql.users is none", ""), false
+	}
+	err := r.client.Database("admin").RunCommand(ctx, bson.D{{Key: "usersInfo", Value: 1}, {Key: "filter", Value: bson.D{{Key: "user", Value: "tenantctl"}}}}).Err()
+	switch {
+	case unknownCommand(err) && r.cfg.Users == UsersRequire:
+		return check("users", tenant.CheckError, "the server keeps no users, and nosql.users is require", "use a server that keeps users, or set nosql.users to auto"), false
+	case unknownCommand(err):
+		return check("users", tenant.CheckWarning, "the server keeps no users: whoever reaches it reaches every tenant", "use MongoDB where tenants log in themselves"), false
+	case err != nil:
+		return found("users", tenant.CheckError, userFailure("list users", err)), true
+	}
+	return check("users", tenant.CheckOK, "each tenant has a user of its own, with readWrite on its database alone", ""), true
+}
+
+// rights tells whether the server lets tenantctl see all databases, which every create does first.
+func (r *Resource) rights(ctx context.Context) tenant.Check {
+	if _, err := r.client.ListDatabaseNames(ctx, bson.D{{Key: "name", Value: "tenantctl"}}); err != nil {
+		return found("databases", tenant.CheckError, failure("list databases", err))
+	}
+	return check("databases", tenant.CheckOK, "databases can be listed", "")
+}

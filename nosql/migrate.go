@@ -1,0 +1,237 @@
+package nosql
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// Up applies what is not applied up to and including version to. What a crash or a failure left half done is gone on
+// with first, at the command where it stopped.
+func (r *Resource) Up(ctx context.Context, t tenant.Tenant, to int64, outOfOrder bool) (tenant.Moved, error) {
+	files, err := r.load()
+	if err != nil {
+		return tenant.Moved{}, err
+	}
+	return r.up(ctx, t, files, to, outOfOrder)
+}
+
+func (r *Resource) up(ctx context.Context, t tenant.Tenant, files []migration, to int64, outOfOrder bool) (tenant.Moved, error) {
+	if to == tenant.Newest {
+		to = files[len(files)-1].version
+	}
+	if err := knows(files, to); err != nil {
+		return tenant.Moved{}, err
+	}
+	b, applied, err := r.open(ctx, t, files)
+	if err != nil {
+		return tenant.Moved{}, err
+	}
+	moved := tenant.Moved{From: newest(applied), To: newest(applied), Applied: len(applied)}
+	var pending []int64
+	for _, f := range files {
+		if _, done := slices.BinarySearch(applied, f.version); !done && f.version <= to {
+			pending = append(pending, f.version)
+		}
+	}
+	run := b.progress.Running
+	if run != nil {
+		if pending, err = first(pending, run); err != nil {
+			return moved, err
+		}
+	}
+	for _, v := range pending {
+		if v < newest(applied) && !outOfOrder && (run == nil || run.Version != v) {
+			return moved, coded(tenant.ErrInvalid, "out_of_order", "give it a newer number, or apply it with --out-of-order",
+				"version %d was added below version %d, which is applied already", v, newest(applied))
+		}
+	}
+	err = r.move(ctx, t, b, files, pending, up, &moved)
+	return moved, err
+}
+
+// Down undoes the applied versions above to, newest first. One that was begun and not finished counts as applied.
+func (r *Resource) Down(ctx context.Context, t tenant.Tenant, to int64) (tenant.Moved, error) {
+	files, err := r.load()
+	if err != nil {
+		return tenant.Moved{}, err
+	}
+	if err := knows(files, to); err != nil {
+		return tenant.Moved{}, err
+	}
+	b, applied, err := r.open(ctx, t, files)
+	if err != nil {
+		return tenant.Moved{}, err
+	}
+	moved := tenant.Moved{From: newest(applied), To: newest(applied), Applied: len(applied)}
+	undo := slices.DeleteFunc(slices.Clone(applied), func(v int64) bool { return v <= to })
+	if run := b.progress.Running; run != nil {
+		if run.Version > to {
+			undo = with(undo, run.Version)
+		}
+		slices.Reverse(undo)
+		if undo, err = first(undo, run); err != nil {
+			return moved, err
+		}
+	} else {
+		slices.Reverse(undo)
+	}
+	for _, v := range undo {
+		if find(files, v).down == nil {
+			return moved, coded(tenant.ErrInvalid, "no_down", "write its .down.json file", "version %d has no down file", v)
+		}
+	}
+	err = r.move(ctx, t, b, files, undo, down, &moved)
+	return moved, err
+}
+
+// knows refuses a version that no file has. 0 is before the first.
+func knows(files []migration, to int64) error {
+	if to == 0 || find(files, to) != nil {
+		return nil
+	}
+	return refused(tenant.ErrInvalid, fmt.Sprintf("the newest is %d; tenantctl migrate status lists them", files[len(files)-1].version),
+		"there is no migration with version %d", to)
+}
+
+// open reads the book of a database that must be ours.
+func (r *Resource) open(ctx context.Context, t tenant.Tenant, files []migration) (*book, []int64, error) {
+	s, err := r.look(ctx, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := s.ours(t); err != nil {
+		return nil, nil, err
+	}
+	applied, err := s.book.applied(files)
+	if err != nil {
+		return nil, nil, err
+	}
+	if run := s.book.progress.Running; run != nil && find(files, run.Version) == nil {
+		return nil, nil, refused(tenant.ErrInvalid, "put the file back", "version %d was begun and not finished, and there is no file for it", run.Version)
+	}
+	s.book.progress.Applied = applied
+	// A process that was taken over may have written the version after its successor.
+	if right := versionBook(newest(applied), false); s.book.progress.Running == nil && s.book.version != nil && s.book.version.By == ourHand && *s.book.version != right {
+		if err := r.writeVersion(ctx, t, &s.book, newest(applied), false); err != nil {
+			return nil, nil, err
+		}
+	}
+	return &s.book, applied, nil
+}
+
+// first puts the version that was begun before all others; it must be among those to be run.
+func first(versions []int64, run *running) ([]int64, error) {
+	if !slices.Contains(versions, run.Version) {
+		return nil, coded(tenant.ErrMigration, "dirty", "finish it with tenantctl migrate, or undo it with tenantctl migrate down, before anything else",
+			"version %d was begun (%s) and not finished", run.Version, run.Direction)
+	}
+	return append([]int64{run.Version}, without(versions, run.Version)...), nil
+}
+
+func (r *Resource) move(ctx context.Context, t tenant.Tenant, b *book, files []migration, versions []int64, direction string, moved *tenant.Moved) error {
+	for _, v := range versions {
+		if err := r.apply(ctx, t, b, find(files, v), direction); err != nil {
+			return err
+		}
+		moved.Ran = append(moved.Ran, v)
+		moved.To, moved.Applied = newest(b.progress.Applied), len(b.progress.Applied)
+	}
+	return nil
+}
+
+// apply runs one side of one migration. Each write of a book comes before what it announces and after what it reports,
+// so that a crash between any two leaves enough to go on from.
+func (r *Resource) apply(ctx context.Context, t tenant.Tenant, b *book, m *migration, direction string) error {
+	s := m.side(direction)
+	next, err := resume(b.progress.Running, m.version, direction, s)
+	if err != nil {
+		return err
+	}
+	after := with(b.progress.Applied, m.version)
+	if direction == down {
+		after = without(b.progress.Applied, m.version)
+		b.progress.Applied = after
+	}
+	b.progress.Running = next
+	if err := r.writeProgress(ctx, t, b); err != nil {
+		return err
+	}
+	if err := r.writeVersion(ctx, t, b, newest(after), true); err != nil {
+		return err
+	}
+	if direction == down {
+		// From here on the catalog must not say that this version is there.
+		if err := record(ctx, t, after); err != nil {
+			return err
+		}
+	}
+	for _, c := range s.commands[next.Step:] {
+		if err := r.execute(ctx, t, c, b); err != nil {
+			return located(err, s, next.Step, c)
+		}
+		next.Step++
+		next.Done, next.Renaming = fingerprint(s.commands[:next.Step]), false
+		if err := r.writeProgress(ctx, t, b); err != nil {
+			return err
+		}
+	}
+	if err := r.writeVersion(ctx, t, b, newest(after), false); err != nil {
+		return err
+	}
+	b.progress.Applied, b.progress.Running = after, nil
+	if err := r.writeProgress(ctx, t, b); err != nil {
+		return err
+	}
+	return record(ctx, t, after)
+}
+
+// resume is where to begin: behind the commands that ran, or at the start where the other direction was at work, whose
+// commands are safe to undo from wherever it stopped.
+func resume(run *running, v int64, direction string, s *side) (*running, error) {
+	if run == nil || run.Version != v || run.Direction != direction {
+		return &running{Version: v, Direction: direction}, nil
+	}
+	if run.Step > len(s.commands) || run.Step < 0 || fingerprint(s.commands[:run.Step]) != run.Done {
+		return nil, refused(tenant.ErrMigration, "put the commands that ran back as they were, and change only those behind them",
+			"%s was changed after its first %d commands ran here", filepath.Base(s.path), run.Step)
+	}
+	again := *run
+	return &again, nil
+}
+
+// fingerprint tells commands that ran from others; empty for none.
+func fingerprint(commands []command) string {
+	if len(commands) == 0 {
+		return ""
+	}
+	sum := sha256.New()
+	for _, c := range commands {
+		sum.Write(c.raw)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// located says which command of which file it was.
+func located(err error, s *side, step int, c command) error {
+	var e *tenant.Error
+	if err = failure(c.String(), err); !errors.As(err, &e) || e.Store != tenant.KindMongoDB {
+		return err
+	}
+	named := *e
+	named.Msg = fmt.Sprintf("%s:%d: %s", filepath.Base(s.path), c.line, e.Msg)
+	named.Statement = c.String()
+	if named.Kind == nil {
+		named.Kind = tenant.ErrMigration
+	}
+	if named.Hint == "" {
+		named.Hint = fmt.Sprintf("put the data or the file right and run the same command again: it goes on at command %d", step+1)
+	}
+	return &named
+}

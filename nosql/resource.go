@@ -1,0 +1,359 @@
+// Package nosql keeps a tenant's documents: one MongoDB database and one user each, brought to a version by
+// golang-migrate's command files.
+//
+// Two collections in each tenant's database are tenantctl's: "tenantctl" holds whose the database is and how far a
+// migration got, and "schema_migrations" is golang-migrate's own version book. Two processes never migrate one tenant
+// at once: the lease of the operation forbids it, and every write of the book names the revision that it replaces.
+package nosql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/event"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// The values of Config.Users.
+const (
+	UsersAuto    = "auto"    // a user per tenant where the server keeps users
+	UsersRequire = "require" // a server without users is refused
+	UsersNone    = "none"    // never asked for
+)
+
+// Config says how MongoDB is reached and used.
+type Config struct {
+	URL     string
+	Users   string        // UsersAuto where empty
+	Dir     string        // folder of the migrations
+	Timeout time.Duration // to find a server and to connect; 10 s where zero
+
+	Monitor *event.CommandMonitor // sees every command; nil for none
+}
+
+// Resource is the MongoDB database of a tenant. It is safe for use by many goroutines.
+type Resource struct {
+	client *mongo.Client
+	cfg    Config
+	parsed sides
+}
+
+var (
+	_ tenant.Migrator     = (*Resource)(nil)
+	_ tenant.Locker       = (*Resource)(nil)
+	_ tenant.Credentialer = (*Resource)(nil)
+	_ tenant.Shell        = (*Resource)(nil)
+)
+
+// New is the resource on a client that Open made with the same Config.
+func New(client *mongo.Client, cfg Config) *Resource { return &Resource{client: client, cfg: cfg} }
+
+// Kind is "mongodb".
+func (r *Resource) Kind() string { return tenant.KindMongoDB }
+
+// The collections of a tenant's database that are no documents of the tenant.
+const (
+	ownCollection     = "tenantctl"
+	versionCollection = "schema_migrations"     // golang-migrate's
+	lockCollection    = "migrate_advisory_lock" // golang-migrate's
+	ownerID           = "owner"
+	progressID        = "progress"
+)
+
+func isBook(collection string) bool {
+	return collection == ownCollection || collection == versionCollection || collection == lockCollection
+}
+
+// Create makes the database by writing whose it is, then its user, then brings it to the newest version.
+func (r *Resource) Create(ctx context.Context, t tenant.Tenant) error {
+	files, err := r.load()
+	if err != nil {
+		return err
+	}
+	u, err := r.user(ctx, t)
+	if err != nil {
+		return err
+	}
+	if u.presence == tenant.Foreign {
+		return refused(tenant.ErrForeign, "drop that user, or give this tenant another name", "user %q of database %q was not made for this tenant", t.Role, t.Database)
+	}
+	s, err := r.look(ctx, t)
+	if err != nil {
+		return err
+	}
+	if s.presence == tenant.Absent {
+		err = r.claim(ctx, t)
+	} else {
+		err = s.ours(t)
+	}
+	if err != nil {
+		return err
+	}
+	if u.kept {
+		if err := r.ensureUser(ctx, t, u); err != nil {
+			return err
+		}
+	}
+	// A create that crashed may find files that were added since; the database is new, so their order is no danger.
+	_, err = r.up(ctx, t, files, tenant.Newest, true)
+	return err
+}
+
+// claim writes whose the database is. It decides between two who create at once: the mark has a fixed _id.
+func (r *Resource) claim(ctx context.Context, t tenant.Tenant) error {
+	near, err := r.client.ListDatabaseNames(ctx, bson.D{{Key: "name", Value: bson.D{
+		{Key: "$regex", Value: "^" + regexp.QuoteMeta(t.Database) + "$"}, {Key: "$options", Value: "i"},
+	}}})
+	if err != nil {
+		return failure("list databases", err)
+	}
+	for _, name := range near {
+		if name != t.Database && strings.EqualFold(name, t.Database) {
+			return foreignByCase(t, fmt.Sprintf("database %q", name))
+		}
+	}
+	err = write(ctx, func(ctx context.Context) error {
+		_, err := r.own(t).InsertOne(ctx, bson.D{{Key: "_id", Value: ownerID}, {Key: "tenant", Value: t.ID.String()}})
+		return err
+	})
+	switch {
+	case err == nil:
+		return nil
+	case isCode(err, codeCaseCollision):
+		return foreignByCase(t, "another database")
+	case !mongo.IsDuplicateKeyError(err):
+		return failure(fmt.Sprintf("mark database %q", t.Database), err)
+	}
+	s, err := r.look(ctx, t)
+	if err != nil {
+		return err
+	}
+	return s.ours(t)
+}
+
+func foreignByCase(t tenant.Tenant, what string) error {
+	return refused(tenant.ErrForeign, "MongoDB does not tell databases apart by case; give this tenant another name",
+		"%s has the name of database %q but for upper and lower case", what, t.Database)
+}
+
+// Drop takes away the user, then every collection, and the mark last: what a crash leaves is still known as ours.
+func (r *Resource) Drop(ctx context.Context, t tenant.Tenant) error {
+	u, err := r.user(ctx, t)
+	if err != nil {
+		return err
+	}
+	s, err := r.look(ctx, t)
+	if err != nil {
+		return err
+	}
+	if u.presence == tenant.Ours {
+		if err := r.dropUser(ctx, t); err != nil {
+			return err
+		}
+	}
+	switch s.presence {
+	case tenant.Foreign:
+		return nil
+	case tenant.Absent: // a server that crashed may have left the bare name
+		if there, err := r.listed(ctx, t); err != nil || !there {
+			return err
+		}
+	case tenant.Ours:
+		if err := r.dropCollections(ctx, t); err != nil {
+			return err
+		}
+	}
+	return failure(fmt.Sprintf("drop database %q", t.Database), write(ctx, r.db(t).Drop))
+}
+
+// listed tells whether the server has a database of that very name.
+func (r *Resource) listed(ctx context.Context, t tenant.Tenant) (bool, error) {
+	names, err := r.client.ListDatabaseNames(ctx, bson.D{{Key: "name", Value: t.Database}})
+	return slices.Contains(names, t.Database), failure("list databases", err)
+}
+
+func (r *Resource) dropCollections(ctx context.Context, t tenant.Tenant) error {
+	all, err := r.collections(ctx, t)
+	if err != nil {
+		return err
+	}
+	for _, name := range all {
+		if name == ownCollection {
+			continue
+		}
+		// The driver takes a collection that is gone already for dropped.
+		err := write(ctx, func(ctx context.Context) error { return r.db(t).Collection(name).Drop(ctx) })
+		if err != nil {
+			return failure("drop collection "+name, err)
+		}
+	}
+	return nil
+}
+
+// collections lists the names in a tenant's database, without the server's own.
+func (r *Resource) collections(ctx context.Context, t tenant.Tenant) ([]string, error) {
+	names, err := r.db(t).ListCollectionNames(ctx, bson.D{})
+	if err != nil {
+		return nil, failure("list collections", err)
+	}
+	names = slices.DeleteFunc(names, func(n string) bool { return strings.HasPrefix(n, "system.") })
+	slices.Sort(names)
+	return names, nil
+}
+
+// state is what a tenant's database says of itself.
+type state struct {
+	presence tenant.Presence // absent where there is nothing but, at most, an empty collection of ours
+	book     book
+}
+
+// ours refuses a database that is absent or somebody else's.
+func (s state) ours(t tenant.Tenant) error {
+	switch s.presence {
+	case tenant.Absent:
+		return refused(tenant.ErrMissing, "restore it, or delete the tenant", "database %q does not exist", t.Database)
+	case tenant.Foreign:
+		return refused(tenant.ErrForeign, "it is left as it is: drop or move it, or give this tenant another name",
+			"database %q was not made for this tenant", t.Database)
+	}
+	return nil
+}
+
+// look reads the mark and the books of a tenant's database.
+func (r *Resource) look(ctx context.Context, t tenant.Tenant) (state, error) {
+	doing := fmt.Sprintf("read database %q", t.Database)
+	cursor, err := r.own(t).Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: bson.A{ownerID, progressID}}}}})
+	if err != nil {
+		return state{}, failure(doing, err)
+	}
+	var docs []bson.Raw
+	if err := cursor.All(ctx, &docs); err != nil {
+		return state{}, failure(doing, err)
+	}
+	s := state{presence: tenant.Absent}
+	for _, d := range docs {
+		if id, _ := d.Lookup("_id").StringValueOK(); id == progressID {
+			if err := bson.Unmarshal(d, &s.book.progress); err != nil {
+				return state{}, refused(tenant.ErrMigration, "restore the collection tenantctl of that database", "the document progress of database %q is not readable", t.Database)
+			}
+			s.book.kept = true
+			continue
+		}
+		s.presence = tenant.Foreign
+		if owner, _ := d.Lookup("tenant").StringValueOK(); owner == t.ID.String() {
+			s.presence = tenant.Ours
+		}
+	}
+	switch s.presence {
+	case tenant.Ours:
+		var v version
+		err := r.versions(t).FindOne(ctx, bson.D{}).Decode(&v)
+		switch {
+		case err == nil:
+			s.book.version = &v
+		case !errors.Is(err, mongo.ErrNoDocuments):
+			return state{}, failure(doing, err)
+		}
+	case tenant.Absent:
+		names, err := r.collections(ctx, t)
+		if err != nil {
+			return state{}, err
+		}
+		// A server makes the collection before it writes the mark into it, and may crash between.
+		if len(names) > 0 && (len(docs) > 0 || !slices.Equal(names, []string{ownCollection})) {
+			s.presence = tenant.Foreign
+		}
+	}
+	return s, nil
+}
+
+// Stat reads what the server holds under the tenant's names.
+func (r *Resource) Stat(ctx context.Context, t tenant.Tenant) (tenant.Stat, error) {
+	st := tenant.Stat{Remains: []string{}, Users: []string{}}
+	s, err := r.look(ctx, t)
+	if err != nil {
+		return st, err
+	}
+	u, err := r.user(ctx, t)
+	if err != nil {
+		return st, err
+	}
+	there, err := r.listed(ctx, t)
+	if err != nil {
+		return st, err
+	}
+	st.Presence = s.presence
+	if s.presence == tenant.Absent {
+		st.Presence = u.presence // what a drop has left, or somebody else's user in the way
+	}
+	if there {
+		st.Remains = append(st.Remains, "database "+t.Database)
+	}
+	if u.presence != tenant.Absent {
+		st.Remains = append(st.Remains, "user "+t.Role)
+	}
+	if u.presence == tenant.Ours {
+		st.Users = append(st.Users, t.Role)
+		st.Locked = len(u.roles) == 0
+	}
+	if !u.kept {
+		st.Notes = append(st.Notes, u.note)
+	}
+	if s.presence != tenant.Ours {
+		return st, nil
+	}
+	return st, r.measure(ctx, t, s.book, &st)
+}
+
+// measure fills in the version and the sizes of a database that is ours.
+func (r *Resource) measure(ctx context.Context, t tenant.Tenant, b book, st *tenant.Stat) error {
+	files, err := r.load()
+	if err != nil {
+		st.Notes = append(st.Notes, "the migrations cannot be read: "+err.Error())
+	}
+	applied, err := b.applied(files)
+	if err != nil {
+		st.Notes = append(st.Notes, err.Error())
+	}
+	st.Version, st.Applied = newest(applied), len(applied)
+	if run := b.progress.Running; run != nil {
+		st.Notes = append(st.Notes, fmt.Sprintf("migration %d was begun (%s) and not finished: run tenantctl migrate", run.Version, run.Direction))
+	}
+	names, err := r.collections(ctx, t)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if !isBook(n) {
+			st.Objects++
+		}
+	}
+	// Servers give these as any type of number, and old ones give no total.
+	var size struct {
+		Storage float64 `bson:"storageSize"`
+		Index   float64 `bson:"indexSize"`
+	}
+	if err := r.db(t).RunCommand(ctx, bson.D{{Key: "dbStats", Value: 1}}).Decode(&size); err != nil {
+		return failure("measure the database", err)
+	}
+	st.Bytes = int64(size.Storage + size.Index)
+	return nil
+}
+
+func (r *Resource) db(t tenant.Tenant) *mongo.Database { return r.client.Database(t.Database) }
+
+func (r *Resource) own(t tenant.Tenant) *mongo.Collection {
+	return r.db(t).Collection(ownCollection)
+}
+
+func (r *Resource) versions(t tenant.Tenant) *mongo.Collection {
+	return r.db(t).Collection(versionCollection)
+}

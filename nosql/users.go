@@ -1,0 +1,206 @@
+package nosql
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"net"
+	"net/url"
+	"strconv"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// user is what the server keeps under the name of a tenant's user.
+type user struct {
+	kept     bool   // the server keeps users, and the configuration wants them
+	note     string // why not
+	presence tenant.Presence
+	roles    []bson.RawValue
+}
+
+// user asks the server. The mark is customData.tenant, written when the user was made.
+func (r *Resource) user(ctx context.Context, t tenant.Tenant) (user, error) {
+	if r.cfg.Users == UsersNone {
+		return user{presence: tenant.Absent, note: "tenants have no user of their own here: nosql.users is none"}, nil
+	}
+	var reply struct {
+		Users []struct {
+			CustomData bson.RawValue   `bson:"customData"`
+			Roles      []bson.RawValue `bson:"roles"`
+		} `bson:"users"`
+	}
+	err := r.db(t).RunCommand(ctx, bson.D{{Key: "usersInfo", Value: bson.D{{Key: "user", Value: t.Role}, {Key: "db", Value: t.Database}}}}).Decode(&reply)
+	switch {
+	case unknownCommand(err) && r.cfg.Users == UsersRequire:
+		return user{}, refused(tenant.ErrUnsupported, "use a server that keeps users, or set nosql.users to auto", "the server keeps no users, and nosql.users is require")
+	case unknownCommand(err):
+		return user{presence: tenant.Absent, note: "the server keeps no users: whoever reaches it reaches every tenant"}, nil
+	case err != nil:
+		return user{}, userFailure("look up user "+t.Role, err)
+	case len(reply.Users) == 0:
+		return user{kept: true, presence: tenant.Absent}, nil
+	}
+	u := user{kept: true, presence: tenant.Foreign, roles: reply.Users[0].Roles}
+	if data, ok := reply.Users[0].CustomData.DocumentOK(); ok {
+		if owner, _ := data.Lookup("tenant").StringValueOK(); owner == t.ID.String() {
+			u.presence = tenant.Ours
+		}
+	}
+	return u, nil
+}
+
+// userFailure names the role that would help where the server refuses for want of one.
+func userFailure(doing string, err error) error {
+	if isCode(err, codeUnauthorized) {
+		return &tenant.Error{
+			Kind: tenant.ErrRights, Store: tenant.KindMongoDB, Err: err,
+			Msg:  doing + ": the user of nosql.url may not manage users",
+			Hint: "grant it the role userAdminAnyDatabase on admin (userAdmin on each tenant's database is enough), or set nosql.users to none",
+		}
+	}
+	return failure(doing, err)
+}
+
+// change runs a command on the tenant's user. Only what concerns users goes here: its text is never shown.
+func (r *Resource) change(ctx context.Context, t tenant.Tenant, doing string, cmd bson.D) error {
+	return userFailure(doing, send(ctx, r.db(t), cmd))
+}
+
+// readWrite is all that a tenant's user may do: its own database, and nothing else.
+func readWrite(t tenant.Tenant) bson.A {
+	return bson.A{bson.D{{Key: "role", Value: "readWrite"}, {Key: "db", Value: t.Database}}}
+}
+
+// ensureUser makes the user with a password that nobody knows: SetPassword gives one that somebody does.
+func (r *Resource) ensureUser(ctx context.Context, t tenant.Tenant, u user) error {
+	if u.presence == tenant.Ours {
+		return r.Unlock(ctx, t)
+	}
+	err := r.change(ctx, t, "create user "+t.Role, bson.D{
+		{Key: "createUser", Value: t.Role},
+		{Key: "pwd", Value: rand.Text() + rand.Text()},
+		{Key: "roles", Value: readWrite(t)},
+		{Key: "customData", Value: bson.D{{Key: "tenant", Value: t.ID.String()}}},
+	})
+	if isCode(err, codeUserExists) { // a process that died had it on its way
+		return r.Unlock(ctx, t)
+	}
+	return err
+}
+
+func (r *Resource) dropUser(ctx context.Context, t tenant.Tenant) error {
+	err := r.change(ctx, t, "drop user "+t.Role, bson.D{{Key: "dropUser", Value: t.Role}})
+	if isCode(err, codeUserNotFound) {
+		return nil
+	}
+	return err
+}
+
+// ownUser is the tenant's user where it is there and ours; kept is false where there are no users at all, and then the
+// database is what must be there and ours.
+func (r *Resource) ownUser(ctx context.Context, t tenant.Tenant) (u user, err error) {
+	u, err = r.user(ctx, t)
+	switch {
+	case err != nil:
+		return u, err
+	case !u.kept:
+		s, err := r.look(ctx, t)
+		if err != nil {
+			return u, err
+		}
+		return u, s.ours(t)
+	case u.presence == tenant.Absent:
+		return u, refused(tenant.ErrMissing, "restore it, or delete the tenant", "user %q of database %q does not exist", t.Role, t.Database)
+	case u.presence == tenant.Foreign:
+		return u, refused(tenant.ErrForeign, "it is left as it is", "user %q of database %q was not made for this tenant", t.Role, t.Database)
+	}
+	return u, nil
+}
+
+// Lock takes every role from the user, which stops it at its next command, and ends its sessions.
+func (r *Resource) Lock(ctx context.Context, t tenant.Tenant) (enforced bool, err error) {
+	u, err := r.ownUser(ctx, t)
+	if err != nil || !u.kept {
+		return false, err
+	}
+	if err := r.change(ctx, t, "lock user "+t.Role, bson.D{{Key: "updateUser", Value: t.Role}, {Key: "roles", Value: bson.A{}}}); err != nil {
+		return false, err
+	}
+	doing := "end the sessions of user " + t.Role
+	err = send(ctx, r.client.Database("admin"), bson.D{
+		{Key: "killAllSessions", Value: bson.A{bson.D{{Key: "user", Value: t.Role}, {Key: "db", Value: t.Database}}}},
+	})
+	if isCode(err, codeUnauthorized) {
+		return false, &tenant.Error{
+			Kind: tenant.ErrRights, Store: tenant.KindMongoDB, Err: err,
+			Msg:  doing + ": the user of nosql.url may not end sessions",
+			Hint: "grant it the role hostManager on admin",
+		}
+	}
+	if err != nil {
+		return false, failure(doing, err)
+	}
+	return true, nil
+}
+
+// Unlock gives the role back.
+func (r *Resource) Unlock(ctx context.Context, t tenant.Tenant) error {
+	u, err := r.ownUser(ctx, t)
+	if err != nil || !u.kept {
+		return err
+	}
+	return r.change(ctx, t, "unlock user "+t.Role, bson.D{{Key: "updateUser", Value: t.Role}, {Key: "roles", Value: readWrite(t)}})
+}
+
+// SetPassword changes the password alone: a user that is locked stays locked.
+func (r *Resource) SetPassword(ctx context.Context, t tenant.Tenant, password string) error {
+	u, err := r.ownUser(ctx, t)
+	if err != nil {
+		return err
+	}
+	if !u.kept {
+		return refused(tenant.ErrUnsupported, "use a server that keeps users, with nosql.users auto or require", "no password can be set: %s", u.note)
+	}
+	return r.change(ctx, t, "set the password of user "+t.Role, bson.D{{Key: "updateUser", Value: t.Role}, {Key: "pwd", Value: password}})
+}
+
+// Login tells how the tenant's application connects: to the first host of the URL, which names the others where it
+// is one of a replica set.
+func (r *Resource) Login(t tenant.Tenant) tenant.Login {
+	l := tenant.Login{Store: tenant.KindMongoDB, Database: t.Database}
+	opts, err := clientOptions(r.cfg)
+	if err != nil {
+		l.Note = err.Error()
+		return l
+	}
+	host, port, err := net.SplitHostPort(opts.Hosts[0])
+	if err != nil {
+		host, port = opts.Hosts[0], "27017"
+	}
+	l.Host = host
+	l.Port, _ = strconv.Atoi(port) // the driver refuses what is no number
+	query := url.Values{}
+	if opts.ReplicaSet != nil {
+		query.Set("replicaSet", *opts.ReplicaSet)
+	}
+	if opts.TLSConfig != nil {
+		query.Set("tls", "true")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(r.cfg.Timeout, defaultTimeout))
+	defer cancel()
+	u, err := r.user(ctx, t)
+	switch {
+	case err != nil:
+		l.Note = err.Error()
+	case !u.kept:
+		l.Note = u.note
+	default:
+		l.User = t.Role
+		query.Set("authSource", t.Database)
+	}
+	l.Options = query.Encode()
+	return l
+}
