@@ -3,6 +3,8 @@ package cmd
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,7 +74,7 @@ func runExec(cmd *cobra.Command, a *app, o execOptions, args []string) error {
 		}
 		return l.end("no tenant is selected")
 	}
-	sink := &execSink{a: a, list: a.newList()}
+	sink := &execSink{a: a}
 	r, err := s.Exec(cmd.Context(), tenant.ExecRequest{Selection: sel, Statement: statement, Parallel: opts.Parallel, MaxFailures: opts.MaxFailures}, sink)
 	a.progress.end()
 	if err != nil {
@@ -90,55 +92,83 @@ func runExec(cmd *cobra.Command, a *app, o execOptions, args []string) error {
 	return r.Err()
 }
 
-// execDoc is one tenant's rows for a script.
-type execDoc struct {
-	Tenant       tenant.Name      `json:"tenant"`
-	Rows         []map[string]any `json:"rows"`
-	RowsAffected int64            `json:"rows_affected"`
-	Error        *tenant.Failure  `json:"error,omitempty"`
-}
-
-// execSink prints rows as they come: in a table by the page, in documents by the tenant.
+// execSink prints rows as they come, whatever their number: in a table by the page, in a document one by one.
 type execSink struct {
 	a       *app
-	list    *list
-	doc     execDoc
+	tenant  tenant.Name
 	columns []string
-	rows    []table.Row
-	printed bool
+	rows    []table.Row // of the table's page
+	head    []string    // columns of the table
+	headed  bool        // the table has its header
+	count   int         // rows of this tenant
+	tenants int
 }
 
 func (x *execSink) Tenant(name tenant.Name) error {
-	x.doc = execDoc{Tenant: name, Rows: []map[string]any{}}
-	return nil
+	x.tenant, x.columns, x.count = name, nil, 0
+	x.tenants++
+	if x.a.format != formatJSON && x.a.format != formatYAML {
+		return nil
+	}
+	// One document of JSON, which is YAML too: every tenant is an entry with its rows.
+	open := ",\n  "
+	if x.tenants == 1 {
+		open = "[\n  "
+	}
+	return x.write(open, `{"tenant": `, name, `, "rows": [`)
+}
+
+// write writes text as it is and everything else as JSON.
+func (x *execSink) write(parts ...any) error {
+	var out strings.Builder
+	for _, p := range parts {
+		if text, ok := p.(string); ok {
+			out.WriteString(text)
+			continue
+		}
+		b, err := json.Marshal(p)
+		if err != nil {
+			return fmt.Errorf("write the result: %w", err)
+		}
+		out.Write(b)
+	}
+	_, err := io.WriteString(x.a.out, out.String())
+	return writing(err)
 }
 
 func (x *execSink) Columns(names []string) error {
-	if x.a.format == formatTable && strings.Join(names, "\x00") != strings.Join(x.columns, "\x00") {
+	if x.a.format == formatTable && !slices.Equal(names, x.head) {
 		x.flush()
-		x.printed = false
+		x.head, x.headed = names, false
 	}
 	x.columns = names
 	return nil
 }
 
 func (x *execSink) Row(values []any) error {
-	if x.a.format != formatTable {
-		row := make(map[string]any, len(values))
-		for i, v := range values {
-			row[x.columns[i]] = plain(v)
+	x.count++
+	switch x.a.format {
+	case formatName:
+		return nil
+	case formatTable:
+		cells := table.Row{x.tenant}
+		for _, v := range values {
+			cells = append(cells, cell(v))
 		}
-		x.doc.Rows = append(x.doc.Rows, row)
+		if x.rows = append(x.rows, cells); len(x.rows) == pageRows {
+			x.flush()
+		}
 		return nil
 	}
-	cells := table.Row{x.doc.Tenant}
-	for _, v := range values {
-		cells = append(cells, cell(v))
+	row := make(map[string]any, len(values))
+	for i, v := range values {
+		row[x.columns[i]] = plain(v)
 	}
-	if x.rows = append(x.rows, cells); len(x.rows) == pageRows {
-		x.flush()
+	sep := ","
+	if x.count == 1 {
+		sep = ""
 	}
-	return nil
+	return x.write(sep, "\n    ", row)
 }
 
 func (x *execSink) flush() {
@@ -146,9 +176,9 @@ func (x *execSink) flush() {
 		return
 	}
 	t := x.a.table(x.a.out)
-	if !x.printed {
-		t.AppendHeader(header(append([]string{"tenant"}, x.columns...)))
-		x.printed = true
+	if !x.headed {
+		t.AppendHeader(header(append([]string{"tenant"}, x.head...)))
+		x.headed = true
 	}
 	t.AppendRows(x.rows)
 	t.Render()
@@ -157,24 +187,31 @@ func (x *execSink) flush() {
 
 func (x *execSink) End(rows int64, err error) error {
 	switch {
+	case x.a.format == formatName && err == nil:
+		return x.write(string(x.tenant), "\n")
 	case x.a.format == formatTable && err == nil && len(x.columns) == 0:
-		_, werr := fmt.Fprintf(x.a.out, "%s: %s\n", x.doc.Tenant, tenant.Plural(int(rows), "row"))
-		return writing(werr)
-	case x.a.format == formatTable:
-		return nil
-	case x.a.format == formatName && err != nil:
+		x.flush()
+		return x.write(string(x.tenant), ": ", tenant.Plural(int(rows), "row"), "\n")
+	case x.a.format == formatTable, x.a.format == formatName:
 		return nil
 	}
-	x.doc.RowsAffected, x.doc.Error = rows, tenant.NewFailure(err)
-	return x.list.add(x.doc, string(x.doc.Tenant))
+	if err != nil {
+		return x.write(`], "rows_affected": `, rows, `, "error": `, tenant.NewFailure(err), "}")
+	}
+	return x.write(`], "rows_affected": `, rows, "}")
 }
 
 func (x *execSink) end() error {
-	if x.a.format == formatTable {
+	switch {
+	case x.a.format == formatTable:
 		x.flush()
-		return nil
+	case x.a.format == formatName:
+	case x.tenants == 0:
+		return x.write("[]\n")
+	default:
+		return x.write("\n]\n")
 	}
-	return x.list.end("")
+	return nil
 }
 
 // plain makes a value of the driver's fit for JSON.

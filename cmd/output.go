@@ -43,6 +43,20 @@ func parseFormat(s, allowed string) (format, error) {
 	return format(s), nil
 }
 
+// wantedFormat finds -o json in a command line that may be too wrong to be parsed, so that its error is JSON too.
+func wantedFormat(args []string) format {
+	for i, arg := range args {
+		switch {
+		case arg == "--":
+			return formatTable
+		case arg == "-ojson" || arg == "-o=json" || arg == "--output=json",
+			(arg == "-o" || arg == "--output") && i+1 < len(args) && args[i+1] == "json":
+			return formatJSON
+		}
+	}
+	return formatTable
+}
+
 // print writes one result: as a document, as its name, or by the table given.
 func (a *app) print(doc any, name string, show func(w io.Writer)) error {
 	switch a.format {

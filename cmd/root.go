@@ -29,6 +29,7 @@ func run(ctx context.Context, a *app, args []string) int {
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.errOut)
+	a.format = wantedFormat(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil && ctx.Err() != nil {
 		err = &tenant.Error{Kind: tenant.ErrInterrupted, Msg: "interrupted"}

@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"fmt"
 	"regexp"
 	"strings"
 	"sync"
@@ -35,7 +36,7 @@ func (r *ExecResult) Err() error {
 	if r.Summary.Failed+r.Summary.NotStarted == 0 {
 		return nil
 	}
-	return &Error{Kind: ErrPartial, Msg: Plural(r.Summary.Failed, "tenant") + " of " + Plural(r.Summary.Tenants, "tenant") + " failed, " + Plural(r.Summary.NotStarted, "tenant") + " not started"}
+	return &Error{Kind: ErrPartial, Msg: fmt.Sprintf("%d of %s failed, %d not started", r.Summary.Failed, Plural(r.Summary.Tenants, "tenant"), r.Summary.NotStarted)}
 }
 
 // Targets gives the tenants that a statement or shell would go to: those selected that are active or suspended.

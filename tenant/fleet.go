@@ -62,7 +62,7 @@ func (r *RunResult) Err() error {
 	}
 	return &Error{
 		Kind: kind,
-		Msg:  fmt.Sprintf("%d of %d tenants failed, %d were not started", r.Summary.Failed, r.Summary.Tenants, r.Summary.NotStarted),
+		Msg:  fmt.Sprintf("%d of %s failed, %d not started", r.Summary.Failed, Plural(r.Summary.Tenants, "tenant"), r.Summary.NotStarted),
 		Hint: fmt.Sprintf("go on with those that are not done: --resume %s", r.Run),
 	}
 }
