@@ -28,15 +28,25 @@ func (a *app) confirm(yes bool, what, answer string) error {
 		return nil
 	}
 	if !isTerminal(a.in) {
-		return tenant.Invalid("add --yes where that is meant", "%s: there is no terminal to ask at", what)
+		return tenant.Invalid("add --yes where that is meant", "%s: there is no terminal to ask at", strings.TrimSuffix(what, "."))
 	}
 	fmt.Fprintf(a.errOut, "%s\nType %s to go on: ", what, a.paint(yellow, answer))
-	line, err := bufio.NewReader(a.in).ReadString('\n')
-	if err != nil && line == "" {
-		return tenant.Invalid("", "nothing was typed, nothing is done")
-	}
-	if strings.TrimSpace(line) != answer {
+	typed := make(chan string, 1)
+	go func() {
+		// A line that cannot be read is empty, which is refused below.
+		line, _ := bufio.NewReader(a.in).ReadString('\n')
+		typed <- strings.TrimSpace(line)
+	}()
+	select {
+	case <-a.cmd.Context().Done():
+		return &tenant.Error{Kind: tenant.ErrInterrupted, Msg: "interrupted, nothing is done"}
+	case line := <-typed:
+		switch line {
+		case answer:
+			return nil
+		case "":
+			return tenant.Invalid("", "nothing was typed, nothing is done")
+		}
 		return tenant.Invalid("", "that was not %q, nothing is done", answer)
 	}
-	return nil
 }

@@ -9,22 +9,29 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+
+	"github.com/tenantctl/tenantctl/config"
 )
 
-// newDocsCmd writes the reference pages and man pages from the commands themselves; it is for releases, so it is hidden.
+// newDocsCmd writes the reference pages and man pages from the commands and the configuration themselves; it is for
+// releases, so it is hidden.
 func newDocsCmd() *cobra.Command {
 	var man, markdown string
 	c := &cobra.Command{
-		Use:     "docs",
-		Hidden:  true,
-		Short:   "Write the reference pages of every command",
-		Long:    "Writes a Markdown page or a man page for each command into a folder.",
+		Use:    "docs",
+		Hidden: true,
+		Short:  "Write the reference pages of the commands and the configuration",
+		Long: `Writes a Markdown page or a man page for each command into a folder, and beside the Markdown pages one with
+the keys of the configuration. Older pages of commands in the folder are removed.`,
 		Example: "  tenantctl docs --markdown docs/reference\n  tenantctl docs --man man",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			root := cmd.Root()
 			if markdown != "" {
 				if err := writePages(markdown, func(dir string) error {
+					if err := os.WriteFile(filepath.Join(dir, "configuration.md"), []byte(configurationPage()), 0o644); err != nil {
+						return err
+					}
 					return doc.GenMarkdownTreeCustom(root, dir, func(string) string { return "" }, strings.ToLower)
 				}); err != nil {
 					return err
@@ -62,4 +69,25 @@ func writePages(dir string, write func(string) error) error {
 		return fmt.Errorf("write the pages: %w", err)
 	}
 	return nil
+}
+
+// configurationPage is every key of the configuration, as Markdown.
+func configurationPage() string {
+	var b strings.Builder
+	b.WriteString("# Configuration keys\n\nEvery key there is, in the order of `tenantctl.yaml.example`. How they are read: [configuration](../configuration.md).\n")
+	for _, k := range config.Keys() {
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", k.Name, k.Doc)
+		fallback := "not set"
+		if k.Default != "" {
+			fallback = "`" + k.Default + "`"
+		}
+		fmt.Fprintf(&b, "- Value: %s\n- Default: %s\n- Environment: `%s`\n", k.Expects(), fallback, k.Env())
+		if k.Flag != "" {
+			fmt.Fprintf(&b, "- Flag: `--%s`\n", k.Flag)
+		}
+		if k.Secret {
+			b.WriteString("- Secret: masked wherever it is shown\n")
+		}
+	}
+	return b.String()
 }

@@ -10,6 +10,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -52,8 +53,10 @@ func skipBOM(r io.Reader) io.Reader {
 }
 
 func badLine(path string, line int, format string, args ...any) error {
-	return tenant.Invalid("", "%s:%d: %s", path, line, fmt.Sprintf(format, args...))
+	return tenant.Invalid("", "%s: %s", place(path, line), fmt.Sprintf(format, args...))
 }
+
+func place(path string, line int) string { return fmt.Sprintf("%s:%d", path, line) }
 
 // readCSV takes the columns name, domains, labels and label.KEY, in any order.
 func readCSV(r io.Reader, path string, yield func(tenant.CreateRequest, error) bool) {
@@ -69,6 +72,9 @@ func readCSV(r io.Reader, path string, yield func(tenant.CreateRequest, error) b
 		columns[i] = strings.TrimSpace(columns[i])
 		if col := columns[i]; col != "name" && col != "domains" && col != "domain" && col != "labels" && !strings.HasPrefix(col, "label.") {
 			yield(tenant.CreateRequest{}, badLine(path, 1, "unknown column %q; there are name, domains, labels and label.KEY", col))
+			return
+		} else if slices.Contains(columns[:i], col) {
+			yield(tenant.CreateRequest{}, badLine(path, 1, "column %q is there twice", col))
 			return
 		}
 	}
@@ -91,7 +97,7 @@ func readCSV(r io.Reader, path string, yield func(tenant.CreateRequest, error) b
 			return
 		}
 		line, _ := c.FieldPos(0)
-		req := tenant.CreateRequest{Labels: map[string]string{}}
+		req := tenant.CreateRequest{Labels: map[string]string{}, From: place(path, line)}
 		for i, v := range record {
 			v = strings.TrimSpace(v)
 			switch key, isLabel := strings.CutPrefix(columns[i], "label."); {
@@ -104,7 +110,7 @@ func readCSV(r io.Reader, path string, yield func(tenant.CreateRequest, error) b
 			case columns[i] == "labels":
 				labels, err := tenant.ParseLabels(fields(v))
 				if err != nil {
-					yield(req, badLine(path, line, "%s", err))
+					yield(req, req.Placed(err))
 					return
 				}
 				for k, v := range labels {
@@ -136,22 +142,65 @@ func readNDJSON(r io.Reader, path string, yield func(tenant.CreateRequest, error
 		d.DisallowUnknownFields()
 		var req tenant.CreateRequest
 		if err := d.Decode(&req); err != nil {
-			yield(req, badLine(path, n, "%s", strings.TrimPrefix(err.Error(), "json: ")))
+			yield(req, badJSON(path, n, err))
 			return
 		}
+		if d.More() {
+			yield(req, badLine(path, n, "there is more on the line than one object"))
+			return
+		}
+		req.From = place(path, n)
 		if !yield(req, nil) {
 			return
 		}
 	}
-	if err := lines.Err(); err != nil {
-		yield(tenant.CreateRequest{}, badLine(path, n+1, "%s", err))
+	err := lines.Err()
+	if errors.Is(err, bufio.ErrTooLong) {
+		err = badLine(path, n+1, "the line is longer than a megabyte")
+	} else if err != nil {
+		err = tenant.Invalid("", "cannot read the file of tenants: %s", err)
 	}
+	if err != nil {
+		yield(tenant.CreateRequest{}, err)
+	}
+}
+
+const fieldsHint = "a tenant has a name (text), domains (a list of texts) and labels (a text for each key)"
+
+// badJSON says what is wrong with a line, without the words of Go.
+func badJSON(path string, line int, err error) error {
+	what := strings.TrimPrefix(err.Error(), "json: ")
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &kind) && kind.Field == "":
+		what = "a " + kind.Value + " stands where an object was expected"
+	case errors.As(err, &kind):
+		what = "a " + kind.Value + " does not fit field " + kind.Field
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		what = "the line ends before its object does"
+	}
+	return tenant.Invalid(fieldsHint, "%s: %s", place(path, line), what)
+}
+
+var yamlLine = regexp.MustCompile(`line (\d+): (.*)`)
+
+// badYAML says what is wrong with a file, without the words of Go.
+func badYAML(path string, err error) error {
+	what := strings.TrimPrefix(err.Error(), "yaml: ")
+	if m := yamlLine.FindStringSubmatch(what); m != nil {
+		path, what = path+":"+m[1], m[2]
+	}
+	var kind *yamlv3.TypeError
+	if errors.As(err, &kind) {
+		what = "a value is of the wrong kind"
+	}
+	return tenant.Invalid("write a list of tenants; "+fieldsHint, "%s: %s", path, what)
 }
 
 func readYAML(r io.Reader, path string, yield func(tenant.CreateRequest, error) bool) {
 	var list []yamlv3.Node
 	if err := yamlv3.NewDecoder(r).Decode(&list); err != nil && !errors.Is(err, io.EOF) {
-		yield(tenant.CreateRequest{}, tenant.Invalid("it has to be a list of tenants with name, domains and labels", "%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: ")))
+		yield(tenant.CreateRequest{}, badYAML(path, err))
 		return
 	}
 	for _, node := range list {
@@ -161,7 +210,7 @@ func readYAML(r io.Reader, path string, yield func(tenant.CreateRequest, error) 
 			Labels  map[string]string `yaml:"labels"`
 		}
 		if err := node.Decode(&entry); err != nil {
-			yield(tenant.CreateRequest{}, badLine(path, node.Line, "%s", strings.TrimPrefix(err.Error(), "yaml: ")))
+			yield(tenant.CreateRequest{}, badYAML(path, err))
 			return
 		}
 		for i := 0; i+1 < len(node.Content); i += 2 {
@@ -170,7 +219,7 @@ func readYAML(r io.Reader, path string, yield func(tenant.CreateRequest, error) 
 				return
 			}
 		}
-		if !yield(tenant.CreateRequest(entry), nil) {
+		if !yield(tenant.CreateRequest{Name: entry.Name, Domains: entry.Domains, Labels: entry.Labels, From: place(path, node.Line)}, nil) {
 			return
 		}
 	}

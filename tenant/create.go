@@ -21,8 +21,8 @@ type CreateRequest struct {
 	From    string            `json:"-"` // FILE:LINE that asks for it, for errors; empty where none does
 }
 
-// placed adds to an error where the request came from.
-func (r CreateRequest) placed(err error) error {
+// Placed adds to an error where the request came from.
+func (r CreateRequest) Placed(err error) error {
 	var e *Error
 	if r.From == "" || !errors.As(err, &e) {
 		return err
@@ -91,10 +91,10 @@ func (s *Service) PlanCreate(ctx context.Context, reqs iter.Seq2[CreateRequest, 
 		}
 		t, err := s.plan(req)
 		if err != nil {
-			return nil, req.placed(err)
+			return nil, req.Placed(err)
 		}
 		if err := seen.add(t); err != nil {
-			return nil, req.placed(err)
+			return nil, req.Placed(err)
 		}
 		existing, err := s.catalog.Get(ctx, t.Name)
 		switch {
@@ -335,10 +335,10 @@ func (s *Service) enterCreates(ctx context.Context, tx pgx.Tx, run uuid.UUID, re
 		}
 		t, err := s.plan(req)
 		if err != nil {
-			return unchanged, req.placed(err)
+			return unchanged, req.Placed(err)
 		}
 		if err := names.add(t); err != nil {
-			return unchanged, req.placed(err)
+			return unchanged, req.Placed(err)
 		}
 		if batch = append(batch, t); len(batch) == page {
 			if err := flush(); err != nil {

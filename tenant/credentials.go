@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -60,7 +61,12 @@ func (s *Service) Rotate(ctx context.Context, name Name) (*Credentials, *Operati
 		}})
 	}
 	g.pivot = len(g.steps)
-	g.commit = func(context.Context, pgx.Tx) error { return nil }
+	g.commit = func(context.Context, pgx.Tx) error {
+		if !slices.ContainsFunc(c.Logins, func(l Login) bool { return l.Password != "" }) {
+			return &Error{Kind: ErrUnsupported, Tenant: name, Msg: "has no user of its own in any store, so there is no password to set", Hint: "tenantctl credentials " + string(name) + " tells why for each store"}
+		}
+		return nil
+	}
 	c.Rotated = true
 	return c, op, s.run(ctx, op, g)
 }

@@ -1,0 +1,107 @@
+# What a machine with Go, make and git can do here. Tools are built from tools/go.mod, servers are started by devstack.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Version, commit and date of the build, as the release has them; empty outside a git checkout.
+VERSION := $(shell git describe --tags --dirty 2>/dev/null)
+COMMIT  := $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
+DATE    := $(shell TZ=UTC git show -s --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
+CMD     := github.com/tenantctl/tenantctl/cmd
+LDFLAGS := $(if $(VERSION),-X $(CMD).version=$(VERSION)) $(if $(COMMIT),-X $(CMD).commit=$(COMMIT)) $(if $(DATE),-X $(CMD).date=$(DATE))
+
+# The flags above tell what was built; Go's own stamping fails in a checkout that belongs to another user.
+export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
+
+# The goose command without the drivers of databases that are not PostgreSQL.
+GOOSE_TAGS := no_azuresql,no_clickhouse,no_libsql,no_mssql,no_mysql,no_sqlite3,no_vertica,no_ydb
+
+# The newest goreleaser that Go 1.26 builds.
+GORELEASER := github.com/goreleaser/goreleaser/v2@v2.16.0
+
+FUZZTIME := 30s
+
+.PHONY: help
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/tenantctl, with its version, commit and date
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/tenantctl ./cmd/tenantctl
+
+.PHONY: demo
+demo: ## Take a tour of tenantctl on throwaway servers, in under two minutes
+	@demo/demo.sh
+
+.PHONY: test
+test: lint docs-check test-devstack test-tenantctl ## Check and test everything, on throwaway servers
+	@echo "make test: everything passed"
+
+# A test that names the real server in TENANTCTL_TEST_NOSQL_URL runs there instead of on the embedded one.
+.PHONY: test-tenantctl
+test-tenantctl: bin/devstack
+	@echo "== go test -race ./... on throwaway servers"
+	@bin/devstack run --fast -- go test -race -timeout 10m ./...
+
+.PHONY: test-devstack
+test-devstack:
+	@echo "== devstack: go vet, go test"
+	@go -C devstack vet ./...
+	@go -C devstack test -timeout 5m ./...
+
+.PHONY: lint
+lint: bin/tools ## Check format, vet, staticcheck and the layout (.depguard.yaml)
+	@echo "== gofumpt"
+	@files=$$(bin/tools/gofumpt -l .) && test -z "$$files" || { echo "$$files"; echo "these files are not formatted; run: make fmt" >&2; exit 1; }
+	@echo "== go vet"
+	@go vet ./...
+	@go vet -tags tenantctl_faults ./tenant
+	@echo "== staticcheck"
+	@bin/tools/staticcheck ./...
+	@echo "== depguard: imports go down only"
+	@bin/tools/depguard ./...
+
+.PHONY: fmt
+fmt: bin/tools ## Format all Go files
+	bin/tools/gofumpt -l -w .
+
+.PHONY: docs
+docs: ## Write docs/reference from the commands and the configuration
+	go run ./cmd/tenantctl docs --markdown docs/reference
+
+.PHONY: docs-check
+docs-check:
+	@echo "== docs/reference is up to date"
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && go run ./cmd/tenantctl docs --markdown "$$dir" && \
+		diff -ru docs/reference "$$dir" || { echo "docs/reference is stale; run: make docs" >&2; exit 1; }
+
+.PHONY: fuzz
+fuzz: ## Fuzz each fuzz target for FUZZTIME (30s)
+	@grep -rl --include='*_test.go' '^func Fuzz' $$(go list -f '{{.Dir}}' ./...) | sort | while read -r file; do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' "$$file"); do \
+			echo "== $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" || exit 1; \
+		done; \
+	done
+
+.PHONY: bench
+bench: bin/devstack bin/tools ## Measure fleet work against bare pgx and the goose CLI
+	@bin/devstack run -- go run ./bench -goose bin/tools/goose
+
+.PHONY: release-check
+release-check: ## Build the release for every system without publishing it, into dist/
+	go run $(GORELEASER) check
+	go run $(GORELEASER) release --snapshot --clean --skip=publish,announce
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin dist
+
+.PHONY: bin/devstack
+bin/devstack:
+	@go -C devstack build -o ../bin/devstack .
+
+bin/tools: tools/go.mod tools/go.sum
+	@echo "== building the tools"
+	@go -C tools build -tags $(GOOSE_TAGS) -o ../bin/tools/ tool
+	@touch bin/tools

@@ -1,0 +1,115 @@
+package schema
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// apply is a stage within a transaction. Where others follow it need not wait for the disk: the last one does, and
+// what is lost with the server before that is done again.
+func (r *Resource) apply(ctx context.Context, s stage) []command {
+	if s.migration == nil {
+		return []command{s.record(ctx)}
+	}
+	var commands []command
+	if s.more {
+		commands = append(commands, cmd("SET LOCAL synchronous_commit = off"))
+	}
+	p := s.program()
+	for i := range p.statements {
+		commands = append(commands, p.statements[i].command())
+	}
+	return append(commands, r.conclude(ctx, s)...)
+}
+
+// conclude is what follows a migration's statements: goose's row, rights, and the version for the catalog.
+func (r *Resource) conclude(ctx context.Context, s stage) []command {
+	p := s.program()
+	var commands []command
+	if p.strays {
+		commands = append(commands, cmd(stillThere, text(s.tenant.Schema)))
+	}
+	commands = append(commands, cmd("%s", p.book))
+	if p.publishes && r.cfg.Roles {
+		commands = append(commands, cmd("%s", unpublish))
+	}
+	return append(commands, s.record(ctx))
+}
+
+func (s *stage) record(ctx context.Context) command {
+	return cmd("%s", tenant.LeaseFrom(ctx).RecordSQL(s.tenant.ID, tenant.KindPostgres, s.to, s.has))
+}
+
+func (s *statement) command() command { return command{sql: s.sql, of: s, count: s.commands} }
+
+// strayed is the SQLSTATE of stillThere.
+const strayed = "TC003"
+
+// stillThere fails where a migration has left the tenant's schema for another.
+const stillThere = `DO $do$ BEGIN
+	IF current_schema() IS DISTINCT FROM %[1]s THEN
+		RAISE EXCEPTION 'the file leaves search_path changed' USING ERRCODE = '` + strayed + `';
+	END IF;
+END $do$`
+
+// unpublish takes from PUBLIC what PostgreSQL gives it on new routines and types. The objects of a schema are found
+// by their dependence on it, which is indexed: pg_proc and pg_type hold those of all tenants.
+const unpublish = `DO $do$ DECLARE target text; BEGIN
+	FOR target IN
+		SELECT 'ROUTINE ' || p.oid::regprocedure FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
+			WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace(quote_ident(current_schema()))
+				AND d.classid = 'pg_proc'::regclass AND pg_has_role(p.proowner, 'USAGE') AND has_function_privilege('public', p.oid, 'EXECUTE')
+		UNION ALL
+		SELECT 'TYPE ' || t.oid::regtype FROM pg_depend d JOIN pg_type t ON t.oid = d.objid
+			WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace(quote_ident(current_schema()))
+				AND d.classid = 'pg_type'::regclass AND pg_has_role(t.typowner, 'USAGE') AND has_type_privilege('public', t.oid, 'USAGE')
+	LOOP
+		EXECUTE 'REVOKE ALL ON ' || target || ' FROM PUBLIC';
+	END LOOP;
+END $do$`
+
+// migrationFailure says which statement of which file failed, and why. m is nil where it did not come to one.
+func migrationFailure(m *migration, err error) error {
+	var at *refusedCommand
+	var pg *pgconn.PgError
+	var ours *tenant.Error
+	switch {
+	case m == nil:
+		return failure("migrate", err)
+	case errors.As(tenant.Fenced(err), &ours):
+		return ours
+	case !errors.As(err, &at) || !errors.As(err, &pg):
+		return failure(m.base(), err)
+	}
+	e := &tenant.Error{Kind: tenant.ErrMigration, Code: pg.Code, Store: tenant.KindPostgres, Err: err}
+	hint, kind := meaning(pg)
+	if kind != nil {
+		e.Kind = kind
+	}
+	e.Hint = hint
+	where, said := m.base()+": ", told(pg)
+	if at.of != nil {
+		where, e.Statement = inFile(m.Path, at.of.line+at.line), show(at.of.text)
+	}
+	if m.env {
+		said = withoutEnvironment(said, string(m.content))
+	}
+	e.Msg = where + said
+	return e
+}
+
+// withoutEnvironment takes from a message what it quotes of the statement and the file does not have: values that
+// came from the environment.
+func withoutEnvironment(said, file string) string {
+	return inQuotes.ReplaceAllStringFunc(said, func(q string) string {
+		if strings.Contains(file, strings.Trim(q, `"`)) {
+			return q
+		}
+		return `"…"`
+	})
+}

@@ -1,0 +1,99 @@
+package schema
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// command is SQL sent as a part of a round trip.
+type command struct {
+	sql   string
+	of    *statement         // the migration's statement that it is, if it is one
+	count int                // how many results the server gives for it; 1 where of is nil
+	row   func(row [][]byte) // takes the rows, in text format; they are dropped where it is nil
+}
+
+// cmd is a command that the server answers with one result.
+func cmd(format string, args ...any) command {
+	return command{sql: fmt.Sprintf(format, args...), count: 1}
+}
+
+// refusedCommand is the command that failed, and where in it.
+type refusedCommand struct {
+	command
+	line int // lines after its first
+	err  error
+}
+
+func (r *refusedCommand) Error() string { return r.err.Error() }
+func (r *refusedCommand) Unwrap() error { return r.err }
+
+// send gives the server all commands at once, by the simple protocol, and tells which one fails. What the server
+// would do for one after another it does here too: those after a failure are not run.
+func send(ctx context.Context, conn *pgconn.PgConn, commands []command) error {
+	var text strings.Builder
+	for _, c := range commands {
+		text.WriteString(c.sql)
+		text.WriteString("\n;\n") // on lines of its own, since c.sql may end in a comment
+	}
+	results := conn.Exec(ctx, text.String())
+	at, given := 0, 0 // the command whose results are coming, and how many of them came
+	for results.NextResult() {
+		for at < len(commands) && given == commands[at].count {
+			at, given = at+1, 0
+		}
+		rows := results.ResultReader()
+		for rows.NextRow() {
+			if at < len(commands) && commands[at].row != nil {
+				commands[at].row(rows.Values())
+			}
+		}
+		if _, err := rows.Close(); err == nil {
+			given++
+		}
+	}
+	err := results.Close()
+	if err == nil {
+		return nil
+	}
+	for at < len(commands)-1 && given == commands[at].count {
+		at, given = at+1, 0
+	}
+	failed := &refusedCommand{command: commands[at], err: err}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Position > 0 {
+		failed.locate(commands, int(pg.Position)-1)
+	}
+	return failed
+}
+
+// locate finds the command by the place in the text that the server complains of, counted in characters.
+func (r *refusedCommand) locate(commands []command, position int) {
+	for _, c := range commands {
+		length := utf8.RuneCountInString(c.sql)
+		if position < length {
+			r.command = c
+			r.line = strings.Count(string([]rune(c.sql)[:position]), "\n")
+			return
+		}
+		position -= length + len("\n;\n")
+	}
+}
+
+// quote writes a name as SQL.
+func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
+
+// text writes a string as SQL.
+func text(s string) string {
+	quoted := "'" + strings.ReplaceAll(s, "'", "''") + "'"
+	if strings.Contains(s, `\`) {
+		return " E" + strings.ReplaceAll(quoted, `\`, `\\`)
+	}
+	return quoted
+}

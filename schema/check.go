@@ -1,0 +1,283 @@
+package schema
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// Severities of a finding: a file with a severe one is not run.
+const (
+	severe  = "error"
+	warning = "warning"
+)
+
+// Rules that code refers to.
+const (
+	ruleBroken = "broken"
+	ruleGoCode = "go-code"
+)
+
+// Check finds what is wrong or risky in the migrations' folder and in each file, by file and line.
+func (r *Resource) Check(context.Context) ([]tenant.Finding, error) {
+	l, err := list(r.cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(l.sources) == 0 && len(l.findings) == 0 {
+		return nil, noMigrations(r.cfg.Dir)
+	}
+	findings := append(l.findings, gaps(l.sources)...)
+	for _, s := range l.sources {
+		m, err := s.read()
+		if err != nil {
+			var f faulty
+			if !errors.As(err, &f) {
+				return nil, err
+			}
+			findings = append(findings, f.Finding)
+			continue
+		}
+		findings = append(findings, m.lint()...)
+	}
+	slices.SortStableFunc(findings, func(a, b tenant.Finding) int { return strings.Compare(a.File, b.File) })
+	return findings, nil
+}
+
+// timestamps begin here: versions that are times have gaps.
+const timestamps = 1_0000_0000_0000
+
+// gaps finds numbers that were left out.
+func gaps(sources []source) []tenant.Finding {
+	var findings []tenant.Finding
+	last := int64(0)
+	for _, s := range sources {
+		if s.version >= timestamps {
+			break
+		}
+		if s.version > last+1 {
+			missing := fmt.Sprintf("version %d is", last+1)
+			if s.version > last+2 {
+				missing = fmt.Sprintf("versions %d to %d are", last+1, s.version-1)
+			}
+			findings = append(findings, tenant.Finding{
+				Store: tenant.KindPostgres, File: s.path, Rule: "gap", Severity: warning,
+				Message: missing + " missing before it: a file that is added there later runs out of order",
+			})
+		}
+		last = s.version
+	}
+	return findings
+}
+
+// lint finds what is risky in a file that goose can read.
+func (m *migration) lint() []tenant.Finding {
+	c := linter{m: m}
+	if len(m.down.statements) == 0 {
+		c.found(0, "no-down", warning, "no Down: it cannot be undone")
+	}
+	for _, p := range []program{m.up, m.down} {
+		if m.outside && len(p.statements) > 1 {
+			c.found(p.statements[1].line, "not-atomic", warning, "NO TRANSACTION with %d statements: a failure between them leaves a part; give each a file of its own", len(p.statements))
+		}
+		for _, s := range p.statements {
+			if !c.statement(s) {
+				return c.findings
+			}
+		}
+	}
+	return c.findings
+}
+
+type linter struct {
+	m        *migration
+	findings []tenant.Finding
+}
+
+func (c *linter) found(line int, rule, severity, format string, args ...any) {
+	c.findings = append(c.findings, tenant.Finding{
+		Store: tenant.KindPostgres, File: c.m.Path, Line: line, Rule: rule, Severity: severity, Message: fmt.Sprintf(format, args...),
+	})
+}
+
+// statement looks at what goose takes for one statement. It is false where what follows would be misread.
+func (c *linter) statement(s statement) bool {
+	tokens, open := lex(s.sql)
+	if open.what != "" {
+		c.found(s.line+open.line-1, "unfinished", severe, "a %s begins here and does not end before the statement does: put the statement between StatementBegin and StatementEnd", open.what)
+		return false
+	}
+	for _, sql := range split(tokens) {
+		line := s.line + sql[0].line - 1
+		c.command(line, sql)
+		c.names(s.line-1, sql)
+	}
+	return true
+}
+
+// command looks at what one SQL statement does.
+func (c *linter) command(line int, sql []token) {
+	if !c.m.outside {
+		if endsTransaction(sql) {
+			c.found(line, "transaction-control", severe, "%s would end the transaction that the file runs in: take it out, or mark the file '-- +goose NO TRANSACTION'", strings.ToUpper(sql[0].text))
+		}
+		if what := needsNoTransaction(sql); what != "" {
+			c.found(line, "no-transaction", severe, "%s cannot run in a transaction: mark the file '-- +goose NO TRANSACTION'", what)
+		}
+	}
+	if begins(sql, "copy") && slices.ContainsFunc(sql, func(t token) bool { return t.is("stdin") }) {
+		c.found(line, "copy-stdin", severe, "COPY FROM STDIN has no input in a migration: use INSERT")
+	}
+	for _, what := range [][]string{{"create", "role"}, {"create", "user"}, {"create", "group"}, {"drop", "role"}, {"drop", "user"}, {"create", "database"}, {"drop", "database"}, {"alter", "system"}, {"create", "tablespace"}, {"drop", "tablespace"}} {
+		if begins(sql, what...) && !begins(sql, "create", "user", "mapping") {
+			c.found(line, "whole-server", severe, "%s is of the whole server, and the file runs once for each tenant", strings.ToUpper(strings.Join(what, " ")))
+		}
+	}
+}
+
+// endsTransaction tells whether a statement begins or ends a transaction. Savepoints are none.
+func endsTransaction(sql []token) bool {
+	if begins(sql, "rollback", "to") || begins(sql, "rollback", "work", "to") || begins(sql, "rollback", "transaction", "to") {
+		return false
+	}
+	for _, what := range [][]string{{"begin"}, {"start", "transaction"}, {"commit"}, {"end"}, {"rollback"}, {"abort"}, {"prepare", "transaction"}} {
+		if begins(sql, what...) {
+			return true
+		}
+	}
+	return false
+}
+
+// needsNoTransaction names what a statement does that PostgreSQL refuses within a transaction.
+func needsNoTransaction(sql []token) string {
+	switch {
+	case begins(sql, "vacuum"):
+		return "VACUUM"
+	case (begins(sql, "create") || begins(sql, "drop") || begins(sql, "reindex")) && indexConcurrently(sql):
+		return strings.ToUpper(sql[0].text) + " INDEX CONCURRENTLY"
+	}
+	return ""
+}
+
+// indexConcurrently finds the key word where such a statement has it: before any name.
+func indexConcurrently(sql []token) bool {
+	for _, t := range sql[1:min(len(sql), 4)] {
+		if t.is("concurrently") {
+			return true
+		}
+	}
+	return false
+}
+
+// names looks for names of schemas, which take a statement out of the tenant's own. line is that of the text before.
+func (c *linter) names(line int, sql []token) {
+	const advice = "the tenant's own is in force; name only those that hold extensions"
+	switch {
+	case begins(sql, "create", "schema"), begins(sql, "drop", "schema"), begins(sql, "alter", "schema"):
+		c.found(line+sql[0].line, "schema", warning, "%s SCHEMA: a tenant's migrations belong in its own schema", strings.ToUpper(sql[0].text))
+	case begins(sql, "set", "search_path"), begins(sql, "set", "local", "search_path"), begins(sql, "set", "session", "search_path"):
+		c.found(line+sql[0].line, "search-path", warning, "SET search_path: what follows leaves the tenant's schema")
+	}
+	for i, t := range sql {
+		if t.kind == literal && strings.HasPrefix(t.text, "$") {
+			c.body(line+t.line-1, t.text)
+		}
+		if i+2 >= len(sql) || sql[i+1].text != "." || sql[i+2].name() == "" {
+			continue
+		}
+		switch name := t.name(); {
+		case name == "" || name == "pg_catalog" || name == "information_schema" || i > 0 && sql[i-1].text == ".":
+		case name == "public":
+			c.found(line+t.line, "schema-name", warning, "names the schema public: %s", advice)
+		case i > 0 && namesRelation(sql, i-1):
+			c.found(line+t.line, "schema-name", warning, "names the schema %s: %s", name, advice)
+		}
+	}
+}
+
+// body looks into a dollar-quoted text, which may be a function's.
+func (c *linter) body(line int, text string) {
+	tag := dollarTag(text)
+	tokens, open := lex(strings.TrimSuffix(strings.TrimPrefix(text, tag), tag))
+	if open.what != "" {
+		return
+	}
+	for _, sql := range split(tokens) {
+		c.names(line, sql)
+	}
+}
+
+// relationWords are followed by the name of a table, function or the like.
+var relationWords = []string{"table", "view", "sequence", "function", "procedure", "type", "domain", "index", "references", "join", "update", "exists", "only", "concurrently"}
+
+// namesRelation tells whether what follows sql[i] is the name of a relation, which may have a schema before it.
+func namesRelation(sql []token, i int) bool {
+	t := sql[i]
+	switch {
+	case t.is("into"):
+		return i > 0 && (sql[i-1].is("insert") || sql[i-1].is("merge"))
+	case t.is("from"):
+		return !(i > 0 && sql[i-1].is("distinct")) && !withinCall(sql[:i])
+	case t.is("on"):
+		return begins(sql, "create") && slices.ContainsFunc(sql[:i], func(t token) bool {
+			return t.is("index") || t.is("trigger") || t.is("policy") || t.is("rule")
+		})
+	}
+	return slices.ContainsFunc(relationWords, t.is)
+}
+
+// withinCall tells whether tokens end within a call such as extract(... FROM ...), whose FROM is no clause.
+func withinCall(tokens []token) bool {
+	depth := 0
+	for i := len(tokens) - 1; i >= 0; i-- {
+		switch {
+		case tokens[i].text == ")":
+			depth++
+		case tokens[i].text == "(" && depth > 0:
+			depth--
+		case tokens[i].text == "(":
+			return i > 0 && slices.ContainsFunc([]string{"extract", "substring", "trim", "overlay", "position"}, tokens[i-1].is)
+		}
+	}
+	return false
+}
+
+// firstSevere is the error for the first finding that keeps a file from being run.
+func firstSevere(findings []tenant.Finding) error {
+	for _, f := range findings {
+		if f.Severity == severe {
+			return fileError(f)
+		}
+	}
+	return nil
+}
+
+// faulty is a finding as the cause of an error.
+type faulty struct{ tenant.Finding }
+
+func (f faulty) Error() string { return f.Message }
+
+// fileError is a finding that keeps a file from being run, as an error.
+func fileError(f tenant.Finding) error {
+	kind := tenant.ErrMigration
+	if f.Rule == ruleGoCode {
+		kind = tenant.ErrInvalid
+	}
+	return &tenant.Error{
+		Kind: kind, Code: f.Rule, Store: tenant.KindPostgres, Msg: inFile(f.File, f.Line) + f.Message,
+		Hint: "see all that is wrong with: tenantctl migrate check", Err: faulty{f},
+	}
+}
+
+// inFile is a place in a file, as editors know it.
+func inFile(path string, line int) string {
+	if line == 0 {
+		return filepath.Base(path) + ": "
+	}
+	return fmt.Sprintf("%s:%d: ", filepath.Base(path), line)
+}

@@ -1,0 +1,139 @@
+package schema
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/xdg-go/scram"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// Login gives the connection details without a password.
+func (r *Resource) Login(t tenant.Tenant) tenant.Login {
+	c := r.pool.Config().ConnConfig
+	l := tenant.Login{Store: tenant.KindPostgres, Host: c.Host, Port: int(c.Port), Database: c.Database, Schema: t.Schema}
+	options := url.Values{}
+	if mode := r.tls()["sslmode"]; mode != "" {
+		options.Set("sslmode", mode)
+	}
+	if r.cfg.Roles {
+		l.User = t.Role
+	} else {
+		l.Note = "the tenant has no role of its own: use the application's, with this search_path"
+		options.Set("options", "-csearch_path="+t.Schema)
+	}
+	l.Options = strings.ReplaceAll(options.Encode(), "+", "%20")
+	return l
+}
+
+var tlsSetting = regexp.MustCompile(`(?:^|[?&\s])(ssl[a-z]+)\s*=\s*(?:'([^']*)'|([^\s&']*))`)
+
+// tls are the settings of the URL, or the key=value pairs, that are about encryption, without passwords.
+func (r *Resource) tls() map[string]string {
+	settings := map[string]string{}
+	for _, m := range tlsSetting.FindAllStringSubmatch(r.cfg.URL, -1) {
+		value := m[2] + m[3]
+		if decoded, err := url.QueryUnescape(value); err == nil {
+			value = decoded
+		}
+		if m[1] != "sslpassword" {
+			settings[m[1]] = value
+		}
+	}
+	return settings
+}
+
+const (
+	saltSize   = 16
+	iterations = 4096 // as PostgreSQL does
+)
+
+// SetPassword gives the role a password. The server, and so its log, gets only what verifies it.
+func (r *Resource) SetPassword(ctx context.Context, t tenant.Tenant, password string) error {
+	if !r.cfg.Roles {
+		return &tenant.Error{
+			Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: "tenants have no role of their own here",
+			Hint: "set postgres.roles to per-tenant to give them one",
+		}
+	}
+	secret, err := verifier(password)
+	if err != nil {
+		return err
+	}
+	conn, err := r.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	err = r.transact(ctx, conn, t, nil, func(p *place) ([]command, error) {
+		if p.role != tenant.Ours {
+			return nil, noRole(t, p)
+		}
+		return []command{cmd("ALTER ROLE %s PASSWORD %s", quote(t.Role), text(secret))}, nil
+	})
+	return refusal("set the password of role "+t.Role, conn, t, err)
+}
+
+// verifier is a password as PostgreSQL keeps it for SCRAM-SHA-256.
+func verifier(password string) (string, error) {
+	salt := make([]byte, saltSize)
+	if _, err := rand.Read(salt); err != nil {
+		return "", err
+	}
+	client, err := scram.SHA256.NewClient("", password, "")
+	if err != nil {
+		return "", invalid("use printable characters", "the password cannot be used for SCRAM-SHA-256")
+	}
+	keys, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(salt), Iters: iterations})
+	if err != nil {
+		return "", invalid("use printable characters", "the password cannot be used for SCRAM-SHA-256")
+	}
+	b64 := base64.StdEncoding.EncodeToString
+	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", iterations, b64(salt), b64(keys.StoredKey), b64(keys.ServerKey)), nil
+}
+
+// Command is psql as the provisioning role, in the tenant's schema. env is what is to be added to the program's own.
+func (r *Resource) Command(ctx context.Context, t tenant.Tenant) (program string, args, env []string, cleanup func(), err error) {
+	cleanup = func() {}
+	program, err = exec.LookPath("psql")
+	if err != nil {
+		return "", nil, nil, cleanup, &tenant.Error{
+			Kind: tenant.ErrInvalid, Store: tenant.KindPostgres, Msg: "psql is not on the PATH",
+			Hint: "install PostgreSQL's client: apt-get install postgresql-client, or brew install libpq", Err: err,
+		}
+	}
+	if err := r.reach(ctx, t); err != nil {
+		return "", nil, nil, cleanup, err
+	}
+	c := r.pool.Config().ConnConfig
+	env = []string{
+		"PGHOST=" + c.Host, "PGPORT=" + strconv.Itoa(int(c.Port)), "PGDATABASE=" + c.Database,
+		"PGUSER=" + c.User, "PGPASSWORD=" + c.Password, "PGAPPNAME=tenantctl",
+		"PGOPTIONS=" + strings.TrimSpace(os.Getenv("PGOPTIONS")+" -c search_path="+t.Schema),
+	}
+	for key, value := range r.tls() {
+		env = append(env, "PG"+strings.ToUpper(key)+"="+value)
+	}
+	return program, nil, env, cleanup, nil
+}
+
+// reach refuses a tenant whose schema is not there for it.
+func (r *Resource) reach(ctx context.Context, t tenant.Tenant) error {
+	versions, err := r.Versions(ctx, []tenant.Tenant{t})
+	if err != nil {
+		return err
+	}
+	if versions[0].Presence == tenant.Ours {
+		return nil
+	}
+	return versions[0].Err
+}

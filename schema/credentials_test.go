@@ -1,0 +1,90 @@
+package schema
+
+import (
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// dsn is how an application would write a login.
+func dsn(l tenant.Login) string {
+	u := url.URL{Scheme: "postgres", User: url.UserPassword(l.User, l.Password), Host: net.JoinHostPort(l.Host, strconv.Itoa(l.Port)), Path: "/" + l.Database, RawQuery: l.Options}
+	return u.String()
+}
+
+func TestLoginIsEnoughToConnect(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, example)
+	tn := b.created("acme")
+	must(t, b.SetPassword(t.Context(), tn, password))
+	l := b.Login(tn)
+	if l.Store != tenant.KindPostgres || l.User != tn.Role || l.Schema != tn.Schema || l.Password != "" || l.Options != "sslmode=disable" {
+		t.Errorf("the login is %+v", l)
+	}
+	l.Password = password
+	conn := connect(t, dsn(l))
+	if got := scalar(t, conn, "SELECT current_user || ' ' || current_schema() || ' ' || count(*) FROM customers"); got != tn.Role+" "+tn.Schema+" 0" {
+		t.Errorf("the session is %s", got)
+	}
+
+	without := b.over(example, func(c *Config) { c.Roles = false })
+	l = without.Login(tn)
+	if l.User != "" || l.Note == "" {
+		t.Errorf("without roles, the login is %+v", l)
+	}
+	l.User, l.Password = b.prefix+"provisioner", "provisioner-secret"
+	conn = connect(t, dsn(l))
+	if got := scalar(t, conn, "current_schema()"); got != tn.Schema {
+		t.Errorf("the session is in %s", got)
+	}
+}
+
+func TestEncryptionSettingsAreHandedOn(t *testing.T) {
+	for given, want := range map[string]string{
+		"postgres://u:p@h/d": "",
+		"postgres://u:p@h/d?sslmode=verify-full&sslrootcert=%2Fetc%2Fca%20x.pem": "sslmode=verify-full sslrootcert=/etc/ca x.pem",
+		"host=h sslmode=require sslcert='/a b' sslpassword=secret":               "sslcert=/a b sslmode=require",
+		"postgres://u:sslmode=no@h/d?sslkey=k":                                   "sslkey=k",
+	} {
+		var got []string
+		for k, v := range New(nil, Config{URL: given}).tls() {
+			got = append(got, k+"="+v)
+		}
+		slices.Sort(got)
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s has %q, want %q", given, got, want)
+		}
+	}
+}
+
+func TestShellIsPsqlInTheTenantsSchema(t *testing.T) {
+	b := newBench(t, example)
+	tn := b.created("acme")
+	program, args, env, cleanup, err := b.Command(t.Context(), tn)
+	must(t, err)
+	defer cleanup()
+	if strings.Contains(strings.Join(args, " "), "secret") {
+		t.Errorf("a secret is in the arguments %q", args)
+	}
+	c := exec.CommandContext(t.Context(), program, append(args, "-XAtc", "SELECT current_schema(), current_user, count(*) FROM customers")...)
+	c.Env = append(os.Environ(), env...)
+	out, err := c.CombinedOutput()
+	if err != nil || strings.TrimSpace(string(out)) != tn.Schema+"|"+b.prefix+"provisioner|0" {
+		t.Errorf("psql gives %s, %v", out, err)
+	}
+	_, _, _, _, err = b.Command(t.Context(), b.tenant("missing"))
+	refused(t, err, tenant.ErrMissing)
+
+	t.Setenv("PATH", filepath.Join(t.TempDir(), "empty"))
+	_, _, _, cleanup, err = b.Command(t.Context(), tn)
+	refused(t, err, tenant.ErrInvalid, "psql", "install")
+	cleanup()
+}

@@ -1,0 +1,167 @@
+package schema
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// Exec runs one statement in the tenant's schema, in a transaction of its own, and streams its rows. What the
+// statement does to the session does not outlive it.
+func (r *Resource) Exec(ctx context.Context, t tenant.Tenant, statement string, sink tenant.RowSink) (rows int64, err error) {
+	if err := oneStatement(statement); err != nil {
+		return 0, err
+	}
+	conn, err := r.acquire(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Release()
+	p := new(place)
+	opening := []command{cmd("BEGIN")}
+	for _, s := range r.settings(t) {
+		opening = append(opening, cmd("SET LOCAL %s", s))
+	}
+	if err := send(ctx, conn.Conn().PgConn(), append(opening, look(t, p))); err != nil {
+		return 0, failure("begin in schema "+t.Schema, err)
+	}
+	defer leaveSession(ctx, conn)
+	if err := p.ours(t); err != nil {
+		return 0, err
+	}
+	rows, err = stream(ctx, conn, statement, sink)
+	if err == nil {
+		err = send(ctx, conn.Conn().PgConn(), []command{cmd("COMMIT")})
+	}
+	return rows, statementFailure(statement, err)
+}
+
+// oneStatement refuses what the server would take for none or several, or would wait for input to.
+func oneStatement(statement string) error {
+	tokens, open := lex(statement)
+	if open.what != "" {
+		return invalid("close it", "the statement has a %s that does not end", open.what)
+	}
+	all := split(tokens)
+	switch {
+	case len(all) == 0:
+		return invalid("give it after --, such as: tenantctl exec --all -- SELECT 1", "there is no statement")
+	case len(all) > 1:
+		return invalid("run them one by one", "there are %d statements, and exec runs one", len(all))
+	case endsTransaction(all[0]):
+		return invalid("each statement is a transaction of its own", "exec does not run %s", all[0][0].text)
+	case begins(all[0], "copy") && slices.ContainsFunc(all[0], func(t token) bool { return t.is("stdin") || t.is("stdout") }):
+		return invalid("use tenantctl shell and psql's \\copy", "exec does not run COPY with standard input or output")
+	}
+	return nil
+}
+
+// stream hands the rows of a statement on as they come. The extended protocol takes one statement only.
+func stream(ctx context.Context, conn *pgxpool.Conn, statement string, sink tenant.RowSink) (int64, error) {
+	rows, err := conn.Query(ctx, statement, pgx.QueryExecModeExec)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	var count int64
+	for ; rows.Next(); count++ {
+		if count == 0 {
+			if err := sink.Columns(columns(rows)); err != nil {
+				return 0, sinkError{err}
+			}
+		}
+		values, err := plain(rows)
+		if err != nil {
+			return count, err
+		}
+		if err := sink.Row(values); err != nil {
+			return count, sinkError{err}
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return count, err
+	}
+	if count == 0 && len(rows.FieldDescriptions()) > 0 {
+		if err := sink.Columns(columns(rows)); err != nil {
+			return 0, sinkError{err}
+		}
+	}
+	return max(count, rows.CommandTag().RowsAffected()), nil
+}
+
+func columns(rows pgx.Rows) []string {
+	var names []string
+	for _, f := range rows.FieldDescriptions() {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+// plain gives a row as nil, bool, int64, float64, string, time.Time in UTC and json.RawMessage. Types that Go does
+// not have are text, as PostgreSQL writes them.
+func plain(rows pgx.Rows) ([]any, error) {
+	values, err := rows.Values()
+	if err != nil {
+		return nil, err
+	}
+	for i, raw := range rows.RawValues() {
+		switch v := values[i].(type) {
+		case nil, bool, string:
+		case int16:
+			values[i] = int64(v)
+		case int32:
+			values[i] = int64(v)
+		case int64:
+		case float32:
+			values[i] = finite(float64(v), raw)
+		case float64:
+			values[i] = finite(v, raw)
+		case time.Time:
+			values[i] = v.UTC()
+		default:
+			values[i] = string(raw)
+		}
+		switch rows.FieldDescriptions()[i].DataTypeOID {
+		case pgtype.JSONOID, pgtype.JSONBOID:
+			if raw != nil {
+				values[i] = json.RawMessage(bytes.Clone(raw))
+			}
+		}
+	}
+	return values, nil
+}
+
+// finite is a number that JSON has too, or else its text.
+func finite(f float64, raw []byte) any {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return string(raw)
+	}
+	return f
+}
+
+// sinkError is one of the taker of the rows, not of the server.
+type sinkError struct{ error }
+
+// statementFailure says why a statement of the user's failed.
+func statementFailure(statement string, err error) error {
+	var sink sinkError
+	if errors.As(err, &sink) {
+		return sink.error
+	}
+	err = failure("run the statement", err)
+	var e *tenant.Error
+	if errors.As(err, &e) && e.Kind != tenant.ErrFenced && code(err) != "" {
+		e.Statement = show(statement)
+	}
+	return err
+}

@@ -1,0 +1,134 @@
+package schema
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pressly/goose/v3"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// source is a migration file as the folder has it.
+type source struct {
+	version int64
+	name    string // what follows the version
+	path    string
+}
+
+// listing is what the migrations' folder holds.
+type listing struct {
+	sources  []source // by version
+	findings []tenant.Finding
+}
+
+// list finds the migrations of a folder by goose's rules: NUMBER_name.sql, and nothing in folders below it.
+func list(dir string) (listing, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return listing{}, invalid(hintNew, "migrations folder %s does not exist", dir)
+	}
+	if err != nil {
+		return listing{}, &tenant.Error{Kind: tenant.ErrInvalid, Store: tenant.KindPostgres, Msg: fmt.Sprintf("read migrations folder %s: %v", dir, reason(err)), Hint: "set migrations.postgres to a folder that can be read", Err: err}
+	}
+	var l listing
+	found := func(file, rule, severity, format string, args ...any) {
+		l.findings = append(l.findings, tenant.Finding{
+			Store: tenant.KindPostgres, File: filepath.Join(dir, file), Rule: rule, Severity: severity, Message: fmt.Sprintf(format, args...),
+		})
+	}
+	byVersion := map[int64]string{}
+	for _, e := range entries {
+		ext := filepath.Ext(e.Name())
+		if e.IsDir() || (ext != ".sql" && ext != ".go") || strings.HasSuffix(e.Name(), "_test.go") {
+			continue
+		}
+		version, err := goose.NumericComponent(e.Name())
+		switch {
+		case err != nil && ext == ".sql":
+			found(e.Name(), "name", warning, "goose ignores it: its name does not begin with a number above 0 and '_'")
+			continue
+		case err != nil:
+			continue
+		case ext == ".go":
+			found(e.Name(), ruleGoCode, severe, "go-coded migrations are out of scope: write it in SQL")
+			continue
+		}
+		if first, twice := byVersion[version]; twice {
+			found(e.Name(), "duplicate", severe, "version %d is %s already: give one of them another number", version, first)
+			continue
+		}
+		byVersion[version] = e.Name()
+		_, name, _ := strings.Cut(strings.TrimSuffix(e.Name(), ext), "_")
+		l.sources = append(l.sources, source{version, name, filepath.Join(dir, e.Name())})
+	}
+	slices.SortFunc(l.sources, func(a, b source) int { return cmp.Compare(a.version, b.version) })
+	return l, nil
+}
+
+// reason is why a file system refuses, without the path, which the caller names.
+func reason(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// read compiles one migration.
+func (s source) read() (*migration, error) {
+	content, err := os.ReadFile(s.path)
+	if err != nil {
+		return nil, &tenant.Error{Kind: tenant.ErrMigration, Store: tenant.KindPostgres, Msg: fmt.Sprintf("read %s: %v", s.path, reason(err)), Err: err}
+	}
+	return compile(s.path, s.version, s.name, content)
+}
+
+// files are the migrations of a folder, fit to be run.
+type files struct {
+	list      []*migration // by version
+	byVersion map[int64]*migration
+}
+
+// load reads a whole folder and refuses it where a single file cannot be run.
+func load(dir string) (*files, error) {
+	l, err := list(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := firstSevere(l.findings); err != nil {
+		return nil, err
+	}
+	if len(l.sources) == 0 {
+		return nil, noMigrations(dir)
+	}
+	set := &files{byVersion: map[int64]*migration{}}
+	for _, s := range l.sources {
+		m, err := s.read()
+		if err == nil {
+			err = firstSevere(m.lint())
+		}
+		if err != nil {
+			return nil, err
+		}
+		set.list = append(set.list, m)
+		set.byVersion[m.Version] = m
+	}
+	return set, nil
+}
+
+// noMigrations refuses a folder that holds none.
+func noMigrations(dir string) error {
+	return invalid(hintNew, "migrations folder %s holds no migrations", dir)
+}
+
+const hintNew = "write the first one with: tenantctl migrate new NAME"
+
+// newest is the highest version.
+func (f *files) newest() int64 { return f.list[len(f.list)-1].Version }

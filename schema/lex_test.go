@@ -1,0 +1,91 @@
+package schema
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestCutsSQLAsPostgreSQLDoes(t *testing.T) {
+	for sql, want := range map[string]string{
+		"SELECT 1":                                "SELECT 1",
+		"select a.b,'c;d' from \"e;\"\"f\"":       "select a . b , 'c;d' from \"e;\"\"f\"",
+		"1 -- x;\n2 /* ; /* ; */ ; */ 3":          "1 2 3",
+		"'it''s' E'\\'' e'\\\\' U&'x' B'01'":      "'it''s' E'\\'' e'\\\\' U & 'x' B '01'",
+		"$$a;$$ $t$b$$;$t$ $1 a$b$c":              "$$a;$$ $t$b$$;$t$ $1 a$b$c",
+		"1.5e3 .5 x::int":                         "1.5e3 . 5 x : : int",
+		"größe 表 _x1":                             "größe 表 _x1",
+		"'a\\' 'b'":                               "'a\\' 'b'",
+		"a<>b -> '{x}' ->> 'y' @> '[1]' || $$z$$": "a < > b - > '{x}' - > > 'y' @ > '[1]' | | $$z$$",
+	} {
+		tokens, open := lex(sql)
+		var got []string
+		for _, t := range tokens {
+			got = append(got, t.text)
+		}
+		if strings.Join(got, " ") != want || open.what != "" {
+			t.Errorf("%q is cut into %q (%v), want %q", sql, got, open, want)
+		}
+	}
+	for sql, want := range map[string]open{
+		"SELECT\n'abc":     {"string", 2},
+		"E'\\'":            {"string", 1},
+		"\n\n\"abc":        {"quoted name", 3},
+		"/* /* */":         {"comment", 1},
+		"$a$ $b$ $$":       {"dollar-quoted string", 1},
+		"'x' \n $$ '\n $1": {"dollar-quoted string", 2},
+	} {
+		if _, got := lex(sql); got != want {
+			t.Errorf("%q leaves open %+v, want %+v", sql, got, want)
+		}
+	}
+}
+
+func TestCountsStatements(t *testing.T) {
+	for sql, want := range map[string]int{
+		"":                                     0,
+		" ; ; -- x":                            0,
+		"SELECT 1":                             1,
+		"SELECT 1; SELECT ';'; ; SELECT $$;$$": 3,
+		"CREATE RULE r AS ON INSERT TO t DO (DELETE FROM a; DELETE FROM b); SELECT 1":                            2,
+		"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END; SELECT 3":                         2,
+		"CREATE OR REPLACE PROCEDURE f() BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END; SELECT 3": 2,
+		"BEGIN; SELECT 1; END; ": 3,
+	} {
+		tokens, _ := lex(sql)
+		if got := len(split(tokens)); got != want {
+			t.Errorf("%q has %d statements, want %d", sql, got, want)
+		}
+	}
+}
+
+func TestShowsStatementsWithoutValues(t *testing.T) {
+	for sql, want := range map[string]string{
+		"INSERT INTO a\n  VALUES ('secret', $$secret$$, E'sec\\'ret', 5);": "INSERT INTO a VALUES ('…', '…', '…', 5)",
+		"CREATE USER x PASSWORD 'secret' -- secret\n":                      "CREATE USER x PASSWORD '…'",
+		"SELECT 'secret":                     "SELECT",
+		"/* secret */ SELECT\t1":             "SELECT 1",
+		"SELECT " + strings.Repeat("ä", 500): "SELECT " + strings.Repeat("ä", maxShown-7) + "…",
+	} {
+		if got := show(sql); got != want {
+			t.Errorf("%q is shown as %q, want %q", sql, got, want)
+		}
+	}
+}
+
+func TestWritesNamesAndStringsSafely(t *testing.T) {
+	b := newBench(t, "")
+	for _, s := range []string{"a", "it's", `a"b`, `back\slash`, `\'; DROP TABLE x; --`, "ä\n\t☃", "$$", ""} {
+		if got := b.scalar("%s", strings.ReplaceAll(text(s), "%", "%%")); got != s {
+			t.Errorf("%q is written %s and read %q", s, text(s), got)
+		}
+		if s != "" {
+			if got := b.scalar("SELECT %s FROM (SELECT 1 AS %s) x", quote(s), quote(s)); got != "1" {
+				t.Errorf("the name %q is written %s", s, quote(s))
+			}
+		}
+	}
+	if got := fmt.Sprint(quote("Acme")); got != `"Acme"` {
+		t.Errorf("the name is written %s", got)
+	}
+}

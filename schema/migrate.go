@@ -1,0 +1,230 @@
+package schema
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// Files reads the migrations on disk in order of version.
+func (r *Resource) Files(context.Context) ([]tenant.MigrationFile, error) {
+	set, err := r.files()
+	if err != nil {
+		return nil, err
+	}
+	var out []tenant.MigrationFile
+	for _, m := range set.list {
+		out = append(out, m.MigrationFile)
+	}
+	return out, nil
+}
+
+// Up applies what is not applied up to and including version to. Each file is a transaction of its own, as it is for
+// goose, so that all before a failure stays.
+func (r *Resource) Up(ctx context.Context, t tenant.Tenant, to int64, outOfOrder bool) (tenant.Moved, error) {
+	set, err := r.files()
+	if err != nil {
+		return tenant.Moved{}, err
+	}
+	if to == tenant.Newest {
+		to = set.newest()
+	}
+	if err := set.knows(to); err != nil {
+		return tenant.Moved{}, err
+	}
+	return r.move(ctx, t, set, true, func(book map[int64]bool) ([]*migration, error) { return set.above(book, to, outOfOrder) })
+}
+
+// Down undoes the applied versions above to, newest first.
+func (r *Resource) Down(ctx context.Context, t tenant.Tenant, to int64) (tenant.Moved, error) {
+	set, err := r.files()
+	if err != nil {
+		return tenant.Moved{}, err
+	}
+	if err := set.knows(to); err != nil {
+		return tenant.Moved{}, err
+	}
+	return r.move(ctx, t, set, false, func(book map[int64]bool) ([]*migration, error) { return set.below(book, to) })
+}
+
+// knows refuses a version that no file has. 0 is before the first.
+func (f *files) knows(version int64) error {
+	if version == 0 || f.byVersion[version] != nil {
+		return nil
+	}
+	return invalid(fmt.Sprintf("the newest is %d; tenantctl migrate status lists them", f.newest()), "there is no migration with version %d", version)
+}
+
+// above lists what is to be applied, oldest first.
+func (f *files) above(book map[int64]bool, to int64, outOfOrder bool) ([]*migration, error) {
+	if err := f.covers(book); err != nil {
+		return nil, err
+	}
+	var todo []*migration
+	var late []string
+	newest := newestOf(book)
+	for _, m := range f.list {
+		if m.Version > to || book[m.Version] {
+			continue
+		}
+		if m.Version < newest {
+			late = append(late, m.base())
+		}
+		todo = append(todo, m)
+	}
+	if len(late) > 0 && !outOfOrder {
+		e := invalid("give it a newer number, or apply it with --out-of-order", "%s would run after version %d, which is applied already", strings.Join(late, ", "), newest)
+		e.Code = "out_of_order"
+		return nil, e
+	}
+	return todo, nil
+}
+
+// below lists what is to be undone, newest first.
+func (f *files) below(book map[int64]bool, to int64) ([]*migration, error) {
+	if err := f.covers(book); err != nil {
+		return nil, err
+	}
+	var todo []*migration
+	for _, m := range slices.Backward(f.list) {
+		if m.Version <= to || !book[m.Version] {
+			continue
+		}
+		if len(m.down.statements) == 0 {
+			e := invalid("write the statements that undo it below '-- +goose Down'", "%s has no Down", m.base())
+			e.Code = "no_down"
+			return nil, e
+		}
+		todo = append(todo, m)
+	}
+	return todo, nil
+}
+
+// covers refuses a book with versions that have no file: those of a newer checkout.
+func (f *files) covers(book map[int64]bool) error {
+	var unknown []string
+	for _, v := range slices.Sorted(maps.Keys(book)) {
+		if f.byVersion[v] == nil {
+			unknown = append(unknown, fmt.Sprint(v))
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	e := invalid("the files here are older than the tenant: use the newest checkout", "applied without a file here: version %s", strings.Join(unknown, ", "))
+	e.Code = "unknown_version"
+	return e
+}
+
+// newestOf is the highest version in a book, 0 where there is none.
+func newestOf(book map[int64]bool) int64 {
+	newest := int64(0)
+	for v := range book {
+		newest = max(newest, v)
+	}
+	return newest
+}
+
+// stage is one step of a move: a migration and what the tenant's book says before and after it.
+type stage struct {
+	*migration // nil where nothing is left to do
+	tenant     tenant.Tenant
+	up, more   bool // more are to follow
+	from, to   int64
+	had, has   int
+}
+
+// program is the direction of the migration that the stage takes.
+func (s *stage) program() program {
+	if s.up {
+		return s.migration.up
+	}
+	return s.migration.down
+}
+
+func stageOf(t tenant.Tenant, up bool, book map[int64]bool, todo []*migration) stage {
+	s := stage{tenant: t, up: up, more: len(todo) > 1, from: newestOf(book), had: len(book)}
+	if len(todo) > 0 {
+		s.migration = todo[0]
+		book = maps.Clone(book)
+		if up {
+			book[s.Version] = true
+		} else {
+			delete(book, s.Version)
+		}
+	}
+	s.to, s.has = newestOf(book), len(book)
+	return s
+}
+
+// move brings a tenant up or down, one migration after another. What is to do is decided anew in each transaction,
+// under the tenant's lock, so that two processes never apply the same file.
+func (r *Resource) move(ctx context.Context, t tenant.Tenant, set *files, up bool, plan func(book map[int64]bool) ([]*migration, error)) (tenant.Moved, error) {
+	var moved tenant.Moved
+	conn, err := r.acquire(ctx)
+	if err != nil {
+		return moved, err
+	}
+	defer conn.Release()
+	sessions, err := r.sessionsFor(ctx, conn, set)
+	if err != nil {
+		return moved, err
+	}
+	for first := true; ; first = false {
+		var s stage
+		err := r.transact(ctx, conn, t, readBook, func(p *place) ([]command, error) {
+			if err := p.ours(t); err != nil {
+				return nil, err
+			}
+			todo, err := plan(p.book)
+			if err != nil {
+				return nil, err
+			}
+			if err := sessions.allow(todo); err != nil {
+				return nil, err
+			}
+			s = stageOf(t, up, p.book, todo)
+			if s.migration != nil && s.outside {
+				return nil, nil
+			}
+			return r.apply(ctx, s), nil
+		})
+		if first {
+			moved = tenant.Moved{From: s.from, To: s.from, Applied: s.had}
+		}
+		applied := s.migration != nil
+		if err == nil && applied && s.outside {
+			applied, err = r.applyOutside(ctx, conn, s)
+		}
+		if err != nil {
+			return moved, migrationFailure(s.migration, err)
+		}
+		moved.To, moved.Applied = s.to, s.has
+		if applied {
+			moved.Ran = append(moved.Ran, s.Version)
+		}
+		if !s.more {
+			return moved, nil
+		}
+	}
+}
+
+// readBook reads which versions are applied. Of several rows for a version the last one counts, as it does for goose.
+func readBook(p *place) []command {
+	p.book = map[int64]bool{}
+	c := cmd("SELECT version_id, is_applied FROM %s WHERE version_id > 0 ORDER BY id", bookTable)
+	c.row = func(row [][]byte) {
+		version, _ := strconv.ParseInt(string(row[0]), 10, 64)
+		if is(row[1]) {
+			p.book[version] = true
+		} else {
+			delete(p.book, version)
+		}
+	}
+	return []command{c}
+}

@@ -1,0 +1,70 @@
+package schema
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+var migrationName = regexp.MustCompile(`^[a-z0-9]+([_-][a-z0-9]+)*$`)
+
+const (
+	timestampFormat = "20060102150405" // as goose numbers by time
+	sequenceWidth   = 5                // as goose numbers in sequence
+)
+
+const template = `-- +goose Up
+
+
+-- +goose Down
+
+`
+
+// New writes an empty migration after the newest one, numbered as the others are. It makes the folder where there is
+// none.
+func (r *Resource) New(name string) ([]string, error) {
+	name = strings.ToLower(name)
+	if !migrationName.MatchString(name) || len(name) > 100 {
+		return nil, invalid("use letters and digits with '_' between them, such as add_orders", "invalid migration name %.40q", name)
+	}
+	if err := os.MkdirAll(r.cfg.Dir, 0o777); err != nil {
+		return nil, &tenant.Error{Kind: tenant.ErrInvalid, Store: tenant.KindPostgres, Msg: fmt.Sprintf("make migrations folder %s: %v", r.cfg.Dir, reason(err)), Err: err}
+	}
+	l, err := list(r.cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(r.cfg.Dir, nextNumber(l.sources, time.Now())+"_"+strings.ReplaceAll(name, "-", "_")+".sql")
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err == nil {
+		_, err = f.WriteString(template)
+		if closing := f.Close(); err == nil {
+			err = closing
+		}
+	}
+	if err != nil {
+		return nil, &tenant.Error{Kind: tenant.ErrInvalid, Store: tenant.KindPostgres, Msg: fmt.Sprintf("write %s: %v", path, reason(err)), Err: err}
+	}
+	return []string{path}, nil
+}
+
+// nextNumber is the number after the newest: a time where that is one, else the next in sequence with as many digits.
+func nextNumber(sources []source, now time.Time) string {
+	if len(sources) == 0 {
+		return fmt.Sprintf("%0*d", sequenceWidth, 1)
+	}
+	last := sources[len(sources)-1]
+	if last.version < timestamps {
+		digits, _, _ := strings.Cut(filepath.Base(last.path), "_")
+		return fmt.Sprintf("%0*d", len(digits), last.version+1)
+	}
+	if next := now.UTC().Format(timestampFormat); next > fmt.Sprint(last.version) {
+		return next
+	}
+	return fmt.Sprint(last.version + 1)
+}

@@ -1,0 +1,186 @@
+// Package schema is what a tenant has in PostgreSQL: a schema with goose's version table in it, and a role that can
+// log in and use it.
+package schema
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+const oldest = 13 // major version of PostgreSQL
+
+// Config is what the store needs to know.
+type Config struct {
+	URL                  string        // of the provisioning role
+	MaxConnections       int           // 0 for the driver's choice
+	SchemasPerConnection int           // a connection is closed after that many, since its cache grows; 0 for never
+	ConnectTimeout       time.Duration // 0 for none
+	LockTimeout          time.Duration // for a lock that live traffic holds; 0 for no limit
+	StatementTimeout     time.Duration // for each statement; 0 for no limit
+	LockRetries          int           // how often a transaction is tried again after LockTimeout
+	Roles                bool          // a role for each tenant
+	Dir                  string        // folder of the migrations
+}
+
+// Open connects to PostgreSQL and refuses a server that cannot be worked with, before anything is touched. The pool
+// serves the catalog and the tenants' schemas alike, and leaves no prepared statements behind, so that PgBouncer's
+// transaction mode will do.
+func Open(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
+	pc, err := pgxpool.ParseConfig(cfg.URL)
+	if err != nil {
+		// The driver's message holds the URL, and masks passwords in it by guessing.
+		return nil, invalid("write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE, special characters in the password percent-encoded", "postgres.url cannot be read")
+	}
+	pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	pc.ConnConfig.RuntimeParams["application_name"] = "tenantctl"
+	if cfg.ConnectTimeout > 0 {
+		pc.ConnConfig.ConnectTimeout = cfg.ConnectTimeout
+	}
+	if cfg.MaxConnections > 0 {
+		pc.MaxConns = int32(cfg.MaxConnections)
+	}
+	pc.AfterRelease = func(conn *pgx.Conn) bool {
+		return cfg.SchemasPerConnection == 0 || served(conn) < cfg.SchemasPerConnection
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, pc)
+	if err != nil {
+		return nil, unreachable(pc.ConnConfig, err)
+	}
+	if err := fit(ctx, pool); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return pool, nil
+}
+
+// fit refuses a server that is too old or read-only.
+func fit(ctx context.Context, pool *pgxpool.Pool) error {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return unreachable(pool.Config().ConnConfig, err)
+	}
+	defer conn.Release()
+	where := address(conn.Conn().Config())
+	if version, old := tooOld(conn.Conn().PgConn().ParameterStatus("server_version")); old {
+		return &tenant.Error{
+			Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: fmt.Sprintf("%s runs PostgreSQL %s", where, version),
+			Hint: fmt.Sprintf("version %d or newer is needed", oldest),
+		}
+	}
+	var replica, readOnly bool
+	if err := conn.QueryRow(ctx, `SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::bool`).Scan(&replica, &readOnly); err != nil {
+		return failure("look at the server", err)
+	}
+	switch {
+	case replica:
+		return &tenant.Error{Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: where + " is a read-only replica", Hint: "point postgres.url at the primary, or add target_session_attrs=read-write"}
+	case readOnly:
+		return &tenant.Error{Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: where + " is read-only for this user", Hint: "ALTER ROLE or ALTER DATABASE ... RESET default_transaction_read_only"}
+	}
+	return nil
+}
+
+// tooOld reads a server's version, such as "15.4 (Debian)" or "17beta1".
+func tooOld(version string) (string, bool) {
+	version, _, _ = strings.Cut(version, " ")
+	major, err := strconv.Atoi(version[:prefix(version, isDigit)])
+	return version, err == nil && major < oldest
+}
+
+// address is the server and database of a connection, for messages.
+func address(c *pgx.ConnConfig) string {
+	return fmt.Sprintf("database %s at %s", c.Database, net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))))
+}
+
+// unreachable says why there is no connection, without the password that may be in the driver's words.
+func unreachable(c *pgx.ConnConfig, err error) error {
+	e := &tenant.Error{
+		Kind: tenant.ErrUnreachable, Store: tenant.KindPostgres, Err: err,
+		Msg: "cannot connect to " + address(c), Hint: "is PostgreSQL running there? check postgres.url",
+	}
+	var pg *pgconn.PgError
+	var dns *net.DNSError
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &pg):
+		e.Code = pg.Code
+		e.Msg = fmt.Sprintf("%s as %s: %s", e.Msg, c.User, told(pg))
+		if hint, kind := meaning(pg); kind != nil {
+			e.Kind, e.Hint = kind, hint
+		}
+	case errors.Is(err, context.Canceled):
+		e.Kind, e.Msg = tenant.ErrInterrupted, e.Msg+": interrupted"
+	case errors.Is(err, context.DeadlineExceeded):
+		e.Msg += ": no answer in time"
+	case errors.As(err, &dns):
+		e.Msg += ": no such host"
+	case errors.As(err, &dial):
+		e.Msg += ": " + dial.Err.Error()
+	}
+	return e
+}
+
+// Resource is the tenants' schemas in one PostgreSQL database. It reads the migrations' folder once, when they are
+// first needed, so that a fleet gets one set of files.
+type Resource struct {
+	pool *pgxpool.Pool
+	cfg  Config
+
+	reading sync.Once
+	set     *files
+	broken  error
+
+	pooler poolerCheck
+}
+
+var (
+	_ tenant.Migrator     = (*Resource)(nil)
+	_ tenant.Locker       = (*Resource)(nil)
+	_ tenant.Credentialer = (*Resource)(nil)
+	_ tenant.Shell        = (*Resource)(nil)
+	_ tenant.Execer       = (*Resource)(nil)
+)
+
+// New makes the resource over a pool that Open gave for the same configuration.
+func New(pool *pgxpool.Pool, cfg Config) *Resource {
+	return &Resource{pool: pool, cfg: cfg}
+}
+
+// Kind is the stable key in the catalog.
+func (r *Resource) Kind() string { return tenant.KindPostgres }
+
+// files are the migrations, read at the first call.
+func (r *Resource) files() (*files, error) {
+	r.reading.Do(func() { r.set, r.broken = load(r.cfg.Dir) })
+	return r.set, r.broken
+}
+
+// servedKey counts in a connection how many tenants it has worked for.
+const servedKey = "tenantctl.served"
+
+func served(conn *pgx.Conn) int {
+	n, _ := conn.PgConn().CustomData()[servedKey].(int)
+	return n
+}
+
+// acquire takes a connection to work for one tenant.
+func (r *Resource) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	conn, err := r.pool.Acquire(ctx)
+	if err != nil {
+		return nil, unreachable(r.pool.Config().ConnConfig, err)
+	}
+	conn.Conn().PgConn().CustomData()[servedKey] = served(conn.Conn()) + 1
+	return conn, nil
+}

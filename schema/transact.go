@@ -1,0 +1,166 @@
+package schema
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/sethvargo/go-retry"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// place is what stands under a tenant's names, as a transaction sees it that holds the tenant's lock.
+type place struct {
+	schema, role tenant.Presence
+	canLogin     bool
+	inForce      bool // the schema is where names are looked up
+
+	book      map[int64]bool // versions applied; read on demand
+	relations []string       // DROP statements for them; read on demand
+	outside   []string       // what depends on the schema from outside it; read on demand
+
+	free bool // no other process works on the tenant
+}
+
+// mark is written into what is made for a tenant, and tells it from everything else of that name.
+func mark(t tenant.Tenant) string { return "tenantctl:" + t.ID.String() }
+
+// lockKey is the tenant's advisory lock: of its own, not goose's one for all.
+func lockKey(t tenant.Tenant) int64 { return int64(binary.BigEndian.Uint64(t.ID[8:])) }
+
+// tryLock takes the tenant's lock by a function for transactions or sessions. It is only ever a try: one that waits
+// for an advisory lock holds a snapshot, which CREATE INDEX CONCURRENTLY waits for in turn. What is read under the
+// lock needs a statement of its own, whose snapshot is younger.
+func tryLock(function string, t tenant.Tenant, p *place) command {
+	c := cmd("SELECT %s(%d)", function, lockKey(t))
+	c.row = func(row [][]byte) { p.free = is(row[0]) }
+	return c
+}
+
+// look reads a place.
+func look(t tenant.Tenant, p *place) command {
+	presence := func(comment []byte) tenant.Presence {
+		switch {
+		case comment == nil:
+			return tenant.Absent
+		case string(comment) == mark(t):
+			return tenant.Ours
+		}
+		return tenant.Foreign
+	}
+	c := cmd(`SELECT current_schema() IS NOT DISTINCT FROM %[1]s,
+	CASE WHEN s.oid IS NOT NULL THEN coalesce(obj_description(s.oid, 'pg_namespace'), '') END,
+	CASE WHEN r.oid IS NOT NULL THEN coalesce(shobj_description(r.oid, 'pg_authid'), '') END, r.rolcanlogin
+FROM (SELECT) here LEFT JOIN pg_namespace s ON s.nspname = %[1]s LEFT JOIN pg_roles r ON r.rolname = %[2]s`,
+		text(t.Schema), text(t.Role))
+	c.row = func(row [][]byte) {
+		p.inForce, p.schema, p.role, p.canLogin = is(row[0]), presence(row[1]), presence(row[2]), is(row[3])
+	}
+	return c
+}
+
+// is reads a truth value in text format.
+func is(b []byte) bool { return string(b) == "t" }
+
+// transact does one transaction for a tenant in two round trips: the first opens it, holds the lease, takes the lock
+// and reads the place (and what reads asks for); then do decides what to run before the commit. Where live traffic or
+// another process holds a lock, all of it is tried again.
+func (r *Resource) transact(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenant, reads func(*place) []command, do func(*place) ([]command, error)) error {
+	return r.retry(ctx, func(ctx context.Context) error {
+		pg := conn.Conn().PgConn()
+		defer rollback(ctx, conn)
+		p := new(place)
+		opening := append(r.opening(ctx, t), tryLock("pg_try_advisory_xact_lock", t, p), look(t, p))
+		if reads != nil {
+			opening = append(opening, reads(p)...)
+		}
+		if err := send(ctx, pg, opening); err != nil {
+			if code(err) == undefinedTable && p.schema != "" {
+				return p.noBook(t)
+			}
+			return err
+		}
+		if !p.free {
+			return busy()
+		}
+		commands, err := do(p)
+		if err != nil {
+			return err
+		}
+		return send(ctx, pg, append(commands, cmd("COMMIT")))
+	})
+}
+
+// opening begins a transaction in which names are looked up in the tenant's schema alone.
+func (r *Resource) opening(ctx context.Context, t tenant.Tenant) []command {
+	commands := []command{cmd("BEGIN")}
+	for _, s := range r.settings(t) {
+		commands = append(commands, cmd("SET LOCAL %s", s))
+	}
+	return append(commands, cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()))
+}
+
+// settings are in force while work is done for a tenant.
+func (r *Resource) settings(t tenant.Tenant) []string {
+	return []string{
+		"search_path = " + quote(t.Schema),
+		fmt.Sprintf("lock_timeout = %d", milliseconds(r.cfg.LockTimeout)),
+		fmt.Sprintf("statement_timeout = %d", milliseconds(r.cfg.StatementTimeout)),
+	}
+}
+
+// milliseconds are rounded up, since 0 is no limit.
+func milliseconds(d time.Duration) int64 {
+	return (d + time.Millisecond - 1).Milliseconds()
+}
+
+// rollback ends a transaction that did not commit. Where even that fails, the pool closes the connection.
+func rollback(ctx context.Context, conn *pgxpool.Conn) {
+	pg := conn.Conn().PgConn()
+	if pg.IsClosed() || pg.TxStatus() == 'I' {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUp)
+	defer cancel()
+	_ = send(ctx, pg, []command{cmd("ROLLBACK")})
+}
+
+// cleanUp bounds what is done after a failure or Ctrl-C.
+const cleanUp = 10 * time.Second
+
+// retry does again what live traffic or another process on the same tenant was in the way of.
+func (r *Resource) retry(ctx context.Context, do func(context.Context) error) error {
+	waits := retry.NewExponential(50 * time.Millisecond)
+	waits = retry.WithJitterPercent(50, retry.WithCappedDuration(2*time.Second, waits))
+	waits = retry.WithMaxRetries(uint64(max(r.cfg.LockRetries, 0)), waits)
+	return retry.Do(ctx, waits, func(ctx context.Context) error {
+		err := do(ctx)
+		if locked(err) || errors.Is(err, tenant.ErrBusy) {
+			return retry.RetryableError(err)
+		}
+		return err
+	})
+}
+
+func busy() error {
+	return &tenant.Error{Kind: tenant.ErrBusy, Store: tenant.KindPostgres, Msg: "another process is at work in the schema", Hint: "try again when it is done"}
+}
+
+// code is the SQLSTATE of an error, or "".
+func code(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code
+	}
+	return ""
+}
+
+// locked tells whether a lock was not to be had.
+func locked(err error) bool {
+	return code(err) == lockNotAvailable || code(err) == deadlockDetected
+}
