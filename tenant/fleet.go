@@ -56,13 +56,13 @@ func (r *RunResult) Err() error {
 	if r.State == RunDone {
 		return nil
 	}
-	kind := ErrPartial
+	kind, how := ErrPartial, ""
 	if r.State == RunAborted {
-		kind = ErrInterrupted
+		kind, how = ErrInterrupted, "the run was interrupted: "
 	}
 	return &Error{
 		Kind: kind,
-		Msg:  fmt.Sprintf("%d of %s failed, %d not started", r.Summary.Failed, Plural(r.Summary.Tenants, "tenant"), r.Summary.NotStarted),
+		Msg:  fmt.Sprintf("%s%d of %s failed, %d not started", how, r.Summary.Failed, Plural(r.Summary.Tenants, "tenant"), r.Summary.NotStarted),
 		Hint: fmt.Sprintf("go on with those that are not done: --resume %s", r.Run),
 	}
 }

@@ -19,7 +19,7 @@ type OperationFilter struct {
 	Limit      int       // 0 for all
 }
 
-// Operations lists operations, newest first.
+// Operations lists operations, newest first; the parts of a run in the order they were started.
 func (s *Service) Operations(ctx context.Context, f OperationFilter) iter.Seq2[*Operation, error] {
 	return func(yield func(*Operation, error) bool) {
 		for op, err := range s.catalog.operations(ctx, f) {
@@ -35,6 +35,7 @@ func (s *Service) Operations(ctx context.Context, f OperationFilter) iter.Seq2[*
 
 func (c *Catalog) operations(ctx context.Context, f OperationFilter) iter.Seq2[*Operation, error] {
 	var q query
+	order := "DESC"
 	if f.Unfinished {
 		q.and("o.state IN ('running', 'undoing', 'stuck')")
 	}
@@ -43,10 +44,11 @@ func (c *Catalog) operations(ctx context.Context, f OperationFilter) iter.Seq2[*
 		q.and("o.tenant_name = " + q.arg(string(f.Tenant)))
 	case f.Run != uuid.Nil:
 		q.and("o.parent_id = " + q.arg(f.Run))
+		order = "ASC"
 	case !f.Unfinished:
 		q.and("o.parent_id IS NULL")
 	}
-	sql := `SELECT ` + operationColumns + ` FROM tenantctl.operations o WHERE ` + q.where() + ` ORDER BY o.id DESC`
+	sql := `SELECT ` + operationColumns + ` FROM tenantctl.operations o WHERE ` + q.where() + ` ORDER BY o.id ` + order
 	if f.Limit > 0 {
 		sql += fmt.Sprintf(" LIMIT %d", f.Limit)
 	}

@@ -202,7 +202,7 @@ func cancelled(call string) func(t *testing.T, w world) {
 			do = func(ctx context.Context, r tenant.Resource) error { return r.Drop(ctx, tn) }
 		}
 		stopped := 0
-		for n := 1; ; n += 1 + n/4 {
+		for n := 1; ; n += 1 + n/3 {
 			if call == "Create" {
 				must(t, w.New(t).Drop(t.Context(), tn))
 			} else {
