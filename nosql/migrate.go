@@ -176,6 +176,9 @@ func (r *Resource) apply(ctx context.Context, t tenant.Tenant, b *book, m *migra
 		if err := r.execute(ctx, t, c, b); err != nil {
 			return located(err, s, next.Step, c)
 		}
+		if err := tenant.Checkpoint(ctx, "mongodb/command-run"); err != nil {
+			return err
+		}
 		next.Step++
 		next.Done, next.Renaming = fingerprint(s.commands[:next.Step]), false
 		if err := r.writeProgress(ctx, t, b); err != nil {
@@ -183,6 +186,9 @@ func (r *Resource) apply(ctx context.Context, t tenant.Tenant, b *book, m *migra
 		}
 	}
 	if err := r.writeVersion(ctx, t, b, newest(after), false); err != nil {
+		return err
+	}
+	if err := tenant.Checkpoint(ctx, "mongodb/version-written"); err != nil {
 		return err
 	}
 	b.progress.Applied, b.progress.Running = after, nil

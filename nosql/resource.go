@@ -97,10 +97,16 @@ func (r *Resource) Create(ctx context.Context, t tenant.Tenant) error {
 	if err != nil {
 		return err
 	}
+	if err := tenant.Checkpoint(ctx, "mongodb/marked"); err != nil {
+		return err
+	}
 	if u.kept {
 		if err := r.ensureUser(ctx, t, u); err != nil {
 			return err
 		}
+	}
+	if err := tenant.Checkpoint(ctx, "mongodb/user-made"); err != nil {
+		return err
 	}
 	// A create that crashed may find files that were added since; the database is new, so their order is no danger.
 	_, err = r.up(ctx, t, files, tenant.Newest, true)
@@ -159,6 +165,9 @@ func (r *Resource) Drop(ctx context.Context, t tenant.Tenant) error {
 			return err
 		}
 	}
+	if err := tenant.Checkpoint(ctx, "mongodb/user-dropped"); err != nil {
+		return err
+	}
 	switch s.presence {
 	case tenant.Foreign:
 		return nil
@@ -168,6 +177,9 @@ func (r *Resource) Drop(ctx context.Context, t tenant.Tenant) error {
 		}
 	case tenant.Ours:
 		if err := r.dropCollections(ctx, t); err != nil {
+			return err
+		}
+		if err := tenant.Checkpoint(ctx, "mongodb/collections-dropped"); err != nil {
 			return err
 		}
 	}

@@ -24,6 +24,9 @@ func (r *Resource) Drop(ctx context.Context, t tenant.Tenant) error {
 	if err := r.shutOut(ctx, conn, t); err != nil {
 		return refusal("lock out role "+t.Role, conn, t, err)
 	}
+	if err := tenant.Checkpoint(ctx, "postgres/shut-out"); err != nil {
+		return err
+	}
 	for more := true; more; {
 		err := r.transact(ctx, conn, t, readContents(t), func(p *place) ([]command, error) {
 			more = p.schema == tenant.Ours && len(p.relations) > dropAtOnce
@@ -48,6 +51,9 @@ func (r *Resource) Drop(ctx context.Context, t tenant.Tenant) error {
 		if err != nil {
 			return refusal("drop schema "+t.Schema, conn, t, err)
 		}
+	}
+	if err := tenant.Checkpoint(ctx, "postgres/schema-dropped"); err != nil {
+		return err
 	}
 	err = r.transact(ctx, conn, t, nil, func(p *place) ([]command, error) {
 		if p.role != tenant.Ours {

@@ -46,6 +46,9 @@ func (r *Resource) setLogin(ctx context.Context, t tenant.Tenant, can bool) (enf
 		}
 		return nil, nil
 	})
+	if err == nil {
+		err = tenant.Checkpoint(ctx, "postgres/login-set")
+	}
 	if err == nil && enforced && !can {
 		err = r.endSessions(ctx, conn, t)
 	}

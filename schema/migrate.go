@@ -208,6 +208,9 @@ func (r *Resource) move(ctx context.Context, t tenant.Tenant, set *files, up boo
 		if applied {
 			moved.Ran = append(moved.Ran, s.Version)
 		}
+		if err := tenant.Checkpoint(ctx, "postgres/migration-applied"); err != nil {
+			return moved, err
+		}
 		if !s.more {
 			return moved, nil
 		}

@@ -26,6 +26,9 @@ func (r *Resource) applyOutside(ctx context.Context, conn *pgxpool.Conn, s stage
 		if err := r.runOutside(ctx, conn, s, i, at.begun && i == at.done); err != nil {
 			return false, err
 		}
+		if err := tenant.Checkpoint(ctx, "postgres/statement-run"); err != nil {
+			return false, err
+		}
 	}
 	end := append([]command{cmd("BEGIN"), cmd("%s", tenant.LeaseFrom(ctx).HoldSQL())}, r.conclude(ctx, s)...)
 	end = append(end, cmd("COMMENT ON TABLE %s IS NULL", bookTable), cmd("COMMIT"))

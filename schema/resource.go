@@ -18,6 +18,9 @@ func (r *Resource) Create(ctx context.Context, t tenant.Tenant) error {
 	if err := r.settle(ctx, t, set); err != nil {
 		return err
 	}
+	if err := tenant.Checkpoint(ctx, "postgres/settled"); err != nil {
+		return err
+	}
 	_, err = r.Up(ctx, t, tenant.Newest, false)
 	return err
 }
