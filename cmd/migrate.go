@@ -265,7 +265,7 @@ func runMigrateBack(cmd *cobra.Command, a *app, flags confirmFlags, name, what, 
 }
 
 func newMigrateNewCmd(a *app) *cobra.Command {
-	var mongodb bool
+	var mongodb, dryRun bool
 	c := &cobra.Command{
 		Use:   "new NAME",
 		Short: "Write an empty migration file after the newest one",
@@ -287,7 +287,7 @@ func newMigrateNewCmd(a *app) *cobra.Command {
 			if mongodb {
 				kind = tenant.KindMongoDB
 			}
-			paths, err := s.NewMigration(kind, args[0])
+			paths, err := s.NewMigration(kind, args[0], dryRun)
 			if err != nil {
 				return err
 			}
@@ -295,6 +295,7 @@ func newMigrateNewCmd(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&mongodb, "mongodb", false, "for MongoDB")
+	addDryRun(c, &dryRun)
 	return c
 }
 

@@ -232,7 +232,7 @@ func TestNewFollowsTheNumbersOfTheFolder(t *testing.T) {
 		}
 		dir := filepath.Join(folder(t, files), "")
 		r := New(nil, Config{Dir: dir})
-		paths, err := r.New(c.name)
+		paths, err := r.New(c.name, false)
 		must(t, err)
 		if len(paths) != 2 || paths[0] != filepath.Join(dir, c.want+".up.json") || paths[1] != filepath.Join(dir, c.want+".down.json") {
 			t.Errorf("%s: wrote %v", c.there, paths)
@@ -240,7 +240,7 @@ func TestNewFollowsTheNumbersOfTheFolder(t *testing.T) {
 	}
 
 	r := New(nil, Config{Dir: folder(t, map[string]string{"20260131120000_x.up.json": "[]"})})
-	paths, err := r.New("next")
+	paths, err := r.New("next", false)
 	must(t, err)
 	if v, _, _, _ := parseName(filepath.Base(paths[0])); v <= 20260131120000 || len(fmt.Sprint(v)) != 14 {
 		t.Errorf("wrote %v", paths)
@@ -250,7 +250,7 @@ func TestNewFollowsTheNumbersOfTheFolder(t *testing.T) {
 func TestNewWritesWhatCheckAndTheServerAccept(t *testing.T) {
 	r := direct(t, filepath.Join(t.TempDir(), "made", "by-new"))
 	for _, name := range []string{"one", "two-parts"} {
-		_, err := r.New(name)
+		_, err := r.New(name, false)
 		must(t, err)
 	}
 	findings, err := r.Check(t.Context())
@@ -270,7 +270,7 @@ func TestNewRefusesABadNameAndNeverWritesOver(t *testing.T) {
 	dir := t.TempDir()
 	r := New(nil, Config{Dir: dir})
 	for _, name := range []string{"", "../x", "a/b", "ä", "-a", strings.Repeat("a", 101), "a.up.json"} {
-		_, err := r.New(name)
+		_, err := r.New(name, false)
 		refuses(t, err, tenant.ErrInvalid, "invalid name of a migration")
 	}
 	entries, err := os.ReadDir(dir)

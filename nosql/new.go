@@ -23,7 +23,7 @@ const moment = "20060102150405"
 
 // New writes both sides of a migration, numbered as the folder is: the next number in the same width, or this moment
 // where the newest is one.
-func (r *Resource) New(name string) ([]string, error) {
+func (r *Resource) New(name string, dryRun bool) ([]string, error) {
 	name = strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), " ", "_")
 	if !newName.MatchString(name) {
 		return nil, refused(tenant.ErrInvalid, "use up to 100 letters, digits, '_' and '-'", "invalid name of a migration %.120q", name)
@@ -32,8 +32,10 @@ func (r *Resource) New(name string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(r.cfg.Dir, 0o777); err != nil {
-		return nil, writeFailure(r.cfg.Dir, err)
+	if !dryRun {
+		if err := os.MkdirAll(r.cfg.Dir, 0o777); err != nil {
+			return nil, writeFailure(r.cfg.Dir, err)
+		}
 	}
 	collection := strings.ReplaceAll(name, "-", "_")
 	sides := []struct{ direction, content string }{
@@ -43,6 +45,10 @@ func (r *Resource) New(name string) ([]string, error) {
 	var paths []string
 	for _, s := range sides {
 		path := filepath.Join(r.cfg.Dir, fmt.Sprintf("%s_%s.%s.json", number, name, s.direction))
+		if dryRun {
+			paths = append(paths, path)
+			continue
+		}
 		if err := writeNew(path, s.content); err != nil {
 			for _, p := range paths {
 				err = errors.Join(err, os.Remove(p))

@@ -1,7 +1,9 @@
 package schema
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -27,19 +29,24 @@ const template = `-- +goose Up
 
 // New writes an empty migration after the newest one, numbered as the others are. It makes the folder where there is
 // none.
-func (r *Resource) New(name string) ([]string, error) {
+func (r *Resource) New(name string, dryRun bool) ([]string, error) {
 	name = strings.ToLower(name)
 	if !migrationName.MatchString(name) || len(name) > 100 {
 		return nil, invalid("use letters and digits with '_' between them, such as add_orders", "invalid migration name %.40q", name)
 	}
+	var l listing
+	if _, err := os.Stat(r.cfg.Dir); !errors.Is(err, fs.ErrNotExist) {
+		if l, err = list(r.cfg.Dir); err != nil {
+			return nil, err
+		}
+	}
+	path := filepath.Join(r.cfg.Dir, nextNumber(l.sources, time.Now())+"_"+strings.ReplaceAll(name, "-", "_")+".sql")
+	if dryRun {
+		return []string{path}, nil
+	}
 	if err := os.MkdirAll(r.cfg.Dir, 0o777); err != nil {
 		return nil, &tenant.Error{Kind: tenant.ErrInvalid, Store: tenant.KindPostgres, Msg: fmt.Sprintf("make migrations folder %s: %v", r.cfg.Dir, reason(err)), Err: err}
 	}
-	l, err := list(r.cfg.Dir)
-	if err != nil {
-		return nil, err
-	}
-	path := filepath.Join(r.cfg.Dir, nextNumber(l.sources, time.Now())+"_"+strings.ReplaceAll(name, "-", "_")+".sql")
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err == nil {
 		_, err = f.WriteString(template)

@@ -98,17 +98,25 @@ func (s *Service) deleteSaga(op *Operation, t Tenant) (saga, error) {
 }
 
 func (s *Service) lockForDelete(ctx context.Context, t Tenant) error {
-	if err := s.catalog.setTenantState(ctx, s.catalog.pool, t.ID, Deleting); err != nil {
-		return catalogError("record that the tenant is being deleted", err)
+	err := s.catalog.inTx(ctx, "record that the tenant is being deleted", func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, LeaseFrom(ctx).HoldSQL()); err != nil {
+			return err
+		}
+		return s.catalog.setTenantState(ctx, tx, t.ID, Deleting)
+	})
+	if err != nil {
+		return err
 	}
 	for _, l := range each[Locker](s) {
-		// There is nobody to lock out of a place that is gone.
-		if _, err := l.Lock(ctx, t); err != nil && !errors.Is(err, ErrMissing) {
+		if _, err := l.Lock(ctx, t); err != nil && !nobody(err) {
 			return err
 		}
 	}
 	return nil
 }
+
+// nobody tells that there is nobody to lock out: the place is gone, or somebody else's.
+func nobody(err error) bool { return errors.Is(err, ErrMissing) || errors.Is(err, ErrForeign) }
 
 // unlock gives a tenant back what a lock took, unless it was locked before.
 func (s *Service) unlock(ctx context.Context, t Tenant, before State) error {
@@ -116,7 +124,7 @@ func (s *Service) unlock(ctx context.Context, t Tenant, before State) error {
 		return nil
 	}
 	for _, l := range each[Locker](s) {
-		if err := l.Unlock(ctx, t); err != nil && !errors.Is(err, ErrMissing) {
+		if err := l.Unlock(ctx, t); err != nil && !nobody(err) {
 			return err
 		}
 	}

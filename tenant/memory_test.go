@@ -153,7 +153,7 @@ func (m *memory) Versions(_ context.Context, ts []tenant.Tenant) ([]tenant.Versi
 }
 
 func (m *memory) Check(context.Context) ([]tenant.Finding, error) { return nil, nil }
-func (m *memory) New(string) ([]string, error)                    { return nil, nil }
+func (m *memory) New(string, bool) ([]string, error)              { return nil, nil }
 
 func (m *memory) Lock(ctx context.Context, t tenant.Tenant) (bool, error) {
 	return true, m.call(ctx, "Lock", t, func() error {

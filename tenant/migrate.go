@@ -417,13 +417,13 @@ func (s *Service) CheckMigrations(ctx context.Context, withCatalog bool) ([]Find
 	return findings, nil
 }
 
-// NewMigration writes an empty migration of one store.
-func (s *Service) NewMigration(kind, name string) ([]string, error) {
+// NewMigration writes an empty migration of one store; with dryRun it only tells which files that would be.
+func (s *Service) NewMigration(kind, name string, dryRun bool) ([]string, error) {
 	ms, err := s.migrators(kind)
 	if err != nil {
 		return nil, err
 	}
-	return ms[0].New(name)
+	return ms[0].New(name, dryRun)
 }
 
 // recordFiles keeps what each file holds that a tenant has applied, the first time it is seen; what no tenant has

@@ -63,8 +63,9 @@ type Migrator interface {
 	Versions(ctx context.Context, ts []Tenant) ([]Version, error)
 	// Check finds what is wrong or risky in the files, without a tenant.
 	Check(ctx context.Context) ([]Finding, error)
-	// New writes an empty migration of that name after the newest one and returns the paths.
-	New(name string) ([]string, error)
+	// New writes an empty migration of that name after the newest one and returns the paths; with dryRun it writes
+	// nothing and makes no folder.
+	New(name string, dryRun bool) ([]string, error)
 }
 
 // Newest asks for all migrations that there are.
