@@ -118,7 +118,7 @@ func (w migrator) Files(ctx context.Context) ([]tenant.MigrationFile, error) { r
 
 func (w migrator) Check(ctx context.Context) ([]tenant.Finding, error) { return w.m.Check(ctx) }
 
-func (w migrator) New(name string) ([]string, error) { return w.m.New(name) }
+func (w migrator) New(name string, dryRun bool) ([]string, error) { return w.m.New(name, dryRun) }
 
 func (w migrator) Versions(ctx context.Context, ts []tenant.Tenant) ([]tenant.Version, error) {
 	return w.m.Versions(ctx, ts)
