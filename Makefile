@@ -14,7 +14,7 @@ LDFLAGS := $(if $(VERSION),-X $(CMD).version=$(VERSION)) $(if $(COMMIT),-X $(CMD
 export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 
 # The goose command without the drivers of databases that are not PostgreSQL.
-GOOSE_TAGS := no_azuresql,no_clickhouse,no_libsql,no_mssql,no_mysql,no_sqlite3,no_vertica,no_ydb
+GOOSE_TAGS := no_clickhouse,no_libsql,no_mssql,no_mysql,no_sqlite3,no_vertica,no_ydb
 
 # The newest goreleaser that Go 1.26 builds.
 GORELEASER := github.com/goreleaser/goreleaser/v2@v2.16.0
@@ -27,7 +27,7 @@ help: ## Show this help
 
 .PHONY: build
 build: ## Build bin/tenantctl, with its version, commit and date
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/tenantctl ./cmd/tenantctl
+	go build -ldflags '$(LDFLAGS)' -o bin/tenantctl ./cmd/tenantctl
 
 .PHONY: demo
 demo: ## Take a tour of tenantctl on throwaway servers, in under two minutes

@@ -15,6 +15,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	}
 	if cmd.HasSubCommands() {
 		hint := "see: " + cmd.CommandPath() + " --help"
+		cmd.SuggestionsMinimumDistance = 2 // as cobra has it for the root alone
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 			hint = "did you mean: " + cmd.CommandPath() + " " + near[0]
 		}

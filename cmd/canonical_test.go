@@ -3,7 +3,9 @@ package cmd_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -35,7 +37,7 @@ var varying = regexp.MustCompile(`^(duration_ms|bytes|size|port)$|_ms$`)
 func (c *canonical) value(key string, v any) any {
 	switch v := v.(type) {
 	case map[string]any:
-		for k := range v {
+		for _, k := range slices.Sorted(maps.Keys(v)) { // in order, since ids are counted
 			v[k] = c.value(k, v[k])
 		}
 	case []any:
@@ -58,7 +60,7 @@ func (c *canonical) value(key string, v any) any {
 var (
 	inDSN       = regexp.MustCompile(`://([^:/@]+):[^@]+@`)
 	loopback    = regexp.MustCompile(`(127\.0\.0\.1|localhost|\[::1\]):\d+`)
-	process     = regexp.MustCompile(`pid \d+ on \S+`)
+	process     = regexp.MustCompile(`pid \d+ on [\w.-]+`)
 	fingerprint = regexp.MustCompile(`^[0-9a-f]{12}$`)
 )
 

@@ -48,7 +48,9 @@ func runCredentials(cmd *cobra.Command, a *app, name tenant.Name, rotate, dryRun
 	}
 	var c *tenant.Credentials
 	switch {
-	case rotate && !dryRun:
+	case rotate && dryRun:
+		c, err = s.PlanRotate(cmd.Context(), name)
+	case rotate:
 		c, _, err = s.Rotate(cmd.Context(), name)
 	default:
 		c, err = s.Logins(cmd.Context(), name)

@@ -162,7 +162,7 @@ func (x *execSink) Row(values []any) error {
 	}
 	row := make(map[string]any, len(values))
 	for i, v := range values {
-		row[x.columns[i]] = plain(v)
+		row[x.columns[i]] = v
 	}
 	sep := ","
 	if x.count == 1 {
@@ -214,35 +214,17 @@ func (x *execSink) end() error {
 	return nil
 }
 
-// plain makes a value of the driver's fit for JSON.
-func plain(v any) any {
-	switch v := v.(type) {
-	case []byte:
-		return fmt.Sprintf("\\x%x", v)
-	case [16]byte:
-		return fmt.Sprintf("%x-%x-%x-%x-%x", v[0:4], v[4:6], v[6:8], v[8:10], v[10:16])
-	case time.Time:
-		return v.UTC()
-	case fmt.Stringer:
-		return v.String()
-	}
-	return v
-}
-
 // cell is a value in a table.
 func cell(v any) string {
-	switch v := plain(v).(type) {
+	switch v := v.(type) {
 	case nil:
 		return ""
 	case string:
 		return v
 	case time.Time:
 		return v.Format(time.RFC3339Nano)
-	case map[string]any, []any:
-		b, err := json.Marshal(v)
-		if err == nil {
-			return string(b)
-		}
+	case json.RawMessage:
+		return string(v)
 	}
-	return fmt.Sprint(plain(v))
+	return fmt.Sprint(v)
 }

@@ -35,12 +35,11 @@ func TestEveryCommandExplainsItselfWithAnExample(t *testing.T) {
 			}
 			mine := false
 			for line := range strings.Lines(c.Example) {
-				words := strings.Fields(line)
-				found := checkLine(t, c.Root(), strings.TrimSpace(line))
-				mine = mine || found == c || c.HasSubCommands() && found != nil && found.Parent() == c
-				if len(words) == 0 || words[0] != "tenantctl" {
-					t.Errorf("example line %q does not begin with tenantctl", line)
+				if !strings.HasPrefix(line, "  tenantctl ") {
+					t.Fatalf("example line %q does not begin with tenantctl, indented by two spaces", line)
 				}
+				path := checkLine(t, line)
+				mine = mine || path == c.CommandPath() || c.HasSubCommands() && strings.HasPrefix(path, c.CommandPath())
 			}
 			if !mine {
 				t.Errorf("no example is of this command:\n%s", c.Example)
@@ -53,36 +52,30 @@ func TestEveryCommandExplainsItselfWithAnExample(t *testing.T) {
 	visit(program())
 }
 
-// checkLine fails where a command line names a command or a flag that there is none of, and gives the command.
-func checkLine(t *testing.T, root *cobra.Command, line string) *cobra.Command {
+var word = regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
+
+// checkLine fails where a command line would be refused for its commands, flags or arguments, and gives the path of its
+// command. A line without arguments may be a mere mention.
+func checkLine(t *testing.T, line string) (path string) {
 	t.Helper()
-	words := strings.Fields(line)
-	c, rest, err := root.Find(words[1:])
-	if err != nil {
-		t.Errorf("%s: %v", line, err)
-		return nil
-	}
-	if c.HasSubCommands() && len(rest) > 0 && !c.Runnable() || c == root && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
-		t.Errorf("%s: there is no such command", line)
-	}
-	c.InitDefaultHelpFlag()
-	for _, w := range rest {
-		if w == "--" || strings.HasPrefix(w, "#") || strings.HasPrefix(w, "'") || w == ">" || w == "|" {
+	var args []string
+	for _, w := range word.FindAllString(line, -1)[1:] {
+		if w == ">" || w == "|" || strings.HasPrefix(w, "#") {
 			break
 		}
-		name, _, _ := strings.Cut(strings.Trim(w, "[]"), "=")
-		switch {
-		case strings.HasPrefix(name, "--"):
-			if c.Flags().Lookup(name[2:]) == nil && c.InheritedFlags().Lookup(name[2:]) == nil {
-				t.Errorf("%s: %s has no flag %s", line, c.CommandPath(), name)
-			}
-		case strings.HasPrefix(name, "-"):
-			if c.Flags().ShorthandLookup(name[1:]) == nil && c.InheritedFlags().ShorthandLookup(name[1:]) == nil {
-				t.Errorf("%s: %s has no flag %s", line, c.CommandPath(), name)
-			}
-		}
+		args = append(args, strings.Trim(w, `'"`))
 	}
-	return c
+	c, args, err := program().Find(args)
+	if err == nil {
+		err = c.ParseFlags(args)
+	}
+	if err == nil && c.Flags().NArg() > 0 {
+		err = c.ValidateArgs(c.Flags().Args())
+	}
+	if err != nil {
+		t.Errorf("%s: %v", strings.TrimSpace(line), err)
+	}
+	return c.CommandPath()
 }
 
 // pages are the documents written by hand.
@@ -105,27 +98,28 @@ func pages(t *testing.T) map[string]string {
 }
 
 var (
-	shownCommand  = regexp.MustCompile("(?m)^(?:\\$ |- run: )?(tenantctl .*)$|`(tenantctl [^`]+)`")
+	codeBlock     = regexp.MustCompile("(?ms)^```[a-z]*\n(.*?)^```$")
+	inBlock       = regexp.MustCompile(`(?m)^(?:\$ )?(tenantctl .*)$`)
+	inline        = regexp.MustCompile("`(tenantctl [^`]+)`")
 	relativeLink  = regexp.MustCompile(`\]\(([^):#]*)(#[^)]*)?\)`)
 	heading       = regexp.MustCompile(`(?m)^#+ (.*)$`)
 	notInAnAnchor = regexp.MustCompile("[^a-z0-9 _-]")
 )
 
 func TestDocumentationShowsOnlyCommandsThatExist(t *testing.T) {
-	root := program()
-	lines := 0
+	count := 0
 	for path, text := range pages(t) {
-		for _, m := range shownCommand.FindAllStringSubmatch(text, -1) {
-			line := m[1] + m[2]
-			if strings.HasPrefix(line, "tenantctl dev, ") {
-				continue // what version prints
-			}
-			lines++
-			t.Run(filepath.Base(path), func(t *testing.T) { checkLine(t, root, strings.ReplaceAll(line, "\n", " ")) })
+		shown := inline.FindAllStringSubmatch(text, -1)
+		for _, block := range codeBlock.FindAllStringSubmatch(text, -1) {
+			shown = append(shown, inBlock.FindAllStringSubmatch(block[1], -1)...)
+		}
+		count += len(shown)
+		for _, m := range shown {
+			t.Run(filepath.Base(path), func(t *testing.T) { checkLine(t, m[1]) })
 		}
 	}
-	if lines < 50 {
-		t.Errorf("only %d command lines were found in the pages", lines)
+	if count < 50 {
+		t.Errorf("only %d command lines were found in the pages", count)
 	}
 }
 

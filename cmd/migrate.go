@@ -187,10 +187,14 @@ func (a *app) status(w io.Writer, st *tenant.MigrationStatus) {
 	}
 }
 
+type backOptions struct {
+	confirmFlags
+	only string
+	to   int64
+}
+
 func newMigrateDownCmd(a *app) *cobra.Command {
-	var only string
-	var to int64
-	var flags confirmFlags
+	var o backOptions
 	c := &cobra.Command{
 		Use:   "down NAME --only STORE --to V",
 		Short: "Take a tenant back to an older version",
@@ -205,21 +209,20 @@ is refused before anything is run. Asks first: going back may lose data.
 			if !cmd.Flags().Changed("to") {
 				return tenant.Invalid("--to 0 takes everything back", "down needs the version to go back to: --to V")
 			}
-			what := fmt.Sprintf("take %s of %s back to version %d; data may be lost", only, args[0], to)
-			return runMigrateBack(cmd, a, flags, args[0], what, "taken back", func(s *tenant.Service) (*tenant.Outcome, error) {
-				return s.MigrateDown(cmd.Context(), tenant.Name(args[0]), only, to)
+			what := fmt.Sprintf("take %s of %s back to version %d; data may be lost", o.only, args[0], o.to)
+			return runMigrateBack(cmd, a, o, args[0], what, "taken back", func(s *tenant.Service) (*tenant.Outcome, error) {
+				return s.MigrateDown(cmd.Context(), tenant.Name(args[0]), o.only, o.to)
 			})
 		},
 	}
-	addOnly(c, &only)
-	c.Flags().Int64Var(&to, "to", 0, "the version to go back to")
-	flags.add(c)
+	addOnly(c, &o.only)
+	c.Flags().Int64Var(&o.to, "to", 0, "the version to go back to")
+	o.add(c)
 	return c
 }
 
 func newMigrateRedoCmd(a *app) *cobra.Command {
-	var only string
-	var flags confirmFlags
+	var o backOptions
 	c := &cobra.Command{
 		Use:   "redo NAME --only STORE",
 		Short: "Take a tenant's newest migration back and apply it again",
@@ -231,30 +234,30 @@ Asks first: the Down may lose data.
 		Args:              oneName,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			what := fmt.Sprintf("take the newest migration of %s in %s back and apply it again; data may be lost", args[0], only)
-			return runMigrateBack(cmd, a, flags, args[0], what, "redone", func(s *tenant.Service) (*tenant.Outcome, error) {
-				return s.MigrateRedo(cmd.Context(), tenant.Name(args[0]), only)
+			what := fmt.Sprintf("take the newest migration of %s in %s back and apply it again; data may be lost", args[0], o.only)
+			return runMigrateBack(cmd, a, o, args[0], what, "redone", func(s *tenant.Service) (*tenant.Outcome, error) {
+				return s.MigrateRedo(cmd.Context(), tenant.Name(args[0]), o.only)
 			})
 		},
 	}
-	addOnly(c, &only)
-	flags.add(c)
+	addOnly(c, &o.only)
+	o.add(c)
 	return c
 }
 
-func runMigrateBack(cmd *cobra.Command, a *app, flags confirmFlags, name, what, done string, do func(*tenant.Service) (*tenant.Outcome, error)) error {
+func runMigrateBack(cmd *cobra.Command, a *app, o backOptions, name, what, done string, do func(*tenant.Service) (*tenant.Outcome, error)) error {
 	s, err := a.service(cmd.Context())
 	if err != nil {
 		return err
 	}
-	if flags.dryRun {
-		t, err := s.Get(cmd.Context(), tenant.Name(name))
-		if err != nil {
-			return err
-		}
+	t, err := s.PlanBack(cmd.Context(), tenant.Name(name), o.only, o.to)
+	if err != nil {
+		return err
+	}
+	if o.dryRun {
 		return a.printPlan(t, "%s", what)
 	}
-	if err := a.confirm(flags.yes, "This will "+what+".", name); err != nil {
+	if err := a.confirm(o.yes, "This will "+what+".", name); err != nil {
 		return err
 	}
 	out, err := do(s)

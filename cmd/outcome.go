@@ -30,6 +30,9 @@ type operationDoc struct {
 
 func docOf(o tenant.Outcome) outcomeDoc {
 	d := outcomeDoc{Tenant: o.Tenant, Warnings: o.Warnings, Error: tenant.NewFailure(o.Err)}
+	if d.Tenant.Domains == nil { // of a tenant that is not in the catalog, only the name is known
+		d.Tenant.Domains, d.Tenant.Labels, d.Tenant.Versions = []string{}, map[string]string{}, map[string]int64{}
+	}
 	if op := o.Operation; op != nil {
 		d.Operation = &operationDoc{op.ID, op.Run, op.Kind, op.State, op.Duration().Milliseconds(), op.Result}
 	}

@@ -32,7 +32,9 @@ var update = flag.Bool("update", false, "write what the program printed into the
 //	canonical stdout|stderr      makes the last output, one JSON document, comparable with cmp stdout
 //	capture NAME REGEXP          sets a variable to what the group matches in the last output, and hides it if NAME is PASSWORD
 //	snapshot, unchanged          takes down what every store holds; fails where that is not what they hold now
-//	[!] sql WHO STATEMENT        runs SQL as super, provisioner, or at a URL; rows go to stdout
+//	[!] sql super|server|provisioner|URL STATEMENT
+//	                             runs SQL as super, as super in the server's own database,
+//	                             as provisioner, or at a URL; rows go to stdout
 //	[!] mongo DATABASE COMMAND   runs a command in Extended JSON, in a database named without the prefix
 //	secret TEXT                  from now on the program must not print it
 //	fake WHAT                    puts a stand-in in place of a server
@@ -92,7 +94,7 @@ func setupScript(env *testscript.Env) error {
 	env.Values[scriptKey{}] = s
 	home := filepath.Join(env.WorkDir, "home")
 	env.Vars = append(env.Vars, s.env()...)
-	env.Vars = append(env.Vars, asProgram+"=1", "HOME="+home, "XDG_CONFIG_HOME="+filepath.Join(home, ".config"), "PREFIX="+strings.TrimSuffix(s.prefix, "_"))
+	env.Vars = append(env.Vars, asProgram+"=1", "TENANTCTL_ACTOR=tester", "HOME="+home, "XDG_CONFIG_HOME="+filepath.Join(home, ".config"), "PREFIX="+strings.TrimSuffix(s.prefix, "_"), "TESTBINARY="+program)
 	copyMigrations(t, env.WorkDir)
 	return os.MkdirAll(home, 0o755)
 }
@@ -240,13 +242,15 @@ func (s *script) compare(ts *testscript.TestScript) {
 
 func scriptSQL(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 {
-		ts.Fatalf("usage: sql super|provisioner|URL STATEMENT")
+		ts.Fatalf("usage: sql super|server|provisioner|URL STATEMENT")
 	}
 	s := scriptOf(ts)
 	to := args[0]
 	switch to {
 	case "super":
 		to = s.as(s.t, tenanttest.SuperuserURL(s.t))
+	case "server":
+		to = tenanttest.SuperuserURL(s.t)
 	case "provisioner":
 		to = s.postgres
 	}

@@ -17,7 +17,7 @@ stay; migrations go on. Where a store keeps no user for the tenant, nobody can b
 
 ` + exitHelp,
 		Example: "  tenantctl suspend acme",
-	}, "suspended", "lock the users of %s out of every store and end their connections", (*tenant.Service).Suspend)
+	}, tenant.OpSuspend, "suspended", "lock the users of %s out of every store and end their connections", (*tenant.Service).Suspend)
 }
 
 func newResumeCmd(a *app) *cobra.Command {
@@ -26,10 +26,10 @@ func newResumeCmd(a *app) *cobra.Command {
 		Short:   "Let a suspended tenant's users back in",
 		Long:    "Gives the users of a suspended tenant their way back, with the passwords they had.\n\n" + exitHelp,
 		Example: "  tenantctl resume acme",
-	}, "resumed", "let the users of %s back into every store", (*tenant.Service).Resume)
+	}, tenant.OpResume, "resumed", "let the users of %s back into every store", (*tenant.Service).Resume)
 }
 
-func newLockCmd(a *app, c *cobra.Command, done, would string, do func(*tenant.Service, context.Context, tenant.Name) (*tenant.Outcome, error)) *cobra.Command {
+func newLockCmd(a *app, c *cobra.Command, kind, done, would string, do func(*tenant.Service, context.Context, tenant.Name) (*tenant.Outcome, error)) *cobra.Command {
 	var dryRun bool
 	c.Args = oneName
 	c.ValidArgsFunction = a.completeNames
@@ -40,9 +40,12 @@ func newLockCmd(a *app, c *cobra.Command, done, would string, do func(*tenant.Se
 		}
 		name := tenant.Name(args[0])
 		if dryRun {
-			t, err := s.Get(cmd.Context(), name)
+			t, change, err := s.PlanLockdown(cmd.Context(), name, kind)
 			if err != nil {
 				return err
+			}
+			if !change {
+				return a.printOutcome(&tenant.Outcome{Tenant: t}, done)
 			}
 			return a.printPlan(t, would, t.Name)
 		}

@@ -143,7 +143,7 @@ var (
 	anyUUID      = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 	anyTime      = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?`)
 	passwordHash = regexp.MustCompile(`password [0-9a-f]{32}`)
-	revision     = regexp.MustCompile(`"revision":\{"\$numberLong":"\d+"\},|"revision":\d+,`)
+	revision     = regexp.MustCompile(`"revision": ?\{"\$numberLong":"\d+"\},|"revision": ?\d+,|"_id": ?\{"\$oid":"[0-9a-f]+"\},`)
 )
 
 // shapes reads what is in PostgreSQL; %[1]s is a condition on names of schemas and %[2]s one on names of roles.

@@ -181,7 +181,7 @@ func TestNewFollowsTheNumbersThatAreThere(t *testing.T) {
 			must(t, os.MkdirAll(dir, 0o700))
 			write(t, dir, c.have, "broken")
 		}
-		paths, err := offline(dir).New(c.name)
+		paths, err := offline(dir).New(c.name, false)
 		must(t, err)
 		if len(paths) != 1 || paths[0] != filepath.Join(dir, c.want) {
 			t.Errorf("after %q, new %s wrote %v, want %s", c.have, c.name, paths, c.want)
@@ -192,7 +192,7 @@ func TestNewFollowsTheNumbersThatAreThere(t *testing.T) {
 	}
 	dir := t.TempDir()
 	for i := range 3 {
-		if _, err := offline(dir).New("again"); err != nil {
+		if _, err := offline(dir).New("again", false); err != nil {
 			t.Fatal(i, err)
 		}
 	}
@@ -200,7 +200,7 @@ func TestNewFollowsTheNumbersThatAreThere(t *testing.T) {
 		t.Errorf("what new wrote is %v, %v", files, err)
 	}
 	for _, name := range []string{"", " ", "../x", "a b", "a/b", "a.b", "_a", "a_", "a__b", "ä", strings.Repeat("a", 200), "a\n"} {
-		_, err := offline(dir).New(name)
+		_, err := offline(dir).New(name, false)
 		refused(t, err, tenant.ErrInvalid, "migration name")
 	}
 }

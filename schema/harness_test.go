@@ -34,11 +34,22 @@ type bench struct {
 func newBench(t *testing.T, dir string, change ...func(*Config)) bench {
 	t.Helper()
 	prefix := tenanttest.Prefix(t)
-	cfg := Config{URL: tenanttest.Postgres(t, prefix), MaxConnections: 4, SchemasPerConnection: 20, ConnectTimeout: 10 * time.Second, LockTimeout: 2 * time.Second, LockRetries: 3, Roles: true, Dir: dir}
+	cfg := Config{URL: unencrypted(t, tenanttest.Postgres(t, prefix)), MaxConnections: 4, SchemasPerConnection: 20, ConnectTimeout: 10 * time.Second, LockTimeout: 2 * time.Second, LockRetries: 3, Roles: true, Dir: dir}
 	for _, c := range change {
 		c(&cfg)
 	}
 	return bench{Resource: New(openPool(t, cfg), cfg), t: t, prefix: prefix, worlds: new(atomic.Int64)}
+}
+
+// unencrypted is a URL without encryption, so that proxies can read along.
+func unencrypted(t *testing.T, address string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	must(t, err)
+	q := u.Query()
+	q.Set("sslmode", "disable")
+	u.RawQuery = q.Encode()
+	return u.String()
 }
 
 func openPool(t *testing.T, cfg Config) *pgxpool.Pool {

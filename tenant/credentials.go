@@ -30,15 +30,21 @@ func (s *Service) Logins(ctx context.Context, name Name) (*Credentials, error) {
 	return c, nil
 }
 
+// PlanRotate gives the logins whose passwords Rotate would set, and touches nothing.
+func (s *Service) PlanRotate(ctx context.Context, name Name) (*Credentials, error) {
+	c, err := s.Logins(ctx, name)
+	if err == nil && !c.Tenant.State.Migrates() {
+		err = &Error{Kind: ErrInvalid, Tenant: name, Msg: "has no credentials while it is " + string(c.Tenant.State), Hint: "tenantctl describe " + string(name)}
+	}
+	return c, err
+}
+
 // Rotate gives a tenant's users new passwords in every store, and returns them: this once. Open connections go on.
 // Stores that keep no user for the tenant are left out, with a note.
 func (s *Service) Rotate(ctx context.Context, name Name) (*Credentials, *Operation, error) {
-	c, err := s.Logins(ctx, name)
+	c, err := s.PlanRotate(ctx, name)
 	if err != nil {
 		return nil, nil, err
-	}
-	if !c.Tenant.State.Migrates() {
-		return nil, nil, &Error{Kind: ErrInvalid, Tenant: name, Msg: "has no credentials while it is " + string(c.Tenant.State), Hint: "tenantctl describe " + string(name)}
 	}
 	op, _, err := s.begin(ctx, intent{kind: OpPassword, tenant: &c.Tenant, params: struct{}{}})
 	if err != nil {

@@ -11,30 +11,42 @@ import (
 
 // Suspend locks a tenant's users out of every store and ends their connections. Suspended already is success.
 func (s *Service) Suspend(ctx context.Context, name Name) (*Outcome, error) {
-	return s.lockdown(ctx, name, OpSuspend, Active, Suspended)
+	return s.lockdown(ctx, name, OpSuspend)
 }
 
 // Resume gives a suspended tenant's users their way back. Active already is success.
 func (s *Service) Resume(ctx context.Context, name Name) (*Outcome, error) {
-	return s.lockdown(ctx, name, OpResume, Suspended, Active)
+	return s.lockdown(ctx, name, OpResume)
 }
 
-func (s *Service) lockdown(ctx context.Context, name Name, kind string, from, to State) (*Outcome, error) {
-	t, err := s.catalog.Get(ctx, name)
-	if err != nil {
-		return nil, err
+// PlanLockdown tells whether Suspend or Resume, as kind says, would change anything, and touches nothing.
+func (s *Service) PlanLockdown(ctx context.Context, name Name, kind string) (t Tenant, change bool, err error) {
+	from, to := Active, Suspended
+	if kind == OpResume {
+		from, to = Suspended, Active
+	}
+	if t, err = s.catalog.Get(ctx, name); err != nil {
+		return t, false, err
 	}
 	live, err := s.catalog.liveOperation(ctx, t.ID)
 	if err != nil {
-		return nil, err
+		return t, false, err
 	}
 	if live == nil || restartable[live.Kind] {
 		if t.State == to {
-			return &Outcome{Tenant: t}, nil
+			return t, false, nil
 		}
 		if t.State != from {
-			return nil, &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("cannot %s it while it is %s", kind, t.State), Hint: "tenantctl describe " + string(name)}
+			return t, false, &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("cannot %s it while it is %s", kind, t.State), Hint: "tenantctl describe " + string(name)}
 		}
+	}
+	return t, true, nil
+}
+
+func (s *Service) lockdown(ctx context.Context, name Name, kind string) (*Outcome, error) {
+	t, change, err := s.PlanLockdown(ctx, name, kind)
+	if err != nil || !change {
+		return &Outcome{Tenant: t, Err: err}, err
 	}
 	op, _, err := s.begin(ctx, intent{kind: kind, tenant: &t, params: struct{}{}})
 	if err != nil {

@@ -301,14 +301,14 @@ func (s *Service) up(ctx context.Context, t Tenant, ts []target, outOfOrder bool
 
 // MigrateDown takes one tenant's store back to a version.
 func (s *Service) MigrateDown(ctx context.Context, name Name, only string, to int64) (*Outcome, error) {
-	return s.migrateBack(ctx, OpDown, name, only, func(ctx context.Context, m Migrator, t Tenant) (Moved, error) {
+	return s.migrateBack(ctx, OpDown, name, only, to, func(ctx context.Context, m Migrator, t Tenant) (Moved, error) {
 		return m.Down(ctx, t, to)
 	})
 }
 
 // MigrateRedo takes a tenant's newest migration in one store back and applies it again.
 func (s *Service) MigrateRedo(ctx context.Context, name Name, only string) (*Outcome, error) {
-	return s.migrateBack(ctx, OpRedo, name, only, func(ctx context.Context, m Migrator, t Tenant) (Moved, error) {
+	return s.migrateBack(ctx, OpRedo, name, only, 0, func(ctx context.Context, m Migrator, t Tenant) (Moved, error) {
 		current, below, err := s.newestApplied(ctx, m, t)
 		if err != nil {
 			return Moved{}, err
@@ -344,40 +344,59 @@ func (s *Service) newestApplied(ctx context.Context, m Migrator, t Tenant) (curr
 	return vs[0].Version, below, nil
 }
 
-func (s *Service) migrateBack(ctx context.Context, kind string, name Name, only string, do func(context.Context, Migrator, Tenant) (Moved, error)) (*Outcome, error) {
+// PlanBack checks what MigrateDown is asked for, or MigrateRedo with to 0, and touches nothing.
+func (s *Service) PlanBack(ctx context.Context, name Name, only string, to int64) (Tenant, error) {
+	_, t, err := s.back(ctx, name, only, to)
+	return t, err
+}
+
+// back gives the store and the tenant of a way back, where it can be gone.
+func (s *Service) back(ctx context.Context, name Name, only string, to int64) (Migrator, Tenant, error) {
 	if only == "" {
-		return nil, Invalid("add --only postgres or --only mongodb", "each store counts its own versions, so going back needs its store")
+		return nil, Tenant{}, Invalid("add --only postgres or --only mongodb", "each store counts its own versions, so going back needs its store")
 	}
 	ms, err := s.migrators(only)
 	if err != nil {
-		return nil, err
+		return nil, Tenant{}, err
 	}
-	if _, err := ms[0].Files(ctx); err != nil {
-		return nil, err
+	files, err := ms[0].Files(ctx)
+	if err != nil {
+		return nil, Tenant{}, err
+	}
+	if to != 0 && !slices.ContainsFunc(files, func(f MigrationFile) bool { return f.Version == to }) {
+		return nil, Tenant{}, Invalid("tenantctl migrate status shows the versions", "%s has no migration with version %d", only, to)
 	}
 	t, err := s.catalog.Get(ctx, name)
 	if err != nil {
-		return nil, err
+		return nil, t, err
 	}
 	if !t.State.Migrates() {
-		return nil, &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("cannot migrate it while it is %s", t.State), Hint: "tenantctl describe " + string(name)}
+		return nil, t, &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("cannot migrate it while it is %s", t.State), Hint: "tenantctl describe " + string(name)}
+	}
+	return ms[0], t, nil
+}
+
+func (s *Service) migrateBack(ctx context.Context, kind string, name Name, only string, to int64, do func(context.Context, Migrator, Tenant) (Moved, error)) (*Outcome, error) {
+	m, t, err := s.back(ctx, name, only, to)
+	if err != nil {
+		return nil, err
 	}
 	op, _, err := s.begin(ctx, intent{kind: kind, tenant: &t, params: map[string]any{"only": only}})
 	if err != nil {
 		return nil, err
 	}
 	_, err = s.migrateOne(ctx, op, t, func(ctx context.Context) (bool, error) {
-		if err := s.point(ctx, kind, ms[0].Kind(), "before"); err != nil {
+		if err := s.point(ctx, kind, m.Kind(), "before"); err != nil {
 			return false, err
 		}
-		moved, err := do(ctx, ms[0], t)
+		moved, err := do(ctx, m, t)
 		if err != nil {
 			return false, err
 		}
-		if err := LeaseFrom(ctx).Record(ctx, t.ID, ms[0].Kind(), moved.To, moved.Applied); err != nil {
+		if err := LeaseFrom(ctx).Record(ctx, t.ID, m.Kind(), moved.To, moved.Applied); err != nil {
 			return false, catalogError("record the version", err)
 		}
-		return true, s.point(ctx, kind, ms[0].Kind(), "after")
+		return true, s.point(ctx, kind, m.Kind(), "after")
 	})
 	if err != nil {
 		return &Outcome{Operation: op, Tenant: t, Err: err}, err

@@ -1,0 +1,293 @@
+package cmd_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// faultCase is a command to be stopped at every point.
+type faultCase struct {
+	name  string
+	setup [][]string // commands that make what it works on; NAME stands for the tenant
+	args  []string
+	// again is how the command ends where its work is done: what is there already or gone already is no success of
+	// create, delete and rename.
+	again int
+	// undo is a fault at which the command goes back; the way back is then tried too.
+	undo string
+	// fleet tells that it is a run: it is resumed by its own command, and one failed tenant is a part of it.
+	fleet bool
+	// between tells that there are good states between the first and the last, such as a version.
+	between bool
+	minimum int // points; fewer mean that checkpoints got lost
+}
+
+var faultCases = []faultCase{
+	{name: "create", args: []string{"create", "NAME", "--domain", "NAME.example.com", "--label", "plan=pro"}, again: 5, undo: "fail@create/mongodb/after", minimum: 25},
+	{name: "delete", setup: [][]string{created}, args: []string{"delete", "NAME", "--yes"}, again: 4, undo: "fail@delete/lock/after", minimum: 14},
+	{name: "suspend", setup: [][]string{created}, args: []string{"suspend", "NAME"}, undo: "fail@suspend/mongodb/after", minimum: 8},
+	{name: "resume", setup: [][]string{created, {"suspend", "NAME"}}, args: []string{"resume", "NAME"}, undo: "fail@resume/mongodb/after", minimum: 8},
+	{name: "rename", setup: [][]string{created}, args: []string{"rename", "NAME", "NAMEx"}, again: 4, minimum: 5},
+	{name: "set", setup: [][]string{created}, args: []string{"set", "NAME", "--label", "plan=pro", "--domain", "NAME.example.org"}, minimum: 5},
+	{name: "credentials", setup: [][]string{created}, args: []string{"credentials", "NAME", "--rotate", "-o", "json"}, minimum: 7},
+	{name: "migrate", setup: [][]string{created, down("postgres", "2"), down("mongodb", "1")}, args: []string{"migrate", "NAME"}, fleet: true, between: true, minimum: 12},
+	{name: "migrate-down", setup: [][]string{created}, args: down("postgres", "2"), between: true, minimum: 6},
+	{name: "migrate-down-mongodb", setup: [][]string{created}, args: down("mongodb", "1"), between: true, minimum: 6},
+	{name: "migrate-redo", setup: [][]string{created}, args: []string{"migrate", "redo", "NAME", "--only", "postgres", "--yes"}, between: true, minimum: 6},
+	{name: "migrate-redo-mongodb", setup: [][]string{created}, args: []string{"migrate", "redo", "NAME", "--only", "mongodb", "--yes"}, between: true, minimum: 8},
+}
+
+var created = []string{"create", "NAME", "--domain", "NAME.example.com"}
+
+func down(store, to string) []string {
+	return []string{"migrate", "down", "NAME", "--only", store, "--to", to, "--yes"}
+}
+
+// trials is how many runs of the program are at work at once.
+const trials = 6
+
+// A command that is killed, fails or is interrupted at any point, and is then run again, resumed or aborted, leaves
+// every store wholly with what it was to make or wholly without; and once it is done, it changes nothing more.
+func TestConvergesAfterAFaultAtEveryPoint(t *testing.T) {
+	var points, tried atomic.Int64
+	t.Run("of", func(t *testing.T) {
+		for _, c := range faultCases {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				b := newBench(t)
+				b.keepUsers(t)
+				b.must(t, "init")
+				f := &faultTest{faultCase: c, bench: b}
+				f.learn(t)
+				faults := f.faults()
+				points.Add(int64(f.points))
+				tried.Add(int64(len(faults)))
+				t.Logf("tried %d faults at %d points", len(faults), f.points)
+				if f.points < c.minimum {
+					t.Errorf("there are %d points only, want %d at least", f.points, c.minimum)
+				}
+				var pool errgroup.Group
+				pool.SetLimit(trials)
+				for i, fault := range faults {
+					pool.Go(func() error {
+						t.Run(fault.String(), func(t *testing.T) { f.try(t, fmt.Sprintf("t%d", i), fault) })
+						return nil
+					})
+				}
+				if err := pool.Wait(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	})
+	t.Logf("tried %d faults at %d points", tried.Load(), points.Load())
+}
+
+// faultTest is a case with a world of its own, and what its beginning and its end look like.
+type faultTest struct {
+	faultCase
+	*bench
+	trace, back   []string // points passed on the way there, and on the way back
+	before, after []string
+	points        int
+}
+
+// fault is what is done to a run, and how its end is brought about then.
+type fault struct {
+	strike string // kill, fail or interrupt
+	spec   string // for TENANTCTL_TEST_FAULT
+	then   string // again, resume or abort
+}
+
+func (f fault) String() string { return strings.ReplaceAll(f.spec, "/", ":") + "-" + f.then }
+
+func (f *faultTest) command(name string) []string { return named(f.args, name) }
+
+func named(args []string, name string) []string {
+	out := slices.Clone(args)
+	for i := range out {
+		out[i] = strings.ReplaceAll(out[i], "NAME", name)
+	}
+	return out
+}
+
+func (f *faultTest) prepare(t testing.TB, name string) {
+	t.Helper()
+	for _, args := range f.setup {
+		f.must(t, named(args, name)...)
+	}
+}
+
+// state is everything about a tenant, in the stores and in the catalog, without its name.
+func (f *faultTest) state(t testing.TB, name string) []string {
+	t.Helper()
+	lines := f.place(t, f.prefix+name)
+	for _, n := range []string{name, name + "x"} {
+		for _, r := range f.record(t, n) {
+			lines = append(lines, strings.ReplaceAll("as "+n+": "+r, name, "NAME"))
+		}
+	}
+	return lines
+}
+
+// learn runs the command without a fault, and on its way back.
+func (f *faultTest) learn(t *testing.T) {
+	f.prepare(t, "reference")
+	f.before = f.state(t, "reference")
+	f.trace = f.traced(t, "", 0, f.command("reference"))
+	f.after = f.state(t, "reference")
+	if slices.Equal(f.before, f.after) && !strings.Contains(f.name, "redo") && f.name != "credentials" {
+		t.Fatal("the command changes nothing that the test can see")
+	}
+	f.wipe(t, "reference")
+	if f.undo != "" {
+		f.prepare(t, "backwards")
+		all := f.traced(t, f.undo, 1, f.command("backwards"))
+		_, at, _ := strings.Cut(f.undo, "@")
+		f.back = all[slices.Index(all, at+"#1")+1:]
+		f.wipe(t, "backwards")
+	}
+}
+
+func (f *faultTest) traced(t *testing.T, spec string, code int, args []string) []string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "trace")
+	b := *f.bench
+	b.extra = append(slices.Clone(b.extra), "TENANTCTL_TEST_FAULT_TRACE="+file)
+	if end := b.start(t, spec, args...).wait(); end.code != code {
+		t.Fatalf("tenantctl %s: %s", strings.Join(args, " "), end)
+	}
+	trace, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(trace))
+}
+
+// faults are all that are to be tried: each point is killed, and brought to its end by the same command and by another
+// way, fails, and is interrupted. A point that a store passes many times is only killed from the second time on.
+func (f *faultTest) faults() []fault {
+	var all []fault
+	ways := []string{"resume", "abort", "again"}
+	for i, p := range f.trace {
+		f.points++
+		if first := strings.HasSuffix(p, "#1"); !first {
+			all = append(all, fault{"kill", "kill@" + p, ways[i%3]})
+			continue
+		}
+		all = append(all, fault{"kill", "kill@" + p, "again"}, fault{"kill", "kill@" + p, ways[i%2]}, fault{"fail", "fail@" + p, "again"}, fault{"interrupt", "interrupt@" + p, "again"})
+	}
+	for i, p := range f.back {
+		f.points++
+		all = append(all, fault{"kill", f.undo + ",kill@" + p, ways[i%3]})
+	}
+	return all
+}
+
+func (f *faultTest) try(t *testing.T, name string, x fault) {
+	f.prepare(t, name)
+	end := f.start(t, x.spec, f.command(name)...).wait()
+	switch {
+	case x.strike == "kill" && end.killed:
+	case x.strike == "fail" && (end.code == 1 || f.fleet && end.code == 3):
+	case x.strike == "interrupt" && end.code == 130:
+	default:
+		t.Fatalf("after %s: %s", x.spec, end)
+	}
+	if strings.Contains(end.stderr, "panic") {
+		t.Fatal(end)
+	}
+	left := f.left(t, name)
+	if state := f.state(t, name); x.strike != "kill" && len(left) == 0 && !f.between && !slices.Equal(state, f.before) && !slices.Equal(state, f.after) {
+		t.Fatalf("nothing is unfinished, but the tenant is neither as before:\n%s\nnor as it was to be:\n%s", differences(f.before, state), differences(f.after, state))
+	}
+	switch x.then {
+	case "resume":
+		f.resume(t, left)
+	case "abort":
+		f.abort(t, name, left)
+	}
+	f.finally(t, name, x, "after the command was run again")
+	f.finally(t, name, x, "after it was run once more")
+	f.wipe(t, name)
+}
+
+// finally runs the command to its end and looks at what is there then.
+func (f *faultTest) finally(t *testing.T, name string, x fault, when string) {
+	t.Helper()
+	if end := f.run(t, f.command(name)...); end.code != 0 && end.code != f.again {
+		t.Fatalf("%s: %s", when, end)
+	}
+	if state := f.state(t, name); !slices.Equal(state, f.after) {
+		t.Fatalf("%s, the tenant is not as it was to be:\n%s", when, differences(f.after, state))
+	}
+	// A run that died and was not gone on with waits for a word, but holds no tenant.
+	if left := f.left(t, name); len(left) > 0 && !(f.fleet && x.then == "again") {
+		t.Fatalf("%s, operations are left unfinished: %v", when, left)
+	}
+	if held := f.unfinished(t, name); len(held) > 0 {
+		t.Fatalf("%s, the tenant is held by operations %v", when, held)
+	}
+}
+
+// left are the operations on a tenant, or the run that it is part of, which wait for their end.
+func (f *faultTest) left(t *testing.T, name string) []string {
+	t.Helper()
+	return f.column(t, `SELECT o.id::text FROM tenantctl.operations o WHERE o.state IN ('running', 'undoing', 'stuck')
+		AND (o.tenant_name = $1 AND o.parent_id IS NULL OR EXISTS (SELECT FROM tenantctl.operations c WHERE c.parent_id = o.id AND c.tenant_name = $1))`, name)
+}
+
+func (f *faultTest) resume(t *testing.T, left []string) {
+	t.Helper()
+	for _, id := range left {
+		if f.fleet {
+			f.must(t, "migrate", "--resume", id)
+			continue
+		}
+		end := f.run(t, "ops", "resume", id)
+		// What leaves nothing half done is closed, and said to be run again.
+		if end.code != 0 && !(end.code == 2 && strings.Contains(end.stderr, "had nothing left to undo and is closed")) {
+			t.Fatalf("ops resume: %s", end)
+		}
+	}
+}
+
+func (f *faultTest) abort(t *testing.T, name string, left []string) {
+	t.Helper()
+	for _, id := range left {
+		end := f.run(t, "ops", "abort", id)
+		switch {
+		case end.code == 2 && strings.Contains(end.stderr, "is past the point where it could be taken back"):
+			f.must(t, "ops", "resume", id)
+		case end.code != 0:
+			t.Fatalf("ops abort: %s", end)
+		default:
+			if state := f.state(t, name); !f.between && f.name != "credentials" && !slices.Equal(state, f.before) {
+				t.Fatalf("after it was aborted, the tenant is not as before:\n%s", differences(f.before, state))
+			}
+		}
+	}
+}
+
+// wipe takes a tenant's places away by hand, so that the servers stay small.
+func (f *faultTest) wipe(t *testing.T, name string) {
+	t.Helper()
+	ctx, place := context.Background(), f.prefix+name
+	if _, err := f.pg.Exec(ctx, `DROP SCHEMA IF EXISTS `+place+` CASCADE`); err != nil {
+		t.Error(err)
+	}
+	if _, err := f.pg.Exec(ctx, `DROP ROLE IF EXISTS `+place); err != nil {
+		t.Error(err)
+	}
+	if err := f.mongo.Database(place).Drop(ctx); err != nil {
+		t.Error(err)
+	}
+}
