@@ -1,7 +1,6 @@
 package cmd_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -71,15 +70,15 @@ func (e ended) String() string {
 type running struct {
 	*exec.Cmd
 	t              testing.TB
-	stdout, stderr bytes.Buffer
+	stdout, stderr heard
 	over           bool
 }
 
 // patience is how long any run of the program may take before the test is given up.
 const patience = time.Minute
 
-// start starts the program with a fault, or none.
-func (b *bench) start(t testing.TB, fault string, args ...string) *running {
+// prepared is the program with a fault, or none, before it starts.
+func (b *bench) prepared(t testing.TB, fault string, args ...string) *running {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	r := &running{Cmd: exec.CommandContext(ctx, b.program, args...), t: t}
@@ -89,16 +88,66 @@ func (b *bench) start(t testing.TB, fault string, args ...string) *running {
 	r.Env = append(r.Env, b.extra...)
 	r.Stdout, r.Stderr = &r.stdout, &r.stderr
 	r.WaitDelay = time.Second
-	if err := r.Start(); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
 		cancel()
-		if !r.over {
+		if r.Process != nil && !r.over {
 			_ = r.Wait()
 		}
 	})
 	return r
+}
+
+// start starts the program with a fault, or none.
+func (b *bench) start(t testing.TB, fault string, args ...string) *running {
+	t.Helper()
+	r := b.prepared(t, fault, args...)
+	if err := r.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// heard is what the program said so far.
+type heard struct {
+	mu      sync.Mutex
+	text    strings.Builder
+	waiting map[string]chan struct{}
+}
+
+func (h *heard) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.text.Write(p)
+	h.tell()
+	return len(p), nil
+}
+
+func (h *heard) tell() {
+	for text, c := range h.waiting {
+		if strings.Contains(h.text.String(), text) {
+			close(c)
+			delete(h.waiting, text)
+		}
+	}
+}
+
+// follow gives a channel that is closed when the program has said a text.
+func (h *heard) follow(text string) <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.waiting == nil {
+		h.waiting = map[string]chan struct{}{}
+	}
+	c := make(chan struct{})
+	h.waiting[text] = c
+	h.tell()
+	return c
+}
+
+func (h *heard) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.text.String()
 }
 
 // wait waits for the end.
@@ -115,6 +164,16 @@ func (r *running) wait() ended {
 		end.killed = status.Signaled() && status.Signal() == syscall.SIGKILL
 	}
 	return end
+}
+
+// says waits until the program has said a text.
+func (r *running) says(h *heard, text string) {
+	r.t.Helper()
+	select {
+	case <-h.follow(text):
+	case <-time.After(patience):
+		r.t.Fatalf("it never said %q:\n%s\n%s", text, r.stdout.String(), r.stderr.String())
+	}
 }
 
 // stopped waits until the program has stopped itself.
@@ -183,11 +242,10 @@ func (b *bench) write(t testing.TB, name, content string) {
 	}
 }
 
-// unfinished are the ids of a tenant's operations that wait for their end.
+// unfinished are the operations that hold a tenant.
 func (b *bench) unfinished(t testing.TB, name string) []string {
 	t.Helper()
-	return b.column(t, `SELECT id::text FROM tenantctl.operations WHERE tenant_name = $1 AND state IN ('pending', 'running', 'undoing', 'stuck')
-		UNION ALL SELECT id::text FROM tenantctl.operations WHERE tenant_id IS NULL AND parent_id IS NULL AND state IN ('running', 'undoing', 'stuck') AND $1 = ''`, name)
+	return b.column(t, `SELECT kind || ' ' || state FROM tenantctl.operations WHERE tenant_name = $1 AND state IN ('running', 'undoing', 'stuck')`, name)
 }
 
 // record is what the catalog says of a tenant, without what differs between equal tenants.

@@ -57,6 +57,9 @@ func (s *Service) Delete(ctx context.Context, name Name) (*Outcome, error) {
 		return nil, err
 	}
 	op, _, err := s.begin(ctx, intent{kind: OpDelete, tenant: &t, params: was})
+	if errors.Is(err, errAgain) {
+		return s.Delete(ctx, name)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -49,6 +50,9 @@ func (s *Service) lockdown(ctx context.Context, name Name, kind string) (*Outcom
 		return &Outcome{Tenant: t, Err: err}, err
 	}
 	op, _, err := s.begin(ctx, intent{kind: kind, tenant: &t, params: struct{}{}})
+	if errors.Is(err, errAgain) {
+		return s.lockdown(ctx, name, kind)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -174,6 +178,9 @@ func (s *Service) change(ctx context.Context, kind string, name Name, ch Change)
 		return nil, err
 	}
 	op, resumed, err := s.begin(ctx, intent{kind: kind, tenant: &t, params: ch})
+	if errors.Is(err, errAgain) {
+		return s.change(ctx, kind, name, ch)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -172,6 +172,9 @@ func (s *Service) Migrate(ctx context.Context, req MigrateRequest, opts RunOptio
 	if opts.Resume != nil {
 		run, err = s.resumeRun(ctx, OpMigrate, *opts.Resume)
 	} else {
+		if err := s.closeDead(ctx, req.Selection); err != nil {
+			return nil, err
+		}
 		params := map[string]any{"target": versionsOf(ts), "only": req.Only, "selector": req.Selection.Selector.String()}
 		run, err = s.startRun(ctx, OpMigrate, params, func(ctx context.Context, tx pgx.Tx, run uuid.UUID) error {
 			all, work, err = s.enterMigrations(ctx, tx, run, req.Selection, ts)
@@ -192,6 +195,30 @@ func (s *Service) Migrate(ctx context.Context, req MigrateRequest, opts RunOptio
 		return result, err
 	}
 	return result, s.endRun(ctx, run, result)
+}
+
+// closeDead ends what dead processes left on the selected tenants and needs no resumption: a tenant that is current
+// gets no new operation that would come across it.
+func (s *Service) closeDead(ctx context.Context, sel Selection) error {
+	q := s.selectMigrating(sel)
+	rows, err := s.catalog.pool.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o JOIN tenantctl.tenants t ON t.id = o.tenant_id
+		WHERE o.state IN ('running', 'undoing', 'stuck') AND `+q.where(), q.args...)
+	if err != nil {
+		return catalogError("look for interrupted operations", err)
+	}
+	ops, err := pgx.CollectRows(rows, scanOperation)
+	if err != nil {
+		return catalogError("look for interrupted operations", err)
+	}
+	for _, op := range ops {
+		if !restartable[op.Kind] || !s.catalog.dead(op) {
+			continue
+		}
+		if err := s.catalog.closeDead(ctx, op); err != nil && !errors.Is(err, ErrBusy) {
+			return err
+		}
+	}
+	return nil
 }
 
 // enterMigrations freezes the set of tenants: one pending operation for each that is behind.
@@ -297,115 +324,6 @@ func (s *Service) up(ctx context.Context, t Tenant, ts []target, outOfOrder bool
 		}
 	}
 	return changed, nil
-}
-
-// MigrateDown takes one tenant's store back to a version.
-func (s *Service) MigrateDown(ctx context.Context, name Name, only string, to int64) (*Outcome, error) {
-	return s.migrateBack(ctx, OpDown, name, only, to, func(ctx context.Context, m Migrator, t Tenant) (Moved, error) {
-		return m.Down(ctx, t, to)
-	})
-}
-
-// MigrateRedo takes a tenant's newest migration in one store back and applies it again.
-func (s *Service) MigrateRedo(ctx context.Context, name Name, only string) (*Outcome, error) {
-	return s.migrateBack(ctx, OpRedo, name, only, 0, func(ctx context.Context, m Migrator, t Tenant) (Moved, error) {
-		current, below, err := s.newestApplied(ctx, m, t)
-		if err != nil {
-			return Moved{}, err
-		}
-		if _, err := m.Down(ctx, t, below); err != nil {
-			return Moved{}, err
-		}
-		return m.Up(ctx, t, current, false)
-	})
-}
-
-// newestApplied gives a tenant's real version in one store and the file below it.
-func (s *Service) newestApplied(ctx context.Context, m Migrator, t Tenant) (current, below int64, err error) {
-	vs, err := m.Versions(ctx, []Tenant{t})
-	if err != nil {
-		return 0, 0, err
-	}
-	if vs[0].Err != nil {
-		return 0, 0, vs[0].Err
-	}
-	files, err := m.Files(ctx)
-	if err != nil {
-		return 0, 0, err
-	}
-	for _, f := range files {
-		if f.Version < vs[0].Version {
-			below = f.Version
-		}
-	}
-	if vs[0].Version == 0 {
-		return 0, 0, &Error{Kind: ErrInvalid, Store: m.Kind(), Msg: "no migration is applied", Hint: "tenantctl migrate " + string(t.Name)}
-	}
-	return vs[0].Version, below, nil
-}
-
-// PlanBack checks what MigrateDown is asked for, or MigrateRedo with to 0, and touches nothing.
-func (s *Service) PlanBack(ctx context.Context, name Name, only string, to int64) (Tenant, error) {
-	_, t, err := s.back(ctx, name, only, to)
-	return t, err
-}
-
-// back gives the store and the tenant of a way back, where it can be gone.
-func (s *Service) back(ctx context.Context, name Name, only string, to int64) (Migrator, Tenant, error) {
-	if only == "" {
-		return nil, Tenant{}, Invalid("add --only postgres or --only mongodb", "each store counts its own versions, so going back needs its store")
-	}
-	ms, err := s.migrators(only)
-	if err != nil {
-		return nil, Tenant{}, err
-	}
-	files, err := ms[0].Files(ctx)
-	if err != nil {
-		return nil, Tenant{}, err
-	}
-	if to != 0 && !slices.ContainsFunc(files, func(f MigrationFile) bool { return f.Version == to }) {
-		return nil, Tenant{}, Invalid("tenantctl migrate status shows the versions", "%s has no migration with version %d", only, to)
-	}
-	t, err := s.catalog.Get(ctx, name)
-	if err != nil {
-		return nil, t, err
-	}
-	if !t.State.Migrates() {
-		return nil, t, &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("cannot migrate it while it is %s", t.State), Hint: "tenantctl describe " + string(name)}
-	}
-	return ms[0], t, nil
-}
-
-func (s *Service) migrateBack(ctx context.Context, kind string, name Name, only string, to int64, do func(context.Context, Migrator, Tenant) (Moved, error)) (*Outcome, error) {
-	m, t, err := s.back(ctx, name, only, to)
-	if err != nil {
-		return nil, err
-	}
-	op, _, err := s.begin(ctx, intent{kind: kind, tenant: &t, params: map[string]any{"only": only}})
-	if err != nil {
-		return nil, err
-	}
-	_, err = s.migrateOne(ctx, op, t, func(ctx context.Context) (bool, error) {
-		if err := s.point(ctx, kind, m.Kind(), "before"); err != nil {
-			return false, err
-		}
-		moved, err := do(ctx, m, t)
-		if err != nil {
-			return false, err
-		}
-		if err := LeaseFrom(ctx).Record(ctx, t.ID, m.Kind(), moved.To, moved.Applied); err != nil {
-			return false, catalogError("record the version", err)
-		}
-		return true, s.point(ctx, kind, m.Kind(), "after")
-	})
-	if err != nil {
-		return &Outcome{Operation: op, Tenant: t, Err: err}, err
-	}
-	if err := s.recordFiles(ctx); err != nil {
-		return nil, err
-	}
-	t, err = s.catalog.byID(ctx, t.ID, t.Name)
-	return &Outcome{Operation: op, Tenant: t}, err
 }
 
 // CheckMigrations finds what is wrong or risky in the migration files; with the catalog, also what changed after it

@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -60,11 +61,21 @@ func (s *Service) emit(e Event) {
 	}
 }
 
-// begin enters an operation and keeps its lease alive.
+// begin enters an operation and keeps its lease alive. One of the same kind that died while it was being undone is
+// undone first: then errAgain asks to begin anew, since the tenant is not what the intent was made of.
 func (s *Service) begin(ctx context.Context, in intent) (*Operation, bool, error) {
 	s.beat()
-	return s.catalog.begin(ctx, in)
+	op, resumed, err := s.catalog.begin(ctx, in)
+	if err == nil && resumed && op.State == OpUndoing {
+		if err := s.resumeOperation(ctx, op); err != nil {
+			return nil, false, err
+		}
+		return nil, false, errAgain
+	}
+	return op, resumed, err
 }
+
+var errAgain = errors.New("begin again")
 
 func (s *Service) beat() {
 	s.beating.Do(func() { go s.catalog.heartbeat(s.alive) })
