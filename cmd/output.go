@@ -99,7 +99,6 @@ type list struct {
 	a       *app
 	columns []string
 	rows    []table.Row
-	widths  []int
 	count   int
 }
 

@@ -9,8 +9,8 @@ import (
 )
 
 type setOptions struct {
-	labels, removeLabels, domains, removeDomains []string
-	dryRun                                       bool
+	labels, domains, removeDomains []string
+	dryRun                         bool
 }
 
 func newSetCmd(a *app) *cobra.Command {
