@@ -41,7 +41,7 @@ test: lint docs-check test-devstack test-tenantctl ## Check and test everything,
 .PHONY: test-tenantctl
 test-tenantctl: bin/devstack
 	@echo "== go test -race ./... on throwaway servers"
-	@bin/devstack run --fast -- go test -race -timeout 10m ./...
+	@bin/devstack run --fast -- go test -race -timeout 15m ./...
 
 .PHONY: test-devstack
 test-devstack:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 
 	"github.com/spf13/cobra"
 
@@ -43,7 +44,9 @@ func runShell(cmd *cobra.Command, a *app, s *tenant.Service, kind string, name t
 		return err
 	}
 	defer cleanup()
-	// Ctrl-C belongs to the client from here on: it is not killed with our context.
+	// Ctrl-C belongs to the client from here on. It is heard by nobody here, not ignored, which the client would inherit.
+	signal.Ignore(os.Interrupt)
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt)
 	client := exec.Command(program, args...)
 	client.Env = append(os.Environ(), env...)
 	client.Stdin, client.Stdout, client.Stderr = a.in, a.out, a.errOut

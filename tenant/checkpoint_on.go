@@ -76,7 +76,15 @@ func strike(ctx context.Context, action, point string) error {
 			return nil // the same, in a context with an end of its own
 		}
 	case "stop": // until somebody sends SIGCONT: a process that is thought dead and comes back
-		return self.Signal(syscall.SIGSTOP)
+		// The signal stops this thread a little later than it is sent.
+		back := make(chan os.Signal, 1)
+		signal.Notify(back, syscall.SIGCONT)
+		defer signal.Stop(back)
+		if err := self.Signal(syscall.SIGSTOP); err != nil {
+			return err
+		}
+		<-back
+		return nil
 	}
 	return &Error{Msg: "fault injected at " + point}
 }
