@@ -195,6 +195,9 @@ func (r *Resource) apply(ctx context.Context, t tenant.Tenant, b *book, m *migra
 	if err := r.writeProgress(ctx, t, b); err != nil {
 		return err
 	}
+	if err := tenant.Checkpoint(ctx, "mongodb/progress-written"); err != nil {
+		return err
+	}
 	return record(ctx, t, after)
 }
 

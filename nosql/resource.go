@@ -109,8 +109,12 @@ func (r *Resource) Create(ctx context.Context, t tenant.Tenant) error {
 		return err
 	}
 	// A create that crashed may find files that were added since; the database is new, so their order is no danger.
-	_, err = r.up(ctx, t, files, tenant.Newest, true)
-	return err
+	moved, err := r.up(ctx, t, files, tenant.Newest, true)
+	if err != nil {
+		return err
+	}
+	// A create that crashed may have written the last version here and not yet in the catalog.
+	return catalog(tenant.LeaseFrom(ctx).Record(ctx, t.ID, tenant.KindMongoDB, moved.To, moved.Applied))
 }
 
 // claim writes whose the database is. It decides between two who create at once: the mark has a fixed _id.
