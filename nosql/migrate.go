@@ -52,6 +52,9 @@ func (r *Resource) up(ctx context.Context, t tenant.Tenant, files []migration, t
 				"version %d was added below version %d, which is applied already", v, newest(applied))
 		}
 	}
+	if len(pending) == 0 { // a process may have died before it told the catalog
+		return moved, record(ctx, t, applied)
+	}
 	err = r.move(ctx, t, b, files, pending, up, &moved)
 	return moved, err
 }
