@@ -185,19 +185,6 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// width is the terminal's, or 0 where the output is none.
-func (a *app) width() int {
-	f, ok := a.out.(*os.File)
-	if !ok {
-		return 0
-	}
-	w, _, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		return 0
-	}
-	return w
-}
-
 // say writes a line for the person to stderr, unless a script reads along.
 func (a *app) say(format string, args ...any) {
 	if a.format == formatTable {

@@ -177,7 +177,8 @@ func header(columns []string) table.Row {
 	return row
 }
 
-// table lays out columns as kubectl does: no lines, two spaces between.
+// table lays out columns as kubectl does: no lines, two spaces between, and nothing cut off: a password or a hint is
+// shown whole, however narrow the terminal.
 func (a *app) table(w io.Writer) table.Writer {
 	t := table.NewWriter()
 	t.SetOutputMirror(w)
@@ -185,8 +186,6 @@ func (a *app) table(w io.Writer) table.Writer {
 	style.Options = table.OptionsNoBordersAndSeparators
 	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
 	style.Format.Header = text.FormatUpper
-	style.Size.WidthMax = a.width()
-	style.Box.UnfinishedRow = "…"
 	t.SetStyle(style)
 	t.SuppressTrailingSpaces()
 	return t
