@@ -115,12 +115,23 @@ func downloadPostgres(ctx context.Context, dir, repository string) (string, erro
 		// The library has no way to download alone. With a data folder below a file its Start fails right after that.
 		DataPath(filepath.Join(blocker, "data")).
 		Logger(io.Discard))
+	// The library leaves its log in the system's temporary folder; in this one it goes with everything else.
+	tmp, tmpSet := os.LookupEnv("TMPDIR")
+	if err := os.Setenv("TMPDIR", dir); err != nil {
+		return "", err
+	}
 	started := make(chan error, 1)
 	go func() { started <- server.Start() }()
 	select {
 	case <-ctx.Done():
+		// TMPDIR stays: the library still runs, and may not have made its log yet.
 		return "", ctx.Err()
 	case err = <-started:
+	}
+	if tmpSet {
+		err = errors.Join(err, os.Setenv("TMPDIR", tmp))
+	} else {
+		err = errors.Join(err, os.Unsetenv("TMPDIR"))
 	}
 	bindir := filepath.Join(target, "bin")
 	if _, statErr := os.Stat(filepath.Join(bindir, executable("initdb"))); statErr != nil {

@@ -211,6 +211,8 @@ func TestDownloadUnpacksThePrograms(t *testing.T) {
 		_, _ = w.Write(jar.Bytes())
 	}))
 	defer repository.Close()
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
 
 	bindir, err := downloadPostgres(context.Background(), t.TempDir(), repository.URL)
 	if err != nil {
@@ -218,6 +220,22 @@ func TestDownloadUnpacksThePrograms(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(bindir, "initdb")); err != nil || info.Mode().Perm()&0o100 == 0 {
 		t.Errorf("initdb is not there to be run: %v", err)
+	}
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 || os.Getenv("TMPDIR") != tmp {
+		t.Errorf("in the temporary folder is left: %v (%v)", left, err)
+	}
+}
+
+func TestAnInterruptedSearchDownloadsNothing(t *testing.T) {
+	ctx, interrupt := context.WithCancel(context.Background())
+	interrupt()
+	p := &postgres{dir: openTempDir(t)}
+	err := p.setUp(ctx, nil, func() (string, error) {
+		t.Error("a download begins")
+		return "", nil
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 }
 

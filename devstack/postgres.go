@@ -82,6 +82,10 @@ func (p *postgres) setUp(ctx context.Context, dirs []string, download func() (st
 		}
 		reasons = append(reasons, fmt.Errorf("%s: %w", bindir, err))
 	}
+	// An interruption also ends the search, which then may have found nothing.
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	bindir, err := download()
 	if err == nil {
 		err = p.initialise(ctx, bindir)
