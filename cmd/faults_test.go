@@ -7,17 +7,16 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // faultCase is a command to be stopped at every point.
 type faultCase struct {
-	name  string
-	setup [][]string // commands that make what it works on; NAME stands for the tenant
-	args  []string
+	name string
+	from string   // what there is before: "" for nothing, a tenant that is whole, old or suspended
+	args []string // NAME stands for the tenant
 	// again is how the command ends where its work is done: what is there already or gone already is no success of
 	// create, delete and rename.
 	again int
@@ -30,29 +29,33 @@ type faultCase struct {
 	minimum int // points; fewer mean that checkpoints got lost
 }
 
+const (
+	whole     = "whole"
+	old       = "old" // at the first version in both stores
+	suspended = "suspended"
+)
+
 var faultCases = []faultCase{
 	{name: "create", args: []string{"create", "NAME", "--domain", "NAME.example.com", "--label", "plan=pro"}, again: 5, undo: "fail@create/mongodb/after", minimum: 25},
-	{name: "delete", setup: [][]string{created}, args: []string{"delete", "NAME", "--yes"}, again: 4, undo: "fail@delete/lock/after", minimum: 14},
-	{name: "suspend", setup: [][]string{created}, args: []string{"suspend", "NAME"}, undo: "fail@suspend/mongodb/after", minimum: 8},
-	{name: "resume", setup: [][]string{created, {"suspend", "NAME"}}, args: []string{"resume", "NAME"}, undo: "fail@resume/mongodb/after", minimum: 8},
-	{name: "rename", setup: [][]string{created}, args: []string{"rename", "NAME", "NAMEx"}, again: 4, minimum: 5},
-	{name: "set", setup: [][]string{created}, args: []string{"set", "NAME", "--label", "plan=pro", "--domain", "NAME.example.org"}, minimum: 5},
-	{name: "credentials", setup: [][]string{created}, args: []string{"credentials", "NAME", "--rotate", "-o", "json"}, minimum: 7},
-	{name: "migrate", setup: [][]string{created, down("postgres", "2"), down("mongodb", "1")}, args: []string{"migrate", "NAME"}, fleet: true, between: true, minimum: 12},
-	{name: "migrate-down", setup: [][]string{created}, args: down("postgres", "2"), between: true, minimum: 6},
-	{name: "migrate-down-mongodb", setup: [][]string{created}, args: down("mongodb", "1"), between: true, minimum: 6},
-	{name: "migrate-redo", setup: [][]string{created}, args: []string{"migrate", "redo", "NAME", "--only", "postgres", "--yes"}, between: true, minimum: 6},
-	{name: "migrate-redo-mongodb", setup: [][]string{created}, args: []string{"migrate", "redo", "NAME", "--only", "mongodb", "--yes"}, between: true, minimum: 8},
+	{name: "delete", from: whole, args: []string{"delete", "NAME", "--yes"}, again: 4, undo: "fail@delete/lock/after", minimum: 14},
+	{name: "suspend", from: whole, args: []string{"suspend", "NAME"}, undo: "fail@suspend/mongodb/after", minimum: 8},
+	{name: "resume", from: suspended, args: []string{"resume", "NAME"}, undo: "fail@resume/mongodb/after", minimum: 8},
+	{name: "rename", from: whole, args: []string{"rename", "NAME", "NAMEx"}, again: 4, minimum: 5},
+	{name: "set", from: whole, args: []string{"set", "NAME", "--label", "plan=pro", "--domain", "NAME.example.org"}, minimum: 5},
+	{name: "credentials", from: whole, args: []string{"credentials", "NAME", "--rotate", "-o", "json"}, minimum: 7},
+	{name: "migrate", from: old, args: []string{"migrate", "NAME"}, fleet: true, between: true, minimum: 12},
+	{name: "migrate-down", from: whole, args: down("postgres", "2"), between: true, minimum: 6},
+	{name: "migrate-down-mongodb", from: whole, args: down("mongodb", "1"), between: true, minimum: 6},
+	{name: "migrate-redo", from: whole, args: []string{"migrate", "redo", "NAME", "--only", "postgres", "--yes"}, between: true, minimum: 6},
+	{name: "migrate-redo-mongodb", from: whole, args: []string{"migrate", "redo", "NAME", "--only", "mongodb", "--yes"}, between: true, minimum: 8},
 }
-
-var created = []string{"create", "NAME", "--domain", "NAME.example.com"}
 
 func down(store, to string) []string {
 	return []string{"migrate", "down", "NAME", "--only", store, "--to", to, "--yes"}
 }
 
 // trials is how many runs of the program are at work at once.
-const trials = 6
+const trials = 8
 
 // A command that is killed, fails or is interrupted at any point, and is then run again, resumed or aborted, leaves
 // every store wholly with what it was to make or wholly without; and once it is done, it changes nothing more.
@@ -74,16 +77,13 @@ func TestConvergesAfterAFaultAtEveryPoint(t *testing.T) {
 				if f.points < c.minimum {
 					t.Errorf("there are %d points only, want %d at least", f.points, c.minimum)
 				}
-				var pool errgroup.Group
-				pool.SetLimit(trials)
-				for i, fault := range faults {
-					pool.Go(func() error {
-						t.Run(fault.String(), func(t *testing.T) { f.try(t, fmt.Sprintf("t%d", i), fault) })
-						return nil
-					})
-				}
-				if err := pool.Wait(); err != nil {
-					t.Error(err)
+				for part := range slices.Chunk(faults, trials) {
+					f.prepare(t, part...)
+					var all sync.WaitGroup
+					for _, x := range part {
+						all.Go(func() { t.Run(x.String(), func(t *testing.T) { f.try(t, x) }) })
+					}
+					all.Wait()
 				}
 			})
 		}
@@ -102,6 +102,7 @@ type faultTest struct {
 
 // fault is what is done to a run, and how its end is brought about then.
 type fault struct {
+	name   string // of the tenant
 	strike string // kill, fail or interrupt
 	spec   string // for TENANTCTL_TEST_FAULT
 	then   string // again, resume or abort
@@ -119,10 +120,33 @@ func named(args []string, name string) []string {
 	return out
 }
 
-func (f *faultTest) prepare(t testing.TB, name string) {
+// prepare makes the tenants that the command is to work on, in one run of the program.
+func (f *faultTest) prepare(t testing.TB, faults ...fault) {
 	t.Helper()
-	for _, args := range f.setup {
-		f.must(t, named(args, name)...)
+	if f.from == "" {
+		return
+	}
+	b, file := *f.bench, faults[0].name+".csv"
+	if f.from == old {
+		b.extra = append(slices.Clone(b.extra), "TENANTCTL_MIGRATIONS_POSTGRES=old/postgres", "TENANTCTL_MIGRATIONS_MONGODB=old/mongodb")
+		for _, first := range []string{"postgres/00001_customers.sql", "mongodb/00001_documents.up.json", "mongodb/00001_documents.down.json"} {
+			content, err := os.ReadFile(filepath.Join(b.dir, "migrations", first))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.write(t, filepath.Join("old", first), string(content))
+		}
+	}
+	tenants := "name,domains\n"
+	for _, x := range faults {
+		tenants += x.name + "," + x.name + ".example.com\n"
+	}
+	b.write(t, file, tenants)
+	b.must(t, "create", "--file", file)
+	if f.from == suspended {
+		for _, x := range faults {
+			b.must(t, "suspend", x.name)
+		}
 	}
 }
 
@@ -140,7 +164,7 @@ func (f *faultTest) state(t testing.TB, name string) []string {
 
 // learn runs the command without a fault, and on its way back.
 func (f *faultTest) learn(t *testing.T) {
-	f.prepare(t, "reference")
+	f.prepare(t, fault{name: "reference"})
 	f.before = f.state(t, "reference")
 	f.trace = f.traced(t, "", 0, f.command("reference"))
 	f.after = f.state(t, "reference")
@@ -149,7 +173,7 @@ func (f *faultTest) learn(t *testing.T) {
 	}
 	f.wipe(t, "reference")
 	if f.undo != "" {
-		f.prepare(t, "backwards")
+		f.prepare(t, fault{name: "backwards"})
 		all := f.traced(t, f.undo, 1, f.command("backwards"))
 		_, at, _ := strings.Cut(f.undo, "@")
 		f.back = all[slices.Index(all, at+"#1")+1:]
@@ -177,26 +201,30 @@ func (f *faultTest) traced(t *testing.T, spec string, code int, args []string) [
 // store passes many times is only killed from the second time on.
 func (f *faultTest) faults() []fault {
 	var all []fault
+	add := func(strike, spec, then string) {
+		all = append(all, fault{fmt.Sprintf("t%d", len(all)), strike, spec, then})
+	}
 	ways := []string{"resume", "abort", "again"}
 	for i, p := range f.trace {
 		f.points++
-		all = append(all, fault{"kill", "kill@" + p, ways[i%3]})
+		add("kill", "kill@"+p, ways[i%3])
 		if inside := strings.HasPrefix(p, "postgres/") || strings.HasPrefix(p, "mongodb/"); !inside {
-			all = append(all, fault{"kill", "kill@" + p, ways[(i+1)%3]})
+			add("kill", "kill@"+p, ways[(i+1)%3])
 		}
 		if first := strings.HasSuffix(p, "#1"); first {
-			all = append(all, fault{"fail", "fail@" + p, "again"}, fault{"interrupt", "interrupt@" + p, "again"})
+			add("fail", "fail@"+p, "again")
+			add("interrupt", "interrupt@"+p, "again")
 		}
 	}
 	for i, p := range f.back {
 		f.points++
-		all = append(all, fault{"kill", f.undo + ",kill@" + p, ways[i%3]})
+		add("kill", f.undo+",kill@"+p, ways[i%3])
 	}
 	return all
 }
 
-func (f *faultTest) try(t *testing.T, name string, x fault) {
-	f.prepare(t, name)
+func (f *faultTest) try(t *testing.T, x fault) {
+	name := x.name
 	end := f.start(t, x.spec, f.command(name)...).wait()
 	switch {
 	case x.strike == "kill" && end.killed:
