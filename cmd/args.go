@@ -85,13 +85,13 @@ type selectionFlags struct {
 func (f *selectionFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.all, "all", false, "every tenant")
 	f.addFilter(cmd)
-	cmd.Flags().StringVar(&f.shard, "shard", "", "part I of N of the tenants (I/N): a stable split for parallel jobs")
+	cmd.Flags().StringVar(&f.shard, "shard", "", "part `I/N` of the tenants: a stable split for parallel jobs")
 }
 
 // addFilter adds only those flags that narrow a list.
 func (f *selectionFlags) addFilter(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&f.selector, "selector", "l", "", "only tenants with these labels: key=value,key!=value,key in (a,b)")
-	cmd.Flags().StringSliceVar(&f.states, "state", nil, "only tenants in these states")
+	cmd.Flags().StringVarP(&f.selector, "selector", "l", "", "only tenants with these `labels`: key=value,key!=value,key in (a,b)")
+	cmd.Flags().StringSliceVar(&f.states, "state", nil, "only tenants in these `states`")
 }
 
 func (f *selectionFlags) selection(args []string) (tenant.Selection, error) {

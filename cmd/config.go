@@ -29,10 +29,10 @@ func newConfigCmd(a *app) *cobra.Command {
 			}
 			settings := cfg.Settings()
 			return a.print(settings, "", func(w io.Writer) {
-				t := a.table(w)
-				t.AppendHeader(header([]string{"key", "value", "from"}))
+				t := a.wrapped(w)
+				t.AppendHeader(header([]string{"key", "from", "value"}))
 				for _, s := range settings {
-					t.AppendRow(table.Row{s.Key, s.Value, s.Source})
+					t.AppendRow(table.Row{s.Key, s.Source, s.Value})
 				}
 				t.Render()
 			})

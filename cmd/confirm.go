@@ -22,15 +22,22 @@ func addDryRun(cmd *cobra.Command, dryRun *bool) {
 	cmd.Flags().BoolVar(dryRun, "dry-run", false, "print what would be done, and touch nothing")
 }
 
+// question is what a person is asked before something that cannot be taken back.
+type question struct {
+	text   string // sentences, with everything that would be lost
+	short  string // the same in one clause, for the refusal where nobody can be asked
+	answer string // what has to be typed
+}
+
 // confirm asks the person to type the answer; without a terminal and without --yes it refuses.
-func (a *app) confirm(yes bool, what, answer string) error {
+func (a *app) confirm(yes bool, q question) error {
 	if yes {
 		return nil
 	}
 	if !isTerminal(a.in) {
-		return tenant.Invalid("add --yes where that is meant", "%s: there is no terminal to ask at", strings.TrimSuffix(what, "."))
+		return tenant.Invalid("add --yes where that is meant", "%s, and there is no terminal to ask at", q.short)
 	}
-	fmt.Fprintf(a.errOut, "%s\nType %s to go on: ", what, a.paint(yellow, answer))
+	fmt.Fprintf(a.errOut, "%s\nType %s to go on: ", q.text, a.paint(yellow, q.answer))
 	typed := make(chan string, 1)
 	go func() {
 		// A line that cannot be read is empty, which is refused below.
@@ -42,11 +49,11 @@ func (a *app) confirm(yes bool, what, answer string) error {
 		return &tenant.Error{Kind: tenant.ErrInterrupted, Msg: "interrupted, nothing is done"}
 	case line := <-typed:
 		switch line {
-		case answer:
+		case q.answer:
 			return nil
 		case "":
 			return tenant.Invalid("", "nothing was typed, nothing is done")
 		}
-		return tenant.Invalid("", "that was not %q, nothing is done", answer)
+		return tenant.Invalid("", "that was not %q, nothing is done", q.answer)
 	}
 }

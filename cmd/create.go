@@ -39,9 +39,9 @@ several domains or labels are separated by ';'), YAML (a list) or NDJSON, with t
 		RunE: func(cmd *cobra.Command, args []string) error { return runCreate(cmd, a, o, args) },
 	}
 	f := c.Flags()
-	f.StringArrayVar(&o.domains, "domain", nil, "a domain of the tenant (repeatable; one tenant only)")
-	f.StringArrayVar(&o.labels, "label", nil, "key=value (repeatable)")
-	f.StringVar(&o.file, "file", "", "create the tenants in this file: .csv, .yaml or .ndjson")
+	f.StringArrayVar(&o.domains, "domain", nil, "a `domain` of the tenant (repeatable; one tenant only)")
+	f.StringArrayVar(&o.labels, "label", nil, "a label, as `key=value` (repeatable)")
+	f.StringVar(&o.file, "file", "", "create the tenants in this `file`: .csv, .yaml or .ndjson")
 	f.BoolVar(&o.ifNotExists, "if-not-exists", false, "a tenant that is there already is a success")
 	addDryRun(c, &o.dryRun)
 	o.run.add(c)

@@ -23,7 +23,8 @@ func newCredentialsCmd(a *app) *cobra.Command {
 		Use:   "credentials NAME",
 		Short: "Show how a tenant's application connects; with --rotate, with a new password",
 		Long: `Shows host, database and user of a tenant in every store. Passwords are kept nowhere: --rotate makes new ones and
-shows them this once. Open connections go on; new ones need the new password.
+shows them this once. Open connections go on; new ones need the new password. The output formats here are table,
+json, yaml, env and dsn.
 
 ` + exitHelp,
 		Example: `  tenantctl credentials acme
@@ -77,7 +78,10 @@ func runCredentials(cmd *cobra.Command, a *app, name tenant.Name, rotate, dryRun
 		t.AppendHeader(header([]string{"store", "host", "port", "database", "schema", "user", "password"}))
 		for _, l := range c.Logins {
 			password := l.Password
-			if password == "" {
+			switch {
+			case l.User == "":
+				password = "(none)"
+			case password == "":
 				password = "(not kept)"
 			}
 			t.AppendRow([]any{l.Store, l.Host, l.Port, l.Database, l.Schema, orNone(l.User), password})

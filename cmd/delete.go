@@ -83,7 +83,11 @@ func runDelete(cmd *cobra.Command, a *app, o confirmFlags, arg string, plan plan
 	if o.dryRun {
 		return a.printPlan(d.Tenant, "delete %s: %s", name, holdings(d))
 	}
-	if err := a.confirm(o.yes, fmt.Sprintf("This deletes tenant %s for good: %s.", name, holdings(d)), arg); err != nil {
+	q := question{
+		text:  fmt.Sprintf("This deletes tenant %s for good: %s.", name, holdings(d)),
+		short: fmt.Sprintf("this would delete tenant %s and its %s for good", name, loss(d)), answer: arg,
+	}
+	if err := a.confirm(o.yes, q); err != nil {
 		return err
 	}
 	out, err := do(s, cmd.Context(), name)
@@ -91,6 +95,15 @@ func runDelete(cmd *cobra.Command, a *app, o confirmFlags, arg string, plan plan
 		return err
 	}
 	return a.printOutcome(out, "deleted")
+}
+
+// loss is how much a deletion takes away.
+func loss(d *tenant.Deletion) string {
+	var size int64
+	for _, st := range d.Stores {
+		size += st.Bytes
+	}
+	return bytes(size) + " of data"
 }
 
 // holdings is what a deletion takes away, in words.
@@ -124,12 +137,15 @@ func runPurgeDue(cmd *cobra.Command, a *app, o deleteOptions, args []string) err
 		return err
 	}
 	if !o.dryRun && len(due) > 0 {
-		what := fmt.Sprintf("This purges %s for good: %s.", tenant.Plural(len(due), "tenant"), some(due, len(due)))
-		if err := a.confirm(o.yes, what, fmt.Sprint(len(due))); err != nil {
+		q := question{
+			text:  fmt.Sprintf("This purges %s for good: %s.", tenant.Plural(len(due), "tenant"), some(due, len(due))),
+			short: fmt.Sprintf("this would purge %s for good", tenant.Plural(len(due), "tenant")), answer: fmt.Sprint(len(due)),
+		}
+		if err := a.confirm(o.yes, q); err != nil {
 			return err
 		}
 	}
-	l := a.newList("tenant", "state")
+	l := a.newList("tenant", "state").wrapped()
 	failed := 0
 	for _, name := range due {
 		if cmd.Context().Err() != nil {

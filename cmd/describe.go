@@ -64,9 +64,9 @@ func (a *app) describe(w io.Writer, d *tenant.Description) {
 	}
 	fmt.Fprintln(w)
 	t = a.table(w)
-	t.AppendHeader(header([]string{"last operations", "state", "by", "took", "age"}))
+	t.AppendHeader(header([]string{"last operations", "id", "state", "by", "took", "age"}))
 	for _, op := range d.Operations {
-		t.AppendRow(table.Row{op.Kind, a.opState(op.State), op.Actor, millis(op.Duration().Milliseconds()), age(op.CreatedAt)})
+		t.AppendRow(table.Row{op.Kind, tenant.ShortID(op.ID), a.progressOf(op), op.Actor, millis(op.Duration().Milliseconds()), age(op.CreatedAt)})
 	}
 	t.Render()
 }

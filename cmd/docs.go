@@ -27,6 +27,7 @@ the keys of the configuration. Older pages of commands in the folder are removed
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			root := cmd.Root()
+			eachCommand(root, plainFlags)
 			if markdown != "" {
 				if err := writePages(markdown, func(dir string) error {
 					if err := os.WriteFile(filepath.Join(dir, "configuration.md"), []byte(configurationPage()), 0o644); err != nil {
@@ -47,9 +48,16 @@ the keys of the configuration. Older pages of commands in the folder are removed
 			})
 		},
 	}
-	c.Flags().StringVar(&markdown, "markdown", "", "the folder for Markdown pages")
-	c.Flags().StringVar(&man, "man", "", "the folder for man pages")
+	c.Flags().StringVar(&markdown, "markdown", "", "the `folder` for Markdown pages")
+	c.Flags().StringVar(&man, "man", "", "the `folder` for man pages")
 	return c
+}
+
+func eachCommand(c *cobra.Command, do func(*cobra.Command)) {
+	do(c)
+	for _, child := range c.Commands() {
+		eachCommand(child, do)
+	}
 }
 
 func writePages(dir string, write func(string) error) error {

@@ -36,7 +36,7 @@ func runDoctor(cmd *cobra.Command, a *app) error {
 		return err
 	}
 	checks := diagnose(cmd.Context(), a, cfg)
-	l := a.newList("status", "store", "check", "message")
+	l := a.newList("status", "store", "check", "message").wrapped()
 	faults := 0
 	for _, c := range checks {
 		status := a.paint(green, c.Status)

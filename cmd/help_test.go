@@ -52,6 +52,21 @@ func TestEveryCommandExplainsItselfWithAnExample(t *testing.T) {
 	visit(program())
 }
 
+func TestHelpShowsFlagsAsTheyAreTyped(t *testing.T) {
+	eachCommand(program(), func(c *cobra.Command) {
+		var out strings.Builder
+		c.SetOut(&out)
+		if err := c.Help(); err != nil {
+			t.Fatal(err)
+		}
+		for _, odd := range []string{"[=", "stringArray", "default -1"} {
+			if c.Name() != "help" && strings.Contains(out.String(), odd) {
+				t.Errorf("the help of %s shows %s:\n%s", c.CommandPath(), odd, out.String())
+			}
+		}
+	})
+}
+
 var word = regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
 
 // checkLine fails where a command line would be refused for its commands, flags or arguments, and gives the path of its

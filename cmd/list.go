@@ -20,7 +20,7 @@ func newListCmd(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return runList(cmd, a, o) },
 	}
 	o.addFilter(c)
-	c.Flags().StringVar(&o.shard, "shard", "", "part I of N of the tenants (I/N)")
+	c.Flags().StringVar(&o.shard, "shard", "", "part `I/N` of the tenants")
 	return c
 }
 

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -24,13 +25,13 @@ func (o *migrateOptions) add(c *cobra.Command) {
 	o.selection.add(c)
 	o.run.add(c)
 	addOnly(c, &o.only)
-	c.Flags().Int64Var(&o.to, "to", tenant.Newest, "go to this version instead of the newest (with --only)")
+	c.Flags().Int64Var(&o.to, "to", 0, "go to this `version` instead of the newest (with --only)")
 	c.Flags().BoolVar(&o.outOfOrder, "out-of-order", false, "also apply migrations below the newest applied one")
 	addDryRun(c, &o.dryRun)
 }
 
 func addOnly(c *cobra.Command, only *string) {
-	c.Flags().StringVar(only, "only", "", "only this store: postgres or mongodb")
+	c.Flags().StringVar(only, "only", "", "only this `store`: postgres or mongodb")
 }
 
 const migrateLong = `Brings both stores of every tenant to the newest version. Without names or a selection that is the whole fleet,
@@ -82,18 +83,21 @@ func runMigrate(cmd *cobra.Command, a *app, o *migrateOptions, args []string) er
 	if err != nil {
 		return err
 	}
-	if opts.Resume != nil && !sel.Empty() {
+	if opts.Resume != "" && !sel.Empty() {
 		return tenant.Invalid("the run knows its tenants", "--resume takes no names and no selection")
 	}
 	s, err := a.service(cmd.Context())
 	if err != nil {
 		return err
 	}
-	req := tenant.MigrateRequest{Selection: sel, Only: o.only, To: o.to, OutOfOrder: o.outOfOrder}
+	req := tenant.MigrateRequest{Selection: sel, Only: o.only, To: tenant.Newest, OutOfOrder: o.outOfOrder}
+	if cmd.Flags().Changed("to") {
+		req.To = o.to
+	}
 	if o.dryRun {
 		p, err := s.PlanMigrate(cmd.Context(), req)
 		if err != nil {
-			return err
+			return orSubcommand(cmd, args, err)
 		}
 		a.warn(p.Warnings)
 		return a.print(p, "", func(w io.Writer) {
@@ -103,9 +107,25 @@ func runMigrate(cmd *cobra.Command, a *app, o *migrateOptions, args []string) er
 	}
 	r, err := s.Migrate(cmd.Context(), req, opts)
 	if err != nil {
-		return err
+		return orSubcommand(cmd, args, err)
 	}
 	return a.finishRun(cmd, s, &o.run, r)
+}
+
+// orSubcommand adds to the error of a tenant that is not there which subcommand may have been meant: migrate statsu.
+func orSubcommand(cmd *cobra.Command, args []string, err error) error {
+	var e *tenant.Error
+	if len(args) != 1 || !errors.Is(err, tenant.ErrNotFound) || !errors.As(err, &e) {
+		return err
+	}
+	cmd.SuggestionsMinimumDistance = 2 // as cobra has it for the root alone
+	near := cmd.SuggestionsFor(args[0])
+	if len(near) == 0 {
+		return err
+	}
+	meant := *e
+	meant.Hint = "did you mean: " + cmd.CommandPath() + " " + near[0]
+	return &meant
 }
 
 func (a *app) behind(w io.Writer, tenants []tenant.Behind) {
@@ -216,7 +236,7 @@ is refused before anything is run. Asks first: going back may lose data.
 		},
 	}
 	addOnly(c, &o.only)
-	c.Flags().Int64Var(&o.to, "to", 0, "the version to go back to")
+	c.Flags().Int64Var(&o.to, "to", 0, "the `version` to go back to")
 	o.add(c)
 	return c
 }
@@ -257,7 +277,7 @@ func runMigrateBack(cmd *cobra.Command, a *app, o backOptions, name, what, done 
 	if o.dryRun {
 		return a.printPlan(t, "%s", what)
 	}
-	if err := a.confirm(o.yes, "This will "+what+".", name); err != nil {
+	if err := a.confirm(o.yes, question{text: "This will " + what + ".", short: "this would " + what, answer: name}); err != nil {
 		return err
 	}
 	out, err := do(s)
@@ -338,7 +358,7 @@ func runMigrateCheck(cmd *cobra.Command, a *app, s *tenant.Service, withCatalog 
 		return err
 	}
 	faults := 0
-	l := a.newList("severity", "file", "line", "rule", "message")
+	l := a.newList("severity", "file", "line", "rule", "message").wrapped()
 	for _, f := range findings {
 		severity := a.paint(yellow, f.Severity)
 		if f.Severity == "error" {

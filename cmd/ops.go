@@ -15,7 +15,7 @@ func newOpsCmd(a *app) *cobra.Command {
 		Use:     "ops",
 		Short:   "See and end operations, finished and not",
 		Long:    "Every change is an operation: its intent is written before its effect, so that it can be gone on with, or taken back, after a crash.",
-		Example: "  tenantctl ops list --unfinished\n  tenantctl ops resume 0199aa",
+		Example: "  tenantctl ops list --unfinished\n  tenantctl ops resume 543067d63f6a",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -29,18 +29,21 @@ func newOpsListCmd(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List operations, newest first",
-		Long:  "Lists operations, newest first. The parts of a fleet run are left out, unless --tenant or --unfinished is given.",
+		Long:  "Lists operations, newest first. The parts of a fleet run are left out, unless --tenant or --unfinished is given.\nThe table shows the end of each id, which every command takes; -o name gives ids whole.",
 		Example: `  tenantctl ops list
   tenantctl ops list --unfinished
   tenantctl ops list --tenant acme`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.Limit < 0 {
+				return tenant.Invalid("give 0 for all", "--limit %d is below 0", f.Limit)
+			}
 			f.Tenant = tenant.Name(name)
 			s, err := a.lookup(cmd.Context())
 			if err != nil {
 				return err
 			}
-			l := a.newList("id", "kind", "tenant", "state", "by", "took", "age", "error")
+			l := a.newList("id", "kind", "tenant", "state", "by", "took", "age", "error").wrapped()
 			for op, err := range s.Operations(cmd.Context(), f) {
 				if err != nil {
 					return err
@@ -52,7 +55,7 @@ func newOpsListCmd(a *app) *cobra.Command {
 				if op.TenantID == nil && op.Run == nil && op.Tenant == "" {
 					of = "(fleet)"
 				}
-				if err := l.add(op, op.ID.String(), op.ID, op.Kind, of, a.progressOf(op), op.Actor, millis(op.Duration().Milliseconds()), age(op.CreatedAt), fault); err != nil {
+				if err := l.add(op, op.ID.String(), tenant.ShortID(op.ID), op.Kind, of, a.progressOf(op), op.Actor, millis(op.Duration().Milliseconds()), age(op.CreatedAt), fault); err != nil {
 					return err
 				}
 			}
@@ -60,8 +63,8 @@ func newOpsListCmd(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&f.Unfinished, "unfinished", false, "only those that are in work or interrupted")
-	c.Flags().StringVar(&name, "tenant", "", "only this tenant's")
-	c.Flags().IntVar(&f.Limit, "limit", 50, "at most so many; 0 for all")
+	c.Flags().StringVar(&name, "tenant", "", "only those of the tenant with this `name`")
+	c.Flags().IntVar(&f.Limit, "limit", 50, "at most `n`; 0 for all")
 	return c
 }
 
@@ -69,8 +72,8 @@ func newOpsShowCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "show ID",
 		Short:   "Show an operation with its steps and audit entries",
-		Long:    "Shows one operation whole. A unique beginning of the id is enough.\n\n" + exitHelp,
-		Example: "  tenantctl ops show 0199aa3f",
+		Long:    "Shows one operation whole. A unique beginning or end of the id, of four characters or more, is enough.\n\n" + exitHelp,
+		Example: "  tenantctl ops show 543067d63f6a",
 		Args:    oneID,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.lookup(cmd.Context())
@@ -99,7 +102,7 @@ func (a *app) operation(w io.Writer, d *tenant.OperationDetail) {
 		"Tenants", pairs(stringKeys(d.Tenants)), "Error", fault, "Hint", hint)
 	if len(d.Steps) > 0 {
 		fmt.Fprintln(w)
-		t := a.table(w)
+		t := a.wrapped(w)
 		t.AppendHeader(header([]string{"step", "state", "error"}))
 		for _, s := range d.Steps {
 			t.AppendRow(table.Row{s.Name, s.State, s.Error})
@@ -108,7 +111,7 @@ func (a *app) operation(w io.Writer, d *tenant.OperationDetail) {
 	}
 	if len(d.Audit) > 0 {
 		fmt.Fprintln(w)
-		t := a.table(w)
+		t := a.wrapped(w)
 		t.AppendHeader(header([]string{"audit", "by", "from", "action", "detail"}))
 		for _, e := range d.Audit {
 			t.AppendRow(table.Row{e.At.UTC().Format(timeFormat), e.Actor, e.Origin, e.Action, string(e.Detail)})
@@ -130,7 +133,7 @@ func newOpsEndCmd(a *app, verb string) *cobra.Command {
 	var dryRun bool
 	c := &cobra.Command{
 		Use:     verb + " ID",
-		Example: "  tenantctl ops " + verb + " 0199aa3f",
+		Example: "  tenantctl ops " + verb + " 543067d63f6a",
 		Args:    oneID,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.service(cmd.Context())

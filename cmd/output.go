@@ -100,12 +100,19 @@ type list struct {
 	columns []string
 	rows    []table.Row
 	count   int
+	text    bool // the last column is text
 }
 
 // pageRows is how many rows of a table are laid out together.
 const pageRows = 500
 
 func (a *app) newList(columns ...string) *list { return &list{a: a, columns: columns} }
+
+// wrapped says that the last column is text, which is wrapped at the terminal's width.
+func (l *list) wrapped() *list {
+	l.text = true
+	return l
+}
 
 func (l *list) add(doc any, name string, cells ...any) error {
 	l.count++
@@ -141,6 +148,9 @@ func (l *list) add(doc any, name string, cells ...any) error {
 
 func (l *list) flush() {
 	t := l.a.table(l.a.out)
+	if l.text {
+		t = l.a.wrapped(l.a.out)
+	}
 	if l.count <= pageRows {
 		t.AppendHeader(header(l.columns))
 	}
@@ -193,7 +203,7 @@ func (a *app) table(w io.Writer) table.Writer {
 
 // fields prints a thing as names and values, one to a line.
 func (a *app) fields(w io.Writer, pairs ...any) {
-	t := a.table(w)
+	t := a.wrapped(w)
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] == "" {
 			continue

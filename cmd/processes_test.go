@@ -68,7 +68,7 @@ func TestAProcessThatWasTakenOverChangesNothing(t *testing.T) {
 		}
 		f := &faultTest{faultCase: c, bench: b}
 		ref := "r" + strings.ReplaceAll(c.name, "-", "")
-		f.prepare(t, ref)
+		f.prepare(t, fault{name: ref})
 		f.trace = f.traced(t, "", 0, f.command(ref))
 		f.after = f.state(t, ref)
 		for i, p := range f.trace {
@@ -115,7 +115,7 @@ type lateComer struct {
 }
 
 func (l *lateComer) fallAsleep(t *testing.T) {
-	l.prepare(t, l.name)
+	l.prepare(t, fault{name: l.name})
 	l.running = l.start(t, "stop@"+l.point, l.command(l.name)...)
 	l.stopped()
 }

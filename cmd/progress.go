@@ -16,6 +16,8 @@ type progress struct {
 	a   *app
 	mu  sync.Mutex
 	bar *progressbar.ProgressBar
+
+	failed int
 }
 
 func newProgress(a *app) *progress { return &progress{a: a} }
@@ -35,6 +37,10 @@ func (p *progress) event(e tenant.Event) {
 		fmt.Fprintf(p.a.errOut, "%s: %s (%d/%d)\n", e.Operation.Tenant, past(e), e.Done, e.Total)
 	case e.End, e.Operation.Run != nil:
 		// Steps of one tenant among thousands are noise.
+	case e.Undo && e.Step == "" && e.Operation.Kind == tenant.OpCreate:
+		fmt.Fprintf(p.a.errOut, "%s: undone, nothing of it is left\n", e.Operation.Tenant)
+	case e.Undo && e.Step == "":
+		fmt.Fprintf(p.a.errOut, "%s: undone, it is as it was before\n", e.Operation.Tenant)
 	case e.Undo:
 		fmt.Fprintf(p.a.errOut, "%s: undoing %s\n", e.Operation.Tenant, e.Step)
 	default:
@@ -62,10 +68,9 @@ func (p *progress) advance(e tenant.Event) {
 			progressbar.OptionClearOnFinish(), progressbar.OptionEnableColorCodes(os.Getenv("NO_COLOR") == ""),
 			progressbar.OptionSetDescription(e.Operation.Kind), progressbar.OptionFullWidth(), progressbar.OptionSetPredictTime(true))
 	}
-	if e.Err != nil {
-		// The bar goes on below the line that says what failed.
-		_ = p.bar.Clear()
-		fmt.Fprintf(p.a.errOut, "%s %s\n", p.a.paint(red, "failed:"), e.Err)
+	if e.Err != nil { // what failed is told once, grouped, when the run is over
+		p.failed++
+		p.bar.Describe(fmt.Sprintf("%s, %d failed", e.Operation.Kind, p.failed))
 	}
 	_ = p.bar.Set(e.Done)
 }

@@ -78,11 +78,11 @@ instant: run the same command again, or tenantctl ops resume.
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	f := root.PersistentFlags()
-	f.StringVar(&a.configFile, "config", "", "configuration file (else $TENANTCTL_CONFIG, ./tenantctl.yaml, $XDG_CONFIG_HOME/tenantctl/config.yaml)")
-	f.StringP("output", "o", "", "output format: table, json, yaml or name")
-	f.String("actor", "", "who is recorded in the audit (default: the user of the operating system)")
-	f.String("log-level", "", "debug, info, warn or error (default warn)")
-	f.String("log-format", "", "text or json (default text)")
+	f.StringVar(&a.configFile, "config", "", "configuration `file` (else $TENANTCTL_CONFIG, ./tenantctl.yaml, $XDG_CONFIG_HOME/tenantctl/config.yaml)")
+	f.StringP("output", "o", "", "output `format`: table, json, yaml or name")
+	f.String("actor", "", "the `name` that is recorded in the audit (default: the user of the operating system)")
+	f.String("log-level", "", "log from this `level` on: debug, info, warn or error (default warn)")
+	f.String("log-format", "", "write the log as `text|json` (default text)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return tenant.Invalid("see: "+cmd.CommandPath()+" --help", "%s", err)
 	})
@@ -104,6 +104,7 @@ instant: run the same command again, or tenantctl ops resume.
 	root.AddCommand(newDocsCmd())
 	root.SetHelpCommandGroupID(groupSetup)
 	root.SetCompletionCommandGroupID(groupSetup)
+	showPlainFlags(root)
 	return root
 }
 

@@ -3,8 +3,8 @@ package cmd
 import (
 	"fmt"
 	"io"
+	"time"
 
-	"github.com/google/uuid"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
@@ -20,13 +20,13 @@ type runFlags struct {
 
 func (f *runFlags) add(cmd *cobra.Command) {
 	addFanOut(cmd)
-	cmd.Flags().StringVar(&f.resume, "resume", "", "go on with this run's tenants that are not done")
-	cmd.Flags().StringVar(&f.report, "report", "", "write a report to this file: JSON, or JUnit XML where it ends in .xml")
+	cmd.Flags().StringVar(&f.resume, "resume", "", "go on with the tenants that are not done of the run with this `id`, or a beginning or end of it")
+	cmd.Flags().StringVar(&f.report, "report", "", "write a report to this `file`: JSON, or JUnit XML where it ends in .xml")
 }
 
 func addFanOut(cmd *cobra.Command) {
-	cmd.Flags().Int("parallel", 0, "tenants worked on at once (default 8)")
-	cmd.Flags().String("max-failures", "", "stop starting new tenants after so many failures, N or P% (default 1)")
+	cmd.Flags().Int("parallel", 0, "work on `n` tenants at once (default 8)")
+	cmd.Flags().String("max-failures", "", "start no new tenants after so many failures: `N|P%` (default 1)")
 }
 
 // fanOut reads the two flags through the configuration.
@@ -44,13 +44,7 @@ func (f *runFlags) options(a *app) (tenant.RunOptions, error) {
 	if err != nil {
 		return opts, err
 	}
-	if f.resume != "" {
-		id, err := uuid.Parse(f.resume)
-		if err != nil {
-			return opts, tenant.Invalid("tenantctl ops list shows the runs", "invalid run %q", f.resume)
-		}
-		opts.Resume = &id
-	}
+	opts.Resume = f.resume
 	return opts, f.check()
 }
 
@@ -63,7 +57,9 @@ func (a *app) summary(w io.Writer, r *tenant.RunResult) {
 		state = a.paint(red, string(r.State))
 	}
 	fmt.Fprintf(w, "%s: %s, %d changed, %d unchanged, %d failed, %d not started in %s\n", state, tenant.Plural(s.Tenants, "tenant"), s.Changed, s.Unchanged, s.Failed, s.NotStarted, millis(r.DurationMS))
-	a.failures(w, r.Failures)
+	if s.Tenants > 1 { // the fault of a single one is the command's error
+		a.failures(w, r.Failures)
+	}
 }
 
 func (a *app) failures(w io.Writer, groups []tenant.FailureGroup) {
@@ -100,8 +96,11 @@ func some(names []tenant.Name, count int) string {
 }
 
 func millis(ms int64) string {
-	if ms < 1000 {
+	switch d := time.Duration(ms) * time.Millisecond; {
+	case d < time.Second:
 		return fmt.Sprintf("%d ms", ms)
+	case d >= time.Minute:
+		return d.Round(time.Second).String()
 	}
 	return fmt.Sprintf("%.1f s", float64(ms)/1000)
 }

@@ -29,9 +29,9 @@ key- to take it away.
 		RunE:              func(cmd *cobra.Command, args []string) error { return runSet(cmd, a, o, args[0]) },
 	}
 	f := c.Flags()
-	f.StringArrayVar(&o.labels, "label", nil, "key=value to set, key- to take away (repeatable)")
-	f.StringArrayVar(&o.domains, "domain", nil, "a domain to add (repeatable)")
-	f.StringArrayVar(&o.removeDomains, "remove-domain", nil, "a domain to take away (repeatable)")
+	f.StringArrayVar(&o.labels, "label", nil, "a label to set, as `key=value`, or to take away, as key- (repeatable)")
+	f.StringArrayVar(&o.domains, "domain", nil, "a `domain` to add (repeatable)")
+	f.StringArrayVar(&o.removeDomains, "remove-domain", nil, "a `domain` to take away (repeatable)")
 	addDryRun(c, &o.dryRun)
 	return c
 }

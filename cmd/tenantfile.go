@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -29,12 +30,12 @@ func readTenants(path string) (iter.Seq2[tenant.CreateRequest, error], error) {
 		return nil, tenant.Invalid("name it .csv, .yaml or .ndjson after what it holds", "cannot tell the format of %s", path)
 	}
 	if _, err := os.Stat(path); err != nil {
-		return nil, tenant.Invalid("", "cannot read the file of tenants: %s", err)
+		return nil, tenant.Invalid("", "cannot read the file of tenants %s: %s", path, reason(err))
 	}
 	return func(yield func(tenant.CreateRequest, error) bool) {
 		f, err := os.Open(path)
 		if err != nil {
-			yield(tenant.CreateRequest{}, tenant.Invalid("", "cannot read the file of tenants: %s", err))
+			yield(tenant.CreateRequest{}, tenant.Invalid("", "cannot read the file of tenants %s: %s", path, reason(err)))
 			return
 		}
 		defer f.Close()
@@ -223,4 +224,13 @@ func readYAML(r io.Reader, path string, yield func(tenant.CreateRequest, error) 
 			return
 		}
 	}
+}
+
+// reason is what the system says of a file, without the name of its call and the path.
+func reason(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }

@@ -22,9 +22,7 @@ const (
 
 const template = `-- +goose Up
 
-
 -- +goose Down
-
 `
 
 // New writes an empty migration after the newest one, numbered as the others are. It makes the folder where there is

@@ -20,8 +20,8 @@ func (s *Service) CreateMany(ctx context.Context, reqs iter.Seq2[CreateRequest, 
 	var run *Operation
 	var unchanged int
 	var err error
-	if opts.Resume != nil {
-		run, err = s.resumeRun(ctx, OpCreate, *opts.Resume)
+	if opts.Resume != "" {
+		run, err = s.resumeRun(ctx, OpCreate, opts.Resume)
 	} else {
 		run, err = s.startRun(ctx, OpCreate, map[string]any{"if_not_exists": ifNotExists}, func(ctx context.Context, tx pgx.Tx, run uuid.UUID) error {
 			var err error

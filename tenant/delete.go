@@ -84,6 +84,7 @@ func (s *Service) deleteSaga(op *Operation, t Tenant) (saga, error) {
 		}},
 		pivot: 1,
 		commit: func(ctx context.Context, tx pgx.Tx) error {
+			op.Result = op.Params // the record of what was there
 			return s.catalog.remove(ctx, tx, t.ID)
 		},
 		rollback: func(ctx context.Context, tx pgx.Tx) error {
@@ -93,10 +94,7 @@ func (s *Service) deleteSaga(op *Operation, t Tenant) (saga, error) {
 	for _, r := range s.reverse() {
 		g.steps = append(g.steps, step{name: r.Kind(), do: func(ctx context.Context) error { return r.Drop(ctx, t) }})
 	}
-	g.steps = append(g.steps, step{name: "prove", do: func(ctx context.Context) error {
-		op.Result = op.Params // the record of what was there
-		return s.proveGone(ctx, t)
-	}})
+	g.steps = append(g.steps, step{name: "prove", do: func(ctx context.Context) error { return s.proveGone(ctx, t) }})
 	return g, nil
 }
 
@@ -198,4 +196,25 @@ func deletionOf(op *Operation) (*Deletion, error) {
 		return nil, fmt.Errorf("read the operation's parameters: %w", err)
 	}
 	return &d, nil
+}
+
+// removed is the short record of a deletion for the audit: by store what there was, how many tables or collections, and
+// how many bytes.
+func removed(op *Operation) any {
+	d, err := deletionOf(op)
+	if err != nil {
+		return op.Params
+	}
+	type loss struct {
+		Places  []string `json:"places"`
+		Objects int64    `json:"objects"`
+		Bytes   int64    `json:"bytes"`
+	}
+	out := map[string]loss{}
+	for kind, st := range d.Stores {
+		if st.Presence == Ours {
+			out[kind] = loss{st.Remains, st.Objects, st.Bytes}
+		}
+	}
+	return out
 }

@@ -31,6 +31,9 @@ func (s *Service) Describe(ctx context.Context, name Name) (*Description, error)
 	if err != nil {
 		return nil, err
 	}
+	for _, op := range ops {
+		op.Interrupted = s.catalog.interrupted(op)
+	}
 	return &Description{Tenant: t, Stores: inv.Stores, Operations: ops}, nil
 }
 

@@ -2,7 +2,6 @@ package tenant
 
 import (
 	"context"
-	"fmt"
 	"regexp"
 	"strings"
 	"sync"
@@ -36,12 +35,13 @@ func (r *ExecResult) Err() error {
 	if r.Summary.Failed+r.Summary.NotStarted == 0 {
 		return nil
 	}
-	return &Error{Kind: ErrPartial, Msg: fmt.Sprintf("%d of %s failed, %d not started", r.Summary.Failed, Plural(r.Summary.Tenants, "tenant"), r.Summary.NotStarted)}
+	return partial(r.Summary, r.Failures, "")
 }
 
-// Targets gives the tenants that a statement or shell would go to: those selected that are active or suspended.
+// Targets gives the tenants that a statement would go to: those selected that are active or suspended. One that is
+// named and is neither is refused.
 func (s *Service) Targets(ctx context.Context, sel Selection) ([]Tenant, error) {
-	if err := s.catalog.missing(ctx, sel.Names); err != nil {
+	if err := s.catalog.workable(ctx, sel.Names); err != nil {
 		return nil, err
 	}
 	var out []Tenant
@@ -72,7 +72,7 @@ func (s *Service) Exec(ctx context.Context, req ExecRequest, sink ExecSink) (*Ex
 	}
 	dispatch, stop := context.WithCancel(ctx)
 	defer stop()
-	f := &fanOut{s: s, limit: req.MaxFailures.limit(len(tenants)), total: len(tenants), stop: stop, summary: Summary{Tenants: len(tenants)}}
+	f := &fanOut{s: s, limit: req.MaxFailures.limit(len(tenants)), todo: len(tenants), stop: stop, summary: Summary{Tenants: len(tenants)}}
 	todo := make(chan Tenant)
 	go func() {
 		defer close(todo)

@@ -16,7 +16,7 @@ import (
 type RunOptions struct {
 	Parallel    int // tenants at once
 	MaxFailures Budget
-	Resume      *uuid.UUID // go on with that run's tenants instead of starting a new one
+	Resume      string // the beginning or end of the id of a run, whose tenants are gone on with; empty starts a new one
 }
 
 // RunState is how a fleet run ended.
@@ -56,15 +56,36 @@ func (r *RunResult) Err() error {
 	if r.State == RunDone {
 		return nil
 	}
-	kind, how := ErrPartial, ""
+	hint := "go on with those that are not done: --resume " + ShortID(r.Run)
 	if r.State == RunAborted {
-		kind, how = ErrInterrupted, "the run was interrupted: "
+		return &Error{Kind: ErrInterrupted, Msg: "the run was interrupted: " + r.Summary.shortfall(), Hint: hint}
 	}
-	return &Error{
-		Kind: kind,
-		Msg:  fmt.Sprintf("%s%d of %s failed, %d not started", how, r.Summary.Failed, Plural(r.Summary.Tenants, "tenant"), r.Summary.NotStarted),
-		Hint: fmt.Sprintf("go on with those that are not done: --resume %s", r.Run),
+	return partial(r.Summary, r.Failures, hint)
+}
+
+// partial is the error of a fleet's work that is not all done. The one tenant of a run of one has its own fault told.
+func partial(s Summary, failures []FailureGroup, hint string) error {
+	if s.Tenants == 1 && len(failures) == 1 {
+		f := failures[0]
+		return &Error{Kind: ErrPartial, Tenant: f.Tenants[0], Store: f.Store, Statement: f.Statement, Msg: f.Message, Hint: f.Hint}
 	}
+	return &Error{Kind: ErrPartial, Msg: s.shortfall(), Hint: hint}
+}
+
+// shortfall says in words what is not done: "1 of 5 tenants failed, 2 were not started".
+func (s Summary) shortfall() string {
+	of := " of " + Plural(s.Tenants, "tenant")
+	idle := "were not started"
+	if s.NotStarted == 1 {
+		idle = "was not started"
+	}
+	switch {
+	case s.NotStarted == 0:
+		return fmt.Sprintf("%d%s failed", s.Failed, of)
+	case s.Failed == 0:
+		return fmt.Sprintf("%d%s %s", s.NotStarted, of, idle)
+	}
+	return fmt.Sprintf("%d%s failed, %d %s", s.Failed, of, s.NotStarted, idle)
 }
 
 // job does one tenant's part of a run, from the claim of its operation to its end.
@@ -97,16 +118,16 @@ func (s *Service) startRun(ctx context.Context, kind string, params any, childre
 }
 
 // resumeRun takes over a run that ended partly or whose process died.
-func (s *Service) resumeRun(ctx context.Context, kind string, id uuid.UUID) (*Operation, error) {
+func (s *Service) resumeRun(ctx context.Context, kind, id string) (*Operation, error) {
 	s.beat()
-	op, err := s.catalog.oneOperation(ctx, "o.id = $1 AND o.tenant_id IS NULL", id)
+	op, err := s.catalog.findOperation(ctx, id)
 	switch {
-	case err != nil:
+	case err != nil && !errors.Is(err, ErrNotFound):
 		return nil, err
-	case op == nil || op.Kind != kind:
-		return nil, &Error{Kind: ErrNotFound, Msg: fmt.Sprintf("no such run of %s: %s", kind, id), Hint: "tenantctl ops list shows all"}
+	case err != nil || op.Kind != kind || op.TenantID != nil || op.Run != nil:
+		return nil, &Error{Kind: ErrNotFound, Msg: fmt.Sprintf("no such run of %s: %s", kind, shorten(id)), Hint: "tenantctl ops list shows all"}
 	case op.State == OpDone:
-		return nil, Invalid("start a new one", "run %s is done", id)
+		return nil, Invalid("start a new one", "run %s is done", op.ID)
 	case op.State.Live() && !s.catalog.dead(op):
 		return nil, s.catalog.busy(op)
 	}
@@ -116,7 +137,7 @@ func (s *Service) resumeRun(ctx context.Context, kind string, id uuid.UUID) (*Op
 			return err
 		}
 		err := tx.QueryRow(ctx, `UPDATE tenantctl.operations SET state = 'running', owner = $2, fence = fence + 1, lease_until = now() + $3::interval, finished_at = NULL, error = NULL
-			WHERE id = $1 RETURNING fence`, id, s.catalog.self.String(), interval(s.catalog.lease)).Scan(&taken.Fence)
+			WHERE id = $1 RETURNING fence`, op.ID, s.catalog.self.String(), interval(s.catalog.lease)).Scan(&taken.Fence)
 		if err != nil {
 			return err
 		}
@@ -124,7 +145,7 @@ func (s *Service) resumeRun(ctx context.Context, kind string, id uuid.UUID) (*Op
 		// Steps of an ended child are history; it starts anew. A dead live one is dealt with when it is its turn.
 		_, err = tx.Exec(ctx, `WITH again AS (UPDATE tenantctl.operations SET state = 'pending', fence = fence + 1, error = NULL, finished_at = NULL
 				WHERE parent_id = $1 AND state IN ('failed', 'undone', 'aborted') RETURNING id)
-			DELETE FROM tenantctl.steps WHERE operation_id IN (SELECT id FROM again)`, id)
+			DELETE FROM tenantctl.steps WHERE operation_id IN (SELECT id FROM again)`, op.ID)
 		return err
 	})
 	if err != nil {
@@ -170,7 +191,7 @@ func (s *Service) fleet(ctx context.Context, run *Operation, already int, opts R
 		return nil, err
 	}
 	f := &fanOut{
-		s: s, run: run, limit: opts.MaxFailures.limit(total), total: total,
+		s: s, run: run, limit: opts.MaxFailures.limit(total), todo: total - done,
 		// What an earlier attempt at this run finished counts as changed then, unchanged now.
 		summary: Summary{Tenants: total + already, Unchanged: already + done},
 	}
@@ -244,7 +265,7 @@ type fanOut struct {
 	s     *Service
 	run   *Operation
 	limit int // failures
-	total int
+	todo  int // tenants that have work to do
 	stop  context.CancelFunc
 
 	mu      sync.Mutex
@@ -280,14 +301,14 @@ func (f *fanOut) over(child *Operation, changed bool, err error) {
 		f.summary.Unchanged++
 	}
 	f.ended++
-	f.s.emit(Event{Operation: child, End: true, Changed: changed, Err: err, Done: f.ended, Total: f.total})
+	f.s.emit(Event{Operation: child, End: true, Changed: changed, Err: err, Done: f.ended, Total: f.todo})
 }
 
 // errRunLost says that a run was aborted or taken over under its worker's feet.
 var errRunLost = errors.New("run lost")
 
 func runLost(run *Operation) error {
-	return &Error{Kind: ErrInterrupted, Code: "aborted", Msg: fmt.Sprintf("run %s was aborted or taken over by another process", run.ID), Hint: "tenantctl ops show " + run.ID.String(), Err: errRunLost}
+	return &Error{Kind: ErrInterrupted, Code: "aborted", Msg: fmt.Sprintf("run %s was aborted or taken over by another process", run.ID), Hint: "tenantctl ops show " + ShortID(run.ID), Err: errRunLost}
 }
 
 func (c *Catalog) countChildren(ctx context.Context, run uuid.UUID) (total, done int, err error) {

@@ -55,8 +55,11 @@ func TestMigrateStopsAtTheFailureBudgetGroupsFailuresAndResumes(t *testing.T) {
 	if r.Summary != (tenant.Summary{Tenants: 12, Failed: 3, NotStarted: 9}) || len(r.Failures) != 1 || r.Failures[0].Count != 3 || len(r.Failures[0].Tenants) != 3 {
 		t.Fatalf("%+v", r)
 	}
+	if want := "3 of 12 tenants failed, 9 were not started"; r.Err().Error() != want {
+		t.Errorf("%q, want %q", r.Err(), want)
+	}
 	fail = false
-	r, err = w.service.Migrate(t.Context(), tenant.MigrateRequest{To: tenant.Newest}, tenant.RunOptions{Parallel: 3, Resume: &r.Run})
+	r, err = w.service.Migrate(t.Context(), tenant.MigrateRequest{To: tenant.Newest}, tenant.RunOptions{Parallel: 3, Resume: tenant.ShortID(r.Run)})
 	if err != nil || r.Summary != (tenant.Summary{Tenants: 12, Changed: 12}) || r.State != tenant.RunDone {
 		t.Fatalf("%+v, %v", r, err)
 	}
@@ -190,7 +193,7 @@ func TestCreateManyIsOneRunThatResumes(t *testing.T) {
 		t.Errorf("outcomes %v", outcomes)
 	}
 	fail = false
-	r, err = w.service.CreateMany(t.Context(), nil, true, tenant.RunOptions{Parallel: 2, Resume: &r.Run}, sink)
+	r, err = w.service.CreateMany(t.Context(), nil, true, tenant.RunOptions{Parallel: 2, Resume: r.Run.String()}, sink)
 	if err != nil || r.State != tenant.RunDone || r.Summary.Changed != 2 {
 		t.Fatalf("%+v, %v", r, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -101,6 +102,13 @@ func (c *Catalog) enter(ctx context.Context, in intent) (*Operation, error) {
 
 func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 
+// ShortID is the end of an operation's id, which is enough to name it: a UUIDv7 begins with the time, so that the
+// beginnings of what was made together are the same.
+func ShortID(id uuid.UUID) string {
+	s := id.String()
+	return s[strings.LastIndex(s, "-")+1:]
+}
+
 // interval is d in a form that PostgreSQL reads as an interval.
 func interval(d time.Duration) string { return fmt.Sprintf("%d milliseconds", d.Milliseconds()) }
 
@@ -126,11 +134,14 @@ func (c *Catalog) dead(op *Operation) bool {
 	return op.State == OpStuck || op.expired || c.self.gone(op.Owner)
 }
 
+// interrupted tells whether an operation holds its tenant, or is a run, and nobody works on it any more.
+func (c *Catalog) interrupted(op *Operation) bool { return op.State.Live() && c.dead(op) }
+
 func (c *Catalog) busy(op *Operation) error {
 	return &Error{
 		Kind: ErrBusy, Tenant: op.Tenant,
 		Msg:  fmt.Sprintf("%s is in progress (operation %s, %s)", op.Kind, op.ID, op.Owner.Label()),
-		Hint: fmt.Sprintf("wait for it; if that process is dead, it can be taken over from %s on", op.LeaseUntil.UTC().Format(time.RFC3339)),
+		Hint: fmt.Sprintf("wait for it; if that process is dead, run the command again after %s, when its lease ends", op.LeaseUntil.UTC().Format(time.RFC3339)),
 	}
 }
 
@@ -145,10 +156,16 @@ func (c *Catalog) yield(ctx context.Context, live *Operation, kind string) (*Ope
 	case live.Kind == kind:
 		return c.takeOver(ctx, live)
 	}
-	return nil, &Error{
-		Kind: ErrBusy, Code: "stuck", Tenant: live.Tenant,
-		Msg:  fmt.Sprintf("an interrupted %s has to be ended first (operation %s)", live.Kind, live.ID),
-		Hint: fmt.Sprintf("tenantctl ops resume %s, or tenantctl ops abort %s", live.ID, live.ID),
+	return nil, stuck(live, "")
+}
+
+// stuck says that an operation that nobody works on is in the way; before comes first in the message.
+func stuck(op *Operation, before string) error {
+	id := ShortID(op.ID)
+	return &Error{
+		Kind: ErrBusy, Code: "stuck", Tenant: op.Tenant,
+		Msg:  fmt.Sprintf("%san interrupted %s has to be ended first (operation %s)", before, op.Kind, op.ID),
+		Hint: fmt.Sprintf("tenantctl ops resume %s, or tenantctl ops abort %s", id, id),
 	}
 }
 
@@ -189,7 +206,7 @@ func (c *Catalog) seize(ctx context.Context, tx pgx.Tx, op *Operation) error {
 		return err
 	}
 	if fence != op.Fence || state != op.State {
-		return &Error{Kind: ErrBusy, Tenant: op.Tenant, Msg: fmt.Sprintf("operation %s was taken over by another process", op.ID), Hint: "look at it with: tenantctl ops show " + op.ID.String()}
+		return &Error{Kind: ErrBusy, Tenant: op.Tenant, Msg: fmt.Sprintf("operation %s was taken over by another process", op.ID), Hint: "look at it with: tenantctl ops show " + ShortID(op.ID)}
 	}
 	return nil
 }
@@ -321,6 +338,9 @@ func ending(op *Operation, state OpState, cause error) entry {
 	detail := map[string]any{"state": state}
 	if cause != nil {
 		detail["error"] = NewFailure(cause).Message
+	}
+	if op.Kind == OpDelete && state == OpDone {
+		detail["removed"] = removed(op) // the audit outlives the operation
 	}
 	return entry{action: op.Kind, operation: op, detail: detail}
 }

@@ -164,8 +164,12 @@ func (s *Service) Set(ctx context.Context, name Name, ch Change) (*Outcome, erro
 	return s.change(ctx, OpSet, name, ch)
 }
 
-// Rename changes the name alone: schema, database and role stay what they are.
+// Rename changes the name alone: schema, database and role stay what they are. The name it has already is success.
 func (s *Service) Rename(ctx context.Context, name Name, to string) (*Outcome, error) {
+	if string(name) == to {
+		t, err := s.catalog.Get(ctx, name)
+		return &Outcome{Tenant: t}, err
+	}
 	return s.change(ctx, OpRename, name, Change{Name: to})
 }
 

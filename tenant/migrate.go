@@ -127,7 +127,7 @@ func (s *Service) PlanMigrate(ctx context.Context, req MigrateRequest) (*Migrate
 	if err != nil {
 		return nil, err
 	}
-	if err := s.catalog.missing(ctx, req.Selection.Names); err != nil {
+	if err := s.catalog.workable(ctx, req.Selection.Names); err != nil {
 		return nil, err
 	}
 	p := &MigratePlan{Target: versionsOf(ts), Behind: []Behind{}, Warnings: warnings}
@@ -164,13 +164,13 @@ func (s *Service) Migrate(ctx context.Context, req MigrateRequest, opts RunOptio
 	if err != nil {
 		return nil, err
 	}
-	if err := s.catalog.missing(ctx, req.Selection.Names); err != nil {
+	if err := s.catalog.workable(ctx, req.Selection.Names); err != nil {
 		return nil, err
 	}
 	var run *Operation
 	var all, work int
-	if opts.Resume != nil {
-		run, err = s.resumeRun(ctx, OpMigrate, *opts.Resume)
+	if opts.Resume != "" {
+		run, err = s.resumeRun(ctx, OpMigrate, opts.Resume)
 	} else {
 		if err := s.closeDead(ctx, req.Selection); err != nil {
 			return nil, err

@@ -122,7 +122,7 @@ func (s *Service) back(ctx context.Context, name Name, only string, to int64) (M
 		return nil, t, err
 	}
 	if !t.State.Migrates() {
-		return nil, t, &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("cannot migrate it while it is %s", t.State), Hint: "tenantctl describe " + string(name)}
+		return nil, t, s.catalog.unready(ctx, t)
 	}
 	return ms[0], t, nil
 }

@@ -48,8 +48,10 @@ func (n Naming) Derive(s string) (Places, error) {
 		return Places{}, Invalid(fmt.Sprintf("shorten it to %d characters", maxName), "invalid tenant name %s: it is longer than %d characters", shorten(s), maxName)
 	case !label.MatchString(s):
 		return Places{}, Invalid("use a-z, 0-9 and '-', beginning and ending with a letter or digit", "invalid tenant name %q", s)
-	case reserved[s] || strings.HasPrefix(s, "pg-"):
+	case reserved[s]:
 		return Places{}, Invalid("choose another name", "invalid tenant name %q: it is reserved", s)
+	case strings.HasPrefix(s, "pg-"):
+		return Places{}, Invalid("choose a name that does not begin with pg-", "invalid tenant name %q: names that begin with pg- are PostgreSQL's own", s)
 	}
 	place := n.Prefix + strings.ReplaceAll(s, "-", "_")
 	switch {

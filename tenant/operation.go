@@ -37,10 +37,11 @@ const (
 	OpDown     = "migrate-down"
 	OpRedo     = "migrate-redo"
 	OpPassword = "credentials"
+	OpImport   = "import"
 )
 
 // restartable kinds leave nothing half done that their next run would not put right: a dead one is closed, not resumed.
-var restartable = map[string]bool{OpMigrate: true, OpDown: true, OpRedo: true, OpPassword: true}
+var restartable = map[string]bool{OpMigrate: true, OpDown: true, OpRedo: true, OpPassword: true, OpImport: true}
 
 // Operation is one change, from its intent to its result.
 type Operation struct {
@@ -63,7 +64,7 @@ type Operation struct {
 	Steps      []Step
 
 	// Interrupted tells that the operation is live and nobody works on it any more: it can be resumed or aborted.
-	// Only what Operations and Operation of the Service give has it.
+	// Only what the Service gives to be shown has it: Operations, Operation and Describe.
 	Interrupted bool
 
 	expired bool // the lease has run out, by the server's clock

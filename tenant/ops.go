@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,7 +25,7 @@ func (s *Service) Operations(ctx context.Context, f OperationFilter) iter.Seq2[*
 	return func(yield func(*Operation, error) bool) {
 		for op, err := range s.catalog.operations(ctx, f) {
 			if err == nil {
-				op.Interrupted = op.State.Live() && s.catalog.dead(op)
+				op.Interrupted = s.catalog.interrupted(op)
 			}
 			if !yield(op, err) {
 				return
@@ -118,13 +119,13 @@ func (d *OperationDetail) MarshalJSON() ([]byte, error) {
 	return append(append(op[:len(op)-1], ','), more[1:]...), nil
 }
 
-// Operation gives one operation whole. A unique beginning of its id is enough.
+// Operation gives one operation whole. A unique beginning or end of its id is enough.
 func (s *Service) Operation(ctx context.Context, id string) (*OperationDetail, error) {
 	op, err := s.catalog.findOperation(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	op.Interrupted = op.State.Live() && s.catalog.dead(op)
+	op.Interrupted = s.catalog.interrupted(op)
 	d := &OperationDetail{Operation: op}
 	if op.Steps, err = s.catalog.steps(ctx, op.ID); err != nil {
 		return nil, err
@@ -154,9 +155,12 @@ func (s *Service) Operation(ctx context.Context, id string) (*OperationDetail, e
 	return d, nil
 }
 
-// findOperation finds an operation by its id or a unique beginning of it.
+// findOperation finds an operation by its id, or a unique beginning or end of it.
 func (c *Catalog) findOperation(ctx context.Context, id string) (*Operation, error) {
-	rows, err := c.pool.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o WHERE starts_with(o.id::text, $1) LIMIT 2`, id)
+	if len(id) < 4 {
+		return nil, Invalid("give four characters of it or more", "the id %s is too short", shorten(id))
+	}
+	rows, err := c.pool.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o WHERE starts_with(o.id::text, $1) OR right(o.id::text, length($1)) = $1 LIMIT 2`, strings.ToLower(id))
 	if err != nil {
 		return nil, catalogError("read the operation", err)
 	}
@@ -164,10 +168,10 @@ func (c *Catalog) findOperation(ctx context.Context, id string) (*Operation, err
 	switch {
 	case err != nil:
 		return nil, catalogError("read the operation", err)
-	case len(ops) == 0 || len(id) < 4:
+	case len(ops) == 0:
 		return nil, &Error{Kind: ErrNotFound, Msg: "no such operation: " + shorten(id), Hint: "tenantctl ops list shows all"}
 	case len(ops) > 1:
-		return nil, Invalid("give more of it", "more than one operation begins with %s", id)
+		return nil, Invalid("give more of it, such as its end as tenantctl ops list shows it", "more than one operation has an id that begins or ends with %s", id)
 	}
 	return ops[0], nil
 }
@@ -215,7 +219,7 @@ func (s *Service) ResumeOperation(ctx context.Context, id string) (*Operation, e
 	}
 	switch {
 	case op.TenantID == nil:
-		return nil, Invalid(fmt.Sprintf("tenantctl %s --resume %s", op.Kind, op.ID), "operation %s is a run", op.ID)
+		return nil, Invalid(fmt.Sprintf("tenantctl %s --resume %s", op.Kind, ShortID(op.ID)), "operation %s is a run", op.ID)
 	case restartable[op.Kind]:
 		if err := s.catalog.closeDead(ctx, op); err != nil {
 			return nil, err
@@ -269,7 +273,7 @@ func (s *Service) Abort(ctx context.Context, id string) (*Operation, error) {
 		return nil, err
 	}
 	if len(op.Steps) > g.pivot {
-		return nil, &Error{Kind: ErrInvalid, Tenant: op.Tenant, Msg: fmt.Sprintf("%s is past the point where it could be taken back", op.Kind), Hint: "tenantctl ops resume " + op.ID.String()}
+		return nil, &Error{Kind: ErrInvalid, Tenant: op.Tenant, Msg: fmt.Sprintf("%s is past the point where it could be taken back", op.Kind), Hint: "tenantctl ops resume " + ShortID(op.ID)}
 	}
 	if op, err = s.catalog.takeOver(ctx, op); err != nil {
 		return nil, err

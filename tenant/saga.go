@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -119,11 +120,13 @@ func (s *Service) undo(ctx context.Context, op *Operation, g saga, i int, cause 
 			return errors.Join(cause, err)
 		}
 	}
+	undone := op.Kind == OpCreate // whose name is given back in any case
 	for ; i >= 0; i-- {
 		st := g.steps[i]
 		if st.undo == nil {
 			continue
 		}
+		undone = true
 		s.emit(Event{Operation: op, Step: st.name, Position: i + 1, Of: len(g.steps), Undo: true})
 		err := s.point(ctx, op.Kind, st.name, "undo")
 		if err == nil {
@@ -143,6 +146,9 @@ func (s *Service) undo(ctx context.Context, op *Operation, g saga, i int, cause 
 	if err := s.catalog.finish(ctx, op, end, cause, g.rollback); err != nil {
 		return s.leave(ctx, op, g, fmt.Errorf("%w; then undoing it failed: %w", cause, err))
 	}
+	if undone {
+		s.emit(Event{Operation: op, Undo: true})
+	}
 	return cause
 }
 
@@ -156,9 +162,6 @@ func (s *Service) leave(ctx context.Context, op *Operation, g saga, cause error)
 		s.log.Warn("record that the operation is stuck", "operation", op.ID, "error", err)
 	}
 	f := NewFailure(cause)
-	hint := "put the cause right, then run the same command again, or: tenantctl ops resume " + op.ID.String()
-	if f.Hint != "" {
-		hint = f.Hint + "; then run the same command again, or: tenantctl ops resume " + op.ID.String()
-	}
+	hint := cmp.Or(f.Hint, "put the cause right") + "; then run the same command again, or: tenantctl ops resume " + ShortID(op.ID)
 	return &Error{Kind: ErrStuck, Code: f.Code, Tenant: op.Tenant, Store: f.Store, Statement: f.Statement, Msg: f.Message, Hint: hint, Err: cause}
 }

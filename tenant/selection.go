@@ -51,7 +51,7 @@ func ParseStates(ss []string) ([]State, error) {
 	var out []State
 	for _, s := range ss {
 		if !slices.Contains(States(), State(s)) {
-			return nil, Invalid(fmt.Sprintf("the states are %v", States()), "unknown state %s", shorten(s))
+			return nil, Invalid("the states are "+strings.Join(texts(States()), ", "), "unknown state %s", shorten(s))
 		}
 		out = append(out, State(s))
 	}

@@ -44,15 +44,15 @@ func (s *Service) Close() { s.stop() }
 // Event is a moment in the work on a tenant, for progress.
 type Event struct {
 	Operation *Operation
-	Step      string // a step of the operation begins; empty at its end
+	Step      string // a step of the operation begins; empty at its end, and where all is undone
 	Position  int    // of the step, from 1
 	Of        int
 	Undo      bool  // the step is being taken back
 	End       bool  // the tenant's part in a run is over
 	Changed   bool  // at the end: something was changed
 	Err       error // at the end: what went wrong
-	Done      int   // tenants of the run that are over
-	Total     int
+	Done      int   // of Total, how many are over
+	Total     int   // tenants that this run works on
 }
 
 func (s *Service) emit(e Event) {

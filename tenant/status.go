@@ -47,7 +47,7 @@ func (s *Service) Status(ctx context.Context, sel Selection, verify bool) (*Migr
 	if err != nil {
 		return nil, err
 	}
-	if err := s.catalog.missing(ctx, sel.Names); err != nil {
+	if err := s.catalog.workable(ctx, sel.Names); err != nil {
 		return nil, err
 	}
 	st := &statusOf{MigrationStatus: MigrationStatus{Target: versionsOf(ts), Behind: []Behind{}, Unknown: []UnknownVersion{}, Versions: map[string][]VersionCount{}, Verified: verify}}

@@ -110,6 +110,46 @@ func (c *Catalog) missing(ctx context.Context, names []Name) error {
 	return nil
 }
 
+// workable refuses names that the catalog does not have, and tenants that cannot be worked in: a name given by hand is
+// never left out in silence.
+func (c *Catalog) workable(ctx context.Context, names []Name) error {
+	if len(names) == 0 {
+		return nil
+	}
+	if err := c.missing(ctx, names); err != nil {
+		return err
+	}
+	var q query
+	Selection{Names: names}.where(&q)
+	q.and("NOT " + migrating)
+	var first *Tenant
+	for t, err := range c.tenants(ctx, &q) {
+		if err != nil {
+			return err
+		}
+		first = &t
+		break
+	}
+	if first == nil {
+		return nil
+	}
+	return c.unready(ctx, *first)
+}
+
+// unready says why a tenant that is neither active nor suspended cannot be worked in, and the way out.
+func (c *Catalog) unready(ctx context.Context, t Tenant) error {
+	live, err := c.liveOperation(ctx, t.ID)
+	switch {
+	case err != nil:
+		return err
+	case live == nil:
+		return &Error{Kind: ErrInvalid, Tenant: t.Name, Msg: fmt.Sprintf("cannot work in it while it is %s", t.State), Hint: "tenantctl describe " + string(t.Name)}
+	case !c.dead(live):
+		return c.busy(live)
+	}
+	return stuck(live, fmt.Sprintf("is %s: ", t.State))
+}
+
 // list joins the first few.
 func list(names []string) string {
 	if len(names) > 10 {

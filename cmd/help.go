@@ -1,0 +1,34 @@
+package cmd
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// plainBool is a flag without a value that is shown as one: --dry-run, not --dry-run[=true|false].
+type plainBool struct{ pflag.Value }
+
+func (plainBool) IsBoolFlag() bool { return true }
+
+func (plainBool) Type() string { return "boolfunc" }
+
+// plainFlags makes a command's flags ready to be shown; nothing asks for their values after that.
+func plainFlags(c *cobra.Command) {
+	c.InitDefaultHelpFlag()
+	plain := func(f *pflag.Flag) {
+		if f.Value.Type() == "bool" {
+			f.Value = plainBool{f.Value}
+		}
+	}
+	c.Flags().VisitAll(plain)
+	c.PersistentFlags().VisitAll(plain)
+}
+
+// showPlainFlags has it so in every help text.
+func showPlainFlags(root *cobra.Command) {
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(c *cobra.Command, args []string) {
+		plainFlags(c)
+		help(c, args)
+	})
+}
