@@ -99,7 +99,7 @@ instant: run the same command again, or tenantctl ops resume.
 	}
 	add(groupTenants, newCreateCmd(a), newListCmd(a), newGetCmd(a), newDescribeCmd(a), newSetCmd(a), newRenameCmd(a),
 		newCredentialsCmd(a), newSuspendCmd(a), newResumeCmd(a), newDeleteCmd(a), newPurgeCmd(a))
-	add(groupFleet, newMigrateCmd(a), newExecCmd(a), newShellCmd(a))
+	add(groupFleet, newMigrateCmd(a), newImportCmd(a), newExecCmd(a), newShellCmd(a))
 	add(groupSetup, newInitCmd(a), newDoctorCmd(a), newOpsCmd(a), newConfigCmd(a), newVersionCmd(a))
 	root.AddCommand(newDocsCmd())
 	root.SetHelpCommandGroupID(groupSetup)

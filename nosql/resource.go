@@ -373,3 +373,6 @@ func (r *Resource) own(t tenant.Tenant) *mongo.Collection {
 func (r *Resource) versions(t tenant.Tenant) *mongo.Collection {
 	return r.db(t).Collection(versionCollection)
 }
+
+// Client is the client that the resource works with.
+func (r *Resource) Client() *mongo.Client { return r.client }

@@ -1,0 +1,104 @@
+package legacy
+
+import (
+	"io"
+	"slices"
+)
+
+// arena gathers rows of all tenants until it is full, and then gives each tenant's together. Its memory is used again.
+type arena struct {
+	bytes []byte
+	rows  []arenaRow
+	order []int32 // of rows, by tenant
+}
+
+// arenaRow is where a row's ref and line lie, one after the other.
+type arenaRow struct {
+	tenant    int32
+	at        uint32
+	ref, line uint32 // lengths
+}
+
+// A row takes about as much of the budget for its place in the lists as a short row does itself.
+const arenaRowCost = 20
+
+func newArena(size int) *arena {
+	return &arena{bytes: make([]byte, 0, size), rows: make([]arenaRow, 0, size/128)}
+}
+
+// fits tells whether a row can be added before the arena is emptied. A row that is longer than all of it makes it grow.
+func (a *arena) fits(ref, line []byte) bool {
+	return len(a.rows) == 0 || len(a.bytes)+len(ref)+len(line)+arenaRowCost*len(a.rows) <= cap(a.bytes)
+}
+
+func (a *arena) add(tenant int32, ref, line []byte) {
+	a.rows = append(a.rows, arenaRow{tenant, uint32(len(a.bytes)), uint32(len(ref)), uint32(len(line))})
+	a.bytes = append(append(a.bytes, ref...), line...)
+}
+
+func (a *arena) reset() {
+	a.bytes, a.rows = a.bytes[:0], a.rows[:0]
+}
+
+// groups gives each tenant's rows, in the order they came.
+func (a *arena) groups(tenants int, yield func(tenant int32, rows []int32) error) error {
+	starts := make([]int32, tenants+1)
+	for _, r := range a.rows {
+		starts[r.tenant+1]++
+	}
+	for i := range tenants {
+		starts[i+1] += starts[i]
+	}
+	a.order = slices.Grow(a.order[:0], len(a.rows))[:len(a.rows)]
+	next := slices.Clone(starts)
+	for i, r := range a.rows {
+		a.order[next[r.tenant]] = int32(i)
+		next[r.tenant]++
+	}
+	for t := range tenants {
+		if starts[t] == starts[t+1] {
+			continue
+		}
+		if err := yield(int32(t), a.order[starts[t]:starts[t+1]]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *arena) ref(row int32) []byte {
+	r := a.rows[row]
+	return a.bytes[r.at : r.at+r.ref]
+}
+
+func (a *arena) line(row int32) []byte {
+	r := a.rows[row]
+	return a.bytes[r.at+r.ref : r.at+r.ref+r.line]
+}
+
+// reader gives the lines of rows, one after another.
+func (a *arena) reader(rows []int32) io.Reader { return &lineReader{a: a, rows: rows} }
+
+type lineReader struct {
+	a    *arena
+	rows []int32
+	rest []byte
+}
+
+func (r *lineReader) Read(p []byte) (int, error) {
+	n := 0
+	for n < len(p) {
+		if len(r.rest) == 0 {
+			if len(r.rows) == 0 {
+				if n == 0 {
+					return 0, io.EOF
+				}
+				return n, nil
+			}
+			r.rest, r.rows = r.a.line(r.rows[0]), r.rows[1:]
+		}
+		c := copy(p[n:], r.rest)
+		n, r.rest = n+c, r.rest[c:]
+	}
+	return n, nil
+}

@@ -1,0 +1,639 @@
+package legacy
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// RunRequest says what of a mapping is loaded, and how.
+type RunRequest struct {
+	Tenants      []tenant.Name // only these; nil for all of the list
+	Tables       []string      // only these, by the names of their targets
+	Since        string        // only rows whose since column is at least that; they overwrite what is there
+	Again        bool          // also what is loaded already
+	DeferIndexes bool          // drop the secondary indexes of tables that start empty, and rebuild them after the load
+	MaxErrors    Limit         // more rejects than that stop the import
+	Rejects      []byte        // a rejects file: load its rows and nothing else
+	DryRun       bool
+}
+
+// Report tells what a run or a verification found.
+type Report struct {
+	Import     string        `json:"import"`
+	Run        *uuid.UUID    `json:"run,omitempty"`
+	State      string        `json:"state"` // done, partial, planned, differs
+	Tables     []TableReport `json:"tables"`
+	Totals     Counts        `json:"totals"`
+	Created    int           `json:"tenants_created"`
+	Rejects    string        `json:"rejects,omitempty"` // file
+	Notes      []string      `json:"notes,omitempty"`
+	DurationMS int64         `json:"duration_ms"`
+}
+
+// Counts are rows of a table, or of one tenant's part of it.
+type Counts struct {
+	Source   int64 `json:"source_rows"`
+	Loaded   int64 `json:"loaded_rows"`
+	Rejected int64 `json:"rejected_rows"`
+	Match    *bool `json:"checksum_match,omitempty"` // nil where nothing was compared
+}
+
+func (c *Counts) add(o Counts) {
+	c.Source += o.Source
+	c.Loaded += o.Loaded
+	c.Rejected += o.Rejected
+}
+
+// TableReport is one table of the mapping.
+type TableReport struct {
+	Table string `json:"table"`
+	Counts
+	Already     bool           `json:"already_loaded,omitempty"`
+	Tenants     []TenantReport `json:"tenants"`
+	Differences []Difference   `json:"differences,omitempty"`
+}
+
+// TenantReport is one tenant's part of a table. The name is empty for rows that are no tenant's.
+type TenantReport struct {
+	Tenant tenant.Name `json:"tenant"`
+	Counts
+}
+
+// run is one run of an import.
+type run struct {
+	*Importer
+	RunRequest
+	held     *tenant.Import
+	scope    []int32 // tenants of the list that are loaded
+	everyone bool    // scope is the whole list
+	report   *Report
+
+	rejected atomic.Int64
+	read     atomic.Int64
+	failed   atomic.Bool
+
+	mu     sync.Mutex
+	arenas []*arena
+}
+
+// Run loads what the request asks for. A run that was interrupted or killed is gone on with by the same request.
+func (i *Importer) Run(ctx context.Context, req RunRequest) (*Report, error) {
+	start := time.Now()
+	r := &run{Importer: i, RunRequest: req, report: &Report{Import: i.m.Name, State: "done", Tables: []TableReport{}}}
+	if err := r.choose(); err != nil {
+		return nil, err
+	}
+	if req.DryRun {
+		err := r.count(ctx)
+		r.report.State, r.report.DurationMS = "planned", time.Since(start).Milliseconds()
+		return r.report, err
+	}
+	if err := r.createTenants(ctx); err != nil {
+		return nil, err
+	}
+	if err := i.sameVersion(r.scope); err != nil {
+		return nil, err
+	}
+	tenants := make([]tenant.Tenant, len(r.scope))
+	keys := map[string]uuid.UUID{}
+	for n, at := range r.scope {
+		tenants[n] = i.list[at].tenant
+		keys[i.list[at].key] = tenants[n].ID
+	}
+	var err error
+	if r.held, err = i.Service.BeginImport(ctx, i.m.Name, map[string]any{"tables": req.Tables, "since": req.Since}, tenants); err != nil {
+		return nil, err
+	}
+	id := r.held.ID()
+	r.report.Run = &id
+	err = r.work(ctx, keys)
+	if err == nil || errors.Is(err, tenant.ErrPartial) {
+		err = errors.Join(err, r.tell(ctx))
+	}
+	if err == nil && r.report.Totals.Rejected > 0 {
+		r.report.State = "partial"
+		err = &tenant.Error{
+			Kind: tenant.ErrPartial, Code: "rejects", Msg: tenant.Plural(int(r.report.Totals.Rejected), "row") + " of the source were set aside",
+			Hint: "look at them in the rejects file; mend them there, and load them with: tenantctl import run --rejects FILE",
+		}
+	}
+	r.report.DurationMS = time.Since(start).Milliseconds()
+	if eerr := r.held.End(ctx, r.report.Totals, err); eerr != nil && err == nil {
+		err = eerr
+	}
+	if err != nil && r.report.State == "done" {
+		r.report.State = "partial"
+	}
+	return r.report, err
+}
+
+// choose finds the tenants and tables that are asked for.
+func (r *run) choose() error {
+	wanted := map[tenant.Name]bool{}
+	for _, n := range r.RunRequest.Tenants {
+		wanted[n] = true
+	}
+	for at := range r.list {
+		name := r.list[at].tenant.Name
+		if !r.list[at].there {
+			name = tenant.Name(strings.ToLower(r.list[at].request.Name))
+		}
+		if len(wanted) == 0 || wanted[name] {
+			r.scope = append(r.scope, int32(at))
+			delete(wanted, name)
+		}
+	}
+	r.everyone = len(r.RunRequest.Tenants) == 0
+	for name := range wanted {
+		return &tenant.Error{Kind: tenant.ErrNotFound, Tenant: name, Msg: "is not in the mapping's tenant list", Hint: "leave out --tenant for all of them"}
+	}
+	var names []string
+	for _, t := range r.m.Tables {
+		names = append(names, t.Name())
+	}
+	for _, n := range r.RunRequest.Tables {
+		if !slices.Contains(names, n) {
+			return tenant.Invalid("the mapping's tables are: "+strings.Join(names, ", "), "there is no table %s in the mapping", n)
+		}
+	}
+	for _, t := range r.wanted() {
+		upsert := t.Mode == ModeUpsert || r.Since != "" && t.ToCollection == ""
+		switch {
+		case r.Since != "" && t.ToCollection == "" && len(r.target[t.To].primaryKey) == 0:
+			return tenant.Invalid("leave it out with --table", "--since overwrites rows by their primary key, and %s has none", t.Name())
+		case r.Again && !upsert && t.Mode != ModeReplace && r.Since == "" && t.ToCollection == "":
+			return tenant.Invalid("set mode: replace or upsert in the mapping, or leave it out with --table", "--again would load the rows of %s twice: its mode is insert", t.Name())
+		}
+	}
+	return nil
+}
+
+// wanted are the tables that are asked for and not skipped.
+func (r *run) wanted() []*Table {
+	var out []*Table
+	for _, t := range r.m.Tables {
+		if t.Shared != SharedSkip && (len(r.RunRequest.Tables) == 0 || slices.Contains(r.RunRequest.Tables, t.Name())) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+func (r *run) createTenants(ctx context.Context) error {
+	missing := 0
+	for _, at := range r.scope {
+		if !r.list[at].there {
+			missing++
+		}
+	}
+	if missing == 0 {
+		return nil
+	}
+	requests := func(yield func(tenant.CreateRequest, error) bool) {
+		for _, at := range r.scope {
+			if e := r.list[at]; !e.there && !yield(e.request, nil) {
+				return
+			}
+		}
+	}
+	made := map[tenant.Name]tenant.Tenant{}
+	budget, err := tenant.ParseBudget("1")
+	if err != nil {
+		return err
+	}
+	result, err := r.Service.CreateMany(ctx, requests, true, tenant.RunOptions{Parallel: r.Parallel, MaxFailures: budget}, func(o tenant.Outcome) {
+		if o.Err == nil {
+			made[o.Tenant.Name] = o.Tenant
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if err := result.Err(); err != nil {
+		if len(result.Failures) > 0 {
+			return &tenant.Error{Kind: tenant.ErrPartial, Msg: "create the tenants: " + result.Failures[0].Message, Hint: "nothing was loaded; run the same command again when that is mended", Err: err}
+		}
+		return err
+	}
+	for _, at := range r.scope {
+		e := &r.list[at]
+		if !e.there {
+			e.tenant, e.there = made[tenant.Name(strings.ToLower(e.request.Name))], true
+		}
+	}
+	r.report.Created = missing
+	return nil
+}
+
+// work loads the tables level by level: what others refer to comes first, collections come last.
+func (r *run) work(ctx context.Context, keys map[string]uuid.UUID) error {
+	if err := r.held.KeepKeys(ctx, keys); err != nil {
+		return err
+	}
+	for name, s := range r.sources {
+		limits, err := s.begin(ctx)
+		if err != nil {
+			return err
+		}
+		defer s.end()
+		if limits != "" {
+			r.report.Notes = append(r.report.Notes, "source "+name+": "+limits)
+		}
+	}
+	if r.Rejects != nil {
+		return r.loadRejects(ctx)
+	}
+	if err := r.empty(ctx); err != nil {
+		return err
+	}
+	for _, level := range r.levels() {
+		if err := r.loadLevel(ctx, level); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// levels are the tables in the order they are loaded.
+func (r *run) levels() [][]*Table {
+	var names []string
+	var collections []*Table
+	byTarget := map[string]*Table{}
+	for _, t := range r.wanted() {
+		if t.ToCollection != "" {
+			collections = append(collections, t)
+			continue
+		}
+		names = append(names, t.To)
+		byTarget[t.To] = t
+	}
+	order, _ := r.target.loadOrder(names)
+	var out [][]*Table
+	for _, level := range order {
+		tables := make([]*Table, len(level))
+		for n, name := range level {
+			tables[n] = byTarget[name]
+		}
+		out = append(out, tables)
+	}
+	if len(collections) > 0 {
+		out = append(out, collections)
+	}
+	return out
+}
+
+// pass is the loading of one table for some tenants.
+type pass struct {
+	table   *Table
+	q       *query
+	src     source
+	name    string
+	tenants []int32 // of the list
+	byKey   map[string]int32
+	skip    map[string]bool // keys of the list that are not part of this pass: their rows are passed over in silence
+	// strangers tells that rows of no tenant are this pass's to report.
+	strangers bool
+	copied    bool // shared: every row goes to each tenant
+	careful   atomic.Bool
+	todo      atomic.Int64 // parts
+	read      atomic.Int64
+	rejected  atomic.Int64
+	of        int64
+	done      map[string]tenant.ImportPart
+}
+
+// job is a part of a pass.
+type job struct {
+	pass *pass
+	part part
+}
+
+func (r *run) loadLevel(ctx context.Context, tables []*Table) error {
+	// A table with more tenants than one transaction can hold locks for is read once per group of them.
+	rounds := 1
+	for n := 0; n < rounds; n++ {
+		var jobs []job
+		var passes []*pass
+		for _, t := range tables {
+			groups, err := r.groups(ctx, t)
+			if err != nil {
+				return err
+			}
+			if len(groups) == 0 {
+				continue
+			}
+			rounds = max(rounds, n+len(groups))
+			p, parts, err := r.begin(ctx, t, groups[0])
+			if err != nil {
+				return err
+			}
+			passes = append(passes, p)
+			for _, one := range parts {
+				jobs = append(jobs, job{p, one})
+			}
+		}
+		if err := r.loadParts(ctx, jobs); err != nil {
+			return err
+		}
+		for _, p := range passes {
+			if err := r.endPass(ctx, p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *run) loadParts(ctx context.Context, jobs []job) error {
+	g, ctx := errgroup.WithContext(ctx)
+	todo := make(chan job)
+	g.Go(func() error {
+		defer close(todo)
+		for _, j := range jobs {
+			select {
+			case todo <- j:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		return nil
+	})
+	workers := min(r.Parallel, max(1, len(jobs)))
+	for range workers {
+		g.Go(func() error {
+			a := r.takeArena(workers)
+			defer r.giveArena(a)
+			for j := range todo {
+				if ctx.Err() != nil {
+					break
+				}
+				if err := r.loadPart(ctx, j, a); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err := g.Wait()
+	if err == nil && ctx.Err() != nil && context.Cause(ctx) == context.Canceled {
+		return nil
+	}
+	return err
+}
+
+func (r *run) takeArena(workers int) *arena {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	size := r.Memory / workers
+	for n, a := range r.arenas {
+		if cap(a.bytes) >= size {
+			r.arenas = slices.Delete(r.arenas, n, n+1)
+			return a
+		}
+	}
+	r.arenas = nil
+	return newArena(size)
+}
+
+func (r *run) giveArena(a *arena) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a.reset()
+	r.arenas = append(r.arenas, a)
+}
+
+// groups splits the tenants that a table is still to be loaded for.
+func (r *run) groups(ctx context.Context, t *Table) ([][]int32, error) {
+	if t.Shared == SharedSchema {
+		return nil, nil // TODO
+	}
+	left := r.scope
+	if r.Since == "" && !r.Again {
+		whole, err := r.whole(ctx, t.Name())
+		if err != nil {
+			return nil, err
+		}
+		left = slices.DeleteFunc(slices.Clone(left), func(at int32) bool { return whole[r.list[at].tenant.ID] })
+	}
+	if len(left) == 0 {
+		return nil, nil
+	}
+	most, err := r.tenantsAtOnce(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Collect(slices.Chunk(left, most)), nil
+}
+
+// whole are the tenants that a table is loaded for.
+func (r *run) whole(ctx context.Context, name string) (map[uuid.UUID]bool, error) {
+	loads, err := r.Service.ImportLoads(ctx, r.m.Name)
+	if err != nil {
+		return nil, err
+	}
+	out := map[uuid.UUID]bool{}
+	for _, l := range loads {
+		if l.Target == name && l.Whole {
+			out[l.Tenant] = true
+		}
+	}
+	return out, nil
+}
+
+// tenantsAtOnce is how many tenants' tables one transaction can write to before the server runs out of locks.
+func (r *run) tenantsAtOnce(ctx context.Context, t *Table) (int, error) {
+	if t.ToCollection != "" {
+		return 1 << 30, nil
+	}
+	var locks, each int
+	err := r.Postgres.QueryRow(ctx, `SELECT current_setting('max_locks_per_transaction')::int * (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int),
+			3 + (SELECT count(*) FROM pg_index WHERE indrelid = $1::text::regclass) + 3 * (SELECT count(*) FROM pg_constraint WHERE conrelid = $1::text::regclass AND contype = 'f')`,
+		r.relation(r.scope[0], t)).Scan(&locks, &each)
+	if err != nil {
+		return 0, targetError("look at the server's locks", err)
+	}
+	// Half of them are left to everybody else.
+	return max(1, locks/2/each/r.Parallel), nil
+}
+
+// relation is a tenant's table in SQL.
+func (r *run) relation(at int32, t *Table) string {
+	return quoteColumn(r.list[at].tenant.Schema) + "." + quoteColumn(t.To)
+}
+
+// begin begins a pass over a table, or goes on with one.
+func (r *run) begin(ctx context.Context, t *Table, tenants []int32) (*pass, []part, error) {
+	p := &pass{table: t, src: r.sources[t.Source], name: t.Name(), tenants: tenants, copied: t.Shared == SharedCopy, byKey: map[string]int32{}, skip: map[string]bool{}}
+	ids := make([]uuid.UUID, len(tenants))
+	for n, at := range tenants {
+		p.byKey[r.list[at].key] = int32(n)
+		ids[n] = r.list[at].tenant.ID
+	}
+	var only []string
+	for _, e := range r.list {
+		if _, in := p.byKey[e.key]; !in {
+			p.skip[e.key] = true
+		}
+	}
+	first, err := r.firstGroup(ctx, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	p.strangers = r.everyone && first
+	if !p.strangers {
+		for _, at := range tenants {
+			only = append(only, r.list[at].key)
+		}
+	}
+	p.q = r.query(t, r.sinceOf(t), only)
+	want := tenant.ImportPass{Target: p.name, Mapping: checksumOf(r.m, t), Scope: r.scopeOf(ids)}
+	there, parts, err := r.held.Pass(ctx, p.name)
+	if err != nil {
+		return nil, nil, err
+	}
+	switch {
+	case there == nil:
+		if r.Again {
+			if err := r.held.Forget(ctx, p.name, ids); err != nil {
+				return nil, nil, err
+			}
+		}
+		if err := r.held.BeginPass(ctx, want, p.strangers); err != nil {
+			return nil, nil, err
+		}
+		if err := r.clear(ctx, p); err != nil {
+			return nil, nil, err
+		}
+	case there.Mapping != want.Mapping:
+		return nil, nil, tenant.Invalid("put the mapping back as it was and finish the load; then use mode replace or upsert and --again", "the mapping of %s was changed while the table is half loaded", p.name)
+	case there.Scope != want.Scope:
+		return nil, nil, tenant.Invalid("finish it with the same --tenant and --since as before", "%s is half loaded for other tenants or another --since", p.name)
+	}
+	p.done = parts
+	all, err := p.src.parts(ctx, p.q, r.PartSize)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := r.sameSource(p, all, parts); err != nil {
+		return nil, nil, err
+	}
+	if err := r.takeAway(ctx, p); err != nil {
+		return nil, nil, err
+	}
+	var todo []part
+	for _, one := range all {
+		p.of += one.rows
+		if parts[one.id].Done {
+			p.read.Add(one.rows)
+			continue
+		}
+		todo = append(todo, one)
+	}
+	return p, todo, nil
+}
+
+// sinceOf is what --since means for a table: one without a since column is loaded whole.
+func (r *run) sinceOf(t *Table) string {
+	if t.Since == "" {
+		return ""
+	}
+	return r.Since
+}
+
+// firstGroup tells that no tenant has this table yet, so that rows of no tenant have not been met either.
+func (r *run) firstGroup(ctx context.Context, t *Table) (bool, error) {
+	if r.Again || r.Since != "" {
+		return true, nil
+	}
+	whole, err := r.whole(ctx, t.Name())
+	if err != nil {
+		return false, err
+	}
+	// Tenants that came into the list later need the strangers read again: some of those rows may be theirs now.
+	loaded := 0
+	for _, at := range r.scope {
+		if whole[r.list[at].tenant.ID] {
+			loaded++
+		}
+	}
+	return loaded == 0 || loaded == len(whole), nil
+}
+
+// scopeOf tells one set of tenants from another.
+func (r *run) scopeOf(ids []uuid.UUID) string {
+	h := sha256.New()
+	sorted := slices.Clone(ids)
+	slices.SortFunc(sorted, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
+	for _, id := range sorted {
+		h.Write(id[:])
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8]) + cmp.Or(r.Since, "")
+}
+
+// sameSource refuses to go on with checkpoints of a source that is another now.
+func (r *run) sameSource(p *pass, all []part, done map[string]tenant.ImportPart) error {
+	ids := map[string]bool{}
+	for _, one := range all {
+		ids[one.id] = true
+	}
+	for id, d := range done {
+		if d.Part != "" && !strings.HasPrefix(id, "cleared/") && !ids[id] {
+			return tenant.Invalid("set mode: replace in the mapping and run with --again, which begins anew",
+				"table %s of the source was rewritten or has grown since its load was interrupted: what is loaded cannot be told from what is not", p.table.From)
+		}
+	}
+	return nil
+}
+
+// endPass brings a table to its end: what was taken away is put back, sequences are set, statistics gathered.
+func (r *run) endPass(ctx context.Context, p *pass) error {
+	if p.table.ToCollection == "" {
+		if err := r.putBack(ctx, p); err != nil {
+			return err
+		}
+		if err := r.finishTables(ctx, p); err != nil {
+			return err
+		}
+	}
+	ids := make([]uuid.UUID, len(p.tenants))
+	for n, at := range p.tenants {
+		ids[n] = r.list[at].tenant.ID
+	}
+	if err := tenant.Checkpoint(ctx, "import/pass/before"); err != nil {
+		return err
+	}
+	if r.Since != "" {
+		ids = nil // a part of the rows makes nobody whole
+	}
+	if err := r.held.EndPass(ctx, p.name, ids); err != nil {
+		return err
+	}
+	r.Events(Event{Table: p.name, Rows: p.read.Load(), Of: p.of, Reject: p.rejected.Load(), End: true})
+	return nil
+}
+
+// overBudget is the error for too many rejects.
+func (r *run) overBudget() error {
+	n := r.rejected.Load()
+	if !r.MaxErrors.exceeded(n, r.read.Load()) {
+		return nil
+	}
+	return &tenant.Error{
+		Kind: tenant.ErrPartial, Code: "too_many_rejects", Msg: fmt.Sprintf("%s were set aside, which is more than --max-errors allows", tenant.Plural(int(n), "row")),
+		Hint: "look at them with: tenantctl import status; mend the source or the mapping, or allow more; the same command goes on",
+	}
+}

@@ -1,0 +1,509 @@
+package legacy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// Why a row is nobody's, or not even read.
+const (
+	codeNoKey      = "no_key"
+	codeUnknownKey = "unknown_key"
+	codeOrphan     = "orphan"
+	codeTooLong    = "too_long"
+	codeUnreadable = "unreadable"
+)
+
+const (
+	partTries     = 5
+	rejectsAtOnce = 500 // rejects that are held before they are written
+	commitBytes   = 64 << 20
+)
+
+// reject is a row that is to be set aside, before the source has given it back.
+type reject struct {
+	tenant       int32 // of the pass; -1 for none
+	key          *string
+	ref          []byte
+	code, reason string
+	sum          *uint64 // where the source cannot compute it
+}
+
+// load is the work on one part: rows go from the source through the arena into the tenants' tables, in transactions
+// that end with a checkpoint.
+type load struct {
+	*run
+	p    *pass
+	part part
+	a    *arena
+
+	conn    *pgxpool.Conn
+	tx      pgx.Tx
+	temp    bool // the table for upserts is made
+	saved   bool // a savepoint is set
+	loaded  []int64
+	refused []int64
+	nobody  tenant.ImportCount
+	rejects []reject
+	written int64 // bytes in this transaction
+	after   string
+	total   int64 // rows read in this transaction
+}
+
+// loadPart loads a part, again where the server says that another try may do.
+func (r *run) loadPart(ctx context.Context, j job, a *arena) error {
+	for try := 1; ; try++ {
+		l := &load{run: r, p: j.pass, part: j.part, a: a}
+		err := l.load(ctx)
+		var pg *pgconn.PgError
+		if err == nil || try == partTries || !errors.As(err, &pg) || pg.Code != "40P01" && pg.Code != "40001" && pg.Code != "55P03" {
+			return err
+		}
+		time.Sleep(time.Duration(rand.IntN(200)*try) * time.Millisecond)
+		_, parts, perr := r.held.Pass(ctx, j.pass.name)
+		if perr != nil {
+			return perr
+		}
+		j.pass.done = parts
+	}
+}
+
+func (l *load) load(ctx context.Context) error {
+	a := l.a
+	a.reset()
+	l.loaded, l.refused = make([]int64, len(l.p.tenants)), make([]int64, len(l.p.tenants))
+	var err error
+	if l.conn, err = l.Postgres.Acquire(ctx); err != nil {
+		return targetError("connect", err)
+	}
+	defer l.conn.Release()
+	defer l.rollback(ctx)
+	if err := l.begin(ctx); err != nil {
+		return err
+	}
+	l.after = l.p.done[l.part.id].Position
+	err = l.p.src.read(ctx, l.p.q, l.part, l.after, func(rec *record) error { return l.take(ctx, rec) })
+	if err != nil {
+		return err
+	}
+	return l.commit(ctx, true)
+}
+
+// take puts a record where it belongs.
+func (l *load) take(ctx context.Context, rec *record) error {
+	l.total++
+	if l.written >= commitBytes && rec.after != "" && l.after != "" {
+		if err := l.commit(ctx, false); err != nil {
+			return err
+		}
+		if err := l.begin(ctx); err != nil {
+			return err
+		}
+	}
+	to, skip := l.owner(rec)
+	switch {
+	case skip:
+	case to < 0 || rec.tooLong > 0 || rec.broken != "":
+		if err := l.refuse(ctx, rec, to); err != nil {
+			return err
+		}
+	default:
+		if !l.a.fits(rec.ref, rec.line) {
+			if err := l.flush(ctx); err != nil {
+				return err
+			}
+		}
+		l.a.add(to, rec.ref, rec.line)
+		l.written += int64(len(rec.line))
+	}
+	l.after = rec.after
+	return nil
+}
+
+// owner is the tenant of a record, as its place in the pass; -1 where there is none. skip means that it is left to
+// another pass.
+func (l *load) owner(rec *record) (to int32, skip bool) {
+	if l.p.copied {
+		return 0, false
+	}
+	if rec.key == nil {
+		return -1, !l.p.strangers
+	}
+	if to, ok := l.p.byKey[string(rec.key)]; ok {
+		return to, false
+	}
+	return -1, !l.p.strangers || l.p.skip[string(rec.key)]
+}
+
+// refuse sets a record aside that cannot even be tried.
+func (l *load) refuse(ctx context.Context, rec *record, to int32) error {
+	x := reject{tenant: to, ref: bytes.Clone(rec.ref)}
+	if rec.key != nil {
+		key := string(rec.key)
+		x.key = &key
+	}
+	switch {
+	case rec.broken != "":
+		x.code, x.reason = codeUnreadable, rec.broken
+	case rec.tooLong > 0:
+		x.code, x.reason = codeTooLong, fmt.Sprintf("the row has %d bytes, more than the %d that are allowed", rec.tooLong, l.p.q.maxRow)
+	case rec.orphan != "":
+		x.code, x.reason = codeOrphan, "the row of "+rec.orphan+" that it refers to is missing, or its own reference is NULL"
+	case rec.key == nil:
+		x.code, x.reason = codeNoKey, "the tenant's key is NULL"
+	default:
+		x.code, x.reason = codeUnknownKey, fmt.Sprintf("no tenant of the list has the key %s", *x.key)
+	}
+	return l.set(ctx, x)
+}
+
+// set keeps a reject, and writes those that are kept when they are many.
+func (l *load) set(ctx context.Context, x reject) error {
+	if x.tenant < 0 {
+		l.nobody.Rejected++
+	} else {
+		l.refused[x.tenant]++
+	}
+	l.rejects = append(l.rejects, x)
+	l.p.rejected.Add(1)
+	l.rejected.Add(1)
+	if l.p.table.OnError == "fail" {
+		return &tenant.Error{
+			Kind: tenant.ErrInvalid, Code: x.code, Msg: fmt.Sprintf("a row of %s does not fit: %s", l.p.name, x.reason),
+			Hint: "mend it in the source, or set on_error: reject in the mapping to set such rows aside",
+		}
+	}
+	if len(l.rejects) < rejectsAtOnce {
+		return nil
+	}
+	if err := l.overBudget(); err != nil {
+		return err
+	}
+	return l.writeRejects(ctx)
+}
+
+func (l *load) writeRejects(ctx context.Context) error {
+	rows, err := l.originalsOf(ctx)
+	if err != nil {
+		return err
+	}
+	l.rejects = l.rejects[:0]
+	return targetError("record the rejects", l.held.Record(ctx, l.tx, l.p.name, tenant.ImportPart{}, nil, rows))
+}
+
+// originalsOf has the source give back the rows of the rejects.
+func (l *load) originalsOf(ctx context.Context) ([]tenant.ImportReject, error) {
+	if len(l.rejects) == 0 {
+		return nil, nil
+	}
+	refs := make([][]byte, len(l.rejects))
+	for n, x := range l.rejects {
+		refs[n] = x.ref
+	}
+	found, err := l.p.src.originals(ctx, l.p.q, refs)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]tenant.ImportReject, len(l.rejects))
+	for n, x := range l.rejects {
+		out[n] = tenant.ImportReject{Target: l.p.name, TenantKey: x.key, Key: found[n].key, Code: x.code, Reason: x.reason, Sum: found[n].sum}
+		if x.sum != nil {
+			out[n].Sum = x.sum
+		}
+		if x.tenant >= 0 {
+			out[n].Tenant = l.list[l.p.tenants[x.tenant]].tenant.ID
+		}
+		if found[n].row != nil {
+			text := strings.ReplaceAll(string(found[n].row), "\x00", "\uFFFD")
+			out[n].Row = &text
+		}
+	}
+	return out, nil
+}
+
+func (l *load) begin(ctx context.Context) error {
+	var err error
+	if l.tx, err = l.conn.Begin(ctx); err != nil {
+		return targetError("begin", err)
+	}
+	l.temp, l.saved, l.written, l.total = false, false, 0, 0
+	clear(l.loaded)
+	clear(l.refused)
+	l.nobody = tenant.ImportCount{}
+	_, err = l.tx.Exec(ctx, localSettings+l.held.HoldSQL())
+	return targetError("begin", err)
+}
+
+// localSettings make PostgreSQL read values as the source wrote them, and report constraints at the row that breaks them.
+const localSettings = `SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, MDY'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL client_encoding = 'UTF8';
+	SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET CONSTRAINTS ALL IMMEDIATE;`
+
+func (l *load) rollback(ctx context.Context) {
+	if l.tx != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		// Where this fails the connection is broken, and the server has done it.
+		_ = l.tx.Rollback(ctx)
+	}
+}
+
+// commit writes what is left and the checkpoint, and ends the transaction.
+func (l *load) commit(ctx context.Context, done bool) error {
+	if err := l.flush(ctx); err != nil {
+		return err
+	}
+	if err := l.overBudget(); err != nil {
+		return err
+	}
+	rejects, err := l.originalsOf(ctx)
+	if err != nil {
+		return err
+	}
+	l.rejects = l.rejects[:0]
+	var counts []tenant.ImportCount
+	for n := range l.p.tenants {
+		if l.loaded[n] > 0 || l.refused[n] > 0 {
+			counts = append(counts, tenant.ImportCount{Tenant: l.list[l.p.tenants[n]].tenant.ID, Loaded: l.loaded[n], Rejected: l.refused[n]})
+		}
+	}
+	if l.nobody.Rejected > 0 {
+		counts = append(counts, l.nobody)
+	}
+	at := tenant.ImportPart{Part: l.part.id, Position: l.after, Done: done}
+	if err := l.held.Record(ctx, l.tx, l.p.name, at, counts, rejects); err != nil {
+		return targetError("record the checkpoint", err)
+	}
+	if err := tenant.Checkpoint(ctx, "import/part/before"); err != nil {
+		return err
+	}
+	if err := l.tx.Commit(ctx); err != nil {
+		return targetError("commit", err)
+	}
+	l.tx = nil
+	l.run.read.Add(l.total)
+	l.Events(Event{Table: l.p.name, Rows: l.p.read.Add(l.total), Of: l.p.of, Reject: l.p.rejected.Load()})
+	return tenant.Checkpoint(ctx, "import/part/after")
+}
+
+// flush empties the arena into the tenants' tables or collections.
+func (l *load) flush(ctx context.Context) error {
+	err := l.a.groups(len(l.p.tenants), func(n int32, rows []int32) error {
+		if l.p.copied {
+			for to := range l.p.tenants {
+				if err := l.write(ctx, int32(to), rows); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		return l.write(ctx, n, rows)
+	})
+	l.a.reset()
+	return err
+}
+
+func (l *load) write(ctx context.Context, to int32, rows []int32) error {
+	if l.p.table.ToCollection != "" {
+		return l.insertDocuments(ctx, to, rows)
+	}
+	return l.copyRows(ctx, to, rows)
+}
+
+// copyRows loads rows into one tenant's table. Where the server refuses one, only that one is set aside.
+func (l *load) copyRows(ctx context.Context, to int32, rows []int32) error {
+	return bisect(rows, func(rows []int32) error {
+		err := l.copyOnce(ctx, to, rows)
+		if err == nil {
+			l.loaded[to] += int64(len(rows))
+			return nil
+		}
+		if _, ofRow := rowError(err); ofRow {
+			return err
+		}
+		return tenant.WithTenant(targetError("load table "+l.p.name, err), l.list[l.p.tenants[to]].tenant.Name)
+	}, func(row int32, pg *pgconn.PgError) error { return l.setRow(ctx, to, row, pg) })
+}
+
+// bisect tries rows together. Where the server refuses one of them, it often says which; else halves are tried, until
+// those that are bad stand alone.
+func bisect(rows []int32, try func(rows []int32) error, bad func(row int32, pg *pgconn.PgError) error) error {
+	for len(rows) > 0 {
+		err := try(rows)
+		if err == nil {
+			return nil
+		}
+		pg, ofRow := rowError(err)
+		if !ofRow {
+			return err
+		}
+		if len(rows) == 1 {
+			return bad(rows[0], pg)
+		}
+		n := lineOf(pg)
+		if n < 1 || n > len(rows) {
+			half := len(rows) / 2
+			if err := bisect(rows[:half], try, bad); err != nil {
+				return err
+			}
+			rows = rows[half:]
+			continue
+		}
+		if n > 1 {
+			if err := bisect(rows[:n-1], try, bad); err != nil {
+				return err
+			}
+		}
+		// It is tried alone: in an upsert the line is of another statement's making.
+		if err := bisect(rows[n-1:n], try, bad); err != nil {
+			return err
+		}
+		rows = rows[n:]
+	}
+	return nil
+}
+
+func (l *load) setRow(ctx context.Context, to, row int32, pg *pgconn.PgError) error {
+	key := l.list[l.p.tenants[to]].key
+	x := reject{tenant: to, ref: bytes.Clone(l.a.ref(row)), code: pg.Code, reason: told(pg)}
+	if !l.p.copied {
+		x.key = &key
+	}
+	if _, ok := l.p.src.(digester); !ok && !strings.HasPrefix(pg.Code, "22") {
+		var err error
+		if x.sum, err = l.sumOf(ctx, l.a.line(row)); err != nil {
+			return err
+		}
+	}
+	return l.set(ctx, x)
+}
+
+// sumOf is a row's checksum, computed by the target for a source that cannot.
+func (l *load) sumOf(ctx context.Context, line []byte) (*uint64, error) {
+	fields, _ := splitLine(line, nil, nil)
+	cells, args := make([]string, len(l.p.q.fields)), make([]any, len(l.p.q.fields))
+	for n, f := range l.p.q.fields {
+		cells[n] = fmt.Sprintf("$%d::text::%s::text", n+1, f.typ)
+		if fields[n] != nil {
+			args[n] = string(fields[n])
+		}
+	}
+	var sum int64
+	err := pgx.BeginFunc(ctx, l.tx, func(tx pgx.Tx) error { return tx.QueryRow(ctx, "SELECT "+checksumSQL(cells), args...).Scan(&sum) })
+	if _, ofRow := rowError(err); ofRow {
+		return nil, nil // its values do not fit the types: nothing to compute
+	}
+	u := uint64(sum)
+	return &u, targetError("compute a checksum", err)
+}
+
+// told is what PostgreSQL says of a row, without the row's values: those are in the rejects file.
+func told(pg *pgconn.PgError) string {
+	text := pg.Message
+	if pg.ColumnName != "" && !strings.Contains(text, pg.ColumnName) {
+		text += " (column " + pg.ColumnName + ")"
+	} else if m := columnPattern.FindStringSubmatch(pg.Where); m != nil && !strings.Contains(text, m[1]) {
+		text += " (column " + m[1] + ")"
+	}
+	return text
+}
+
+var (
+	columnPattern = regexp.MustCompile(`^COPY [^,]+, line \d+, column ([^:,]+)`)
+	linePattern   = regexp.MustCompile(`COPY .*, line (\d+)`)
+)
+
+// lineOf is the line of a COPY that an error is about; 0 where it does not say.
+func lineOf(pg *pgconn.PgError) int {
+	m := linePattern.FindStringSubmatch(pg.Where)
+	if m == nil {
+		return 0
+	}
+	n, err := strconv.Atoi(m[1])
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// rowError tells whether an error is about a row's values: data exceptions, broken constraints, what a trigger raises,
+// and rows that are too long for the server.
+func rowError(err error) (*pgconn.PgError, bool) {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return nil, false
+	}
+	switch {
+	case strings.HasPrefix(pg.Code, "22"), strings.HasPrefix(pg.Code, "23"), strings.HasPrefix(pg.Code, "P0"), strings.HasPrefix(pg.Code, "54"),
+		pg.Code == "21000", pg.Code == "44000", pg.Code == "42804":
+		return pg, true
+	}
+	return pg, false
+}
+
+func (l *load) copyOnce(ctx context.Context, to int32, rows []int32) error {
+	at := l.p.tenants[to]
+	into := l.relation(at, l.p.table)
+	columns := make([]string, len(l.p.q.fields))
+	for n, f := range l.p.q.fields {
+		columns[n] = quoteColumn(f.name)
+	}
+	list := strings.Join(columns, ", ")
+	head := "SAVEPOINT rows; SET LOCAL search_path = " + quoteColumn(l.list[at].tenant.Schema) + "; "
+	if l.saved {
+		// Together with what comes next it costs no round trip.
+		head = "RELEASE SAVEPOINT rows; " + head
+	}
+	upsert := l.p.table.Mode == ModeUpsert || l.Since != ""
+	target := into
+	if upsert {
+		target = "pg_temp.tenantctl_rows"
+		if !l.temp {
+			head = "CREATE TEMP TABLE tenantctl_rows ON COMMIT DROP AS SELECT " + list + " FROM " + into + " WHERE false; " + head
+		}
+	}
+	conn := l.conn.Conn().PgConn()
+	_, err := conn.CopyFrom(ctx, l.a.reader(rows), head+"COPY "+target+" ("+list+") FROM STDIN")
+	l.saved, l.temp = true, upsert
+	if err == nil && upsert {
+		_, err = conn.Exec(ctx, l.upsertSQL(into, list)+"; TRUNCATE pg_temp.tenantctl_rows").ReadAll()
+	}
+	if _, ofRow := rowError(err); ofRow {
+		_, rerr := conn.Exec(ctx, "ROLLBACK TO SAVEPOINT rows").ReadAll()
+		return errors.Join(rerr, err)
+	}
+	return err
+}
+
+// upsertSQL moves the rows of the temporary table over those of the same primary key.
+func (l *load) upsertSQL(into, list string) string {
+	var key, set []string
+	for _, f := range l.p.q.fields {
+		if f.key {
+			key = append(key, quoteColumn(f.name))
+		} else {
+			set = append(set, quoteColumn(f.name)+" = EXCLUDED."+quoteColumn(f.name))
+		}
+	}
+	do := "NOTHING"
+	if len(set) > 0 {
+		do = "UPDATE SET " + strings.Join(set, ", ")
+	}
+	return fmt.Sprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM pg_temp.tenantctl_rows ON CONFLICT (%s) DO %s", into, list, list, strings.Join(key, ", "), do)
+}
+
+// tenantID is a tenant of the pass.
+func (r *run) tenantID(p *pass, n int32) uuid.UUID { return r.list[p.tenants[n]].tenant.ID }

@@ -1,0 +1,498 @@
+package legacy
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// mysqlSelect is a query's SELECT. Its cells are the key, the state, the length where rows may be long, the columns that
+// find the row again, and the fields.
+type mysqlSelect struct {
+	q      *query
+	t      *sourceTable
+	key    string
+	state  string // the index of the hop whose row is missing; empty where none is
+	length string // of the row in bytes; empty where no column is long
+	place  []sourceColumn
+	fields []field
+	cells  []string // of the fields; one for a document
+	joins  string
+	conds  []string
+}
+
+func (s *mysqlSource) selection(ctx context.Context, q *query) (*mysqlSelect, error) {
+	t, err := s.table(ctx, q.table.From)
+	if err != nil {
+		return nil, err
+	}
+	b := &mysqlSelect{q: q, t: t, key: "''", state: "''"}
+	last, missing, keyTable := "x", "", t
+	for i, h := range q.table.Via {
+		alias := fmt.Sprintf("via%d", i+1)
+		var on []string
+		for j := range h.Columns {
+			on = append(on, fmt.Sprintf("%s.%s = %s.%s", alias, quoteMySQL(h.References[j]), last, quoteMySQL(h.Columns[j])))
+		}
+		b.joins += fmt.Sprintf(" LEFT JOIN %s AS %s ON %s", quoteMySQL(h.Table), alias, strings.Join(on, " AND "))
+		missing += fmt.Sprintf(" WHEN %s.%s IS NULL THEN '%d'", alias, quoteMySQL(h.References[0]), i)
+		last = alias
+		if keyTable, err = s.table(ctx, h.Table); err != nil {
+			return nil, err
+		}
+	}
+	if missing != "" {
+		b.state = "CASE" + missing + " ELSE '' END"
+	}
+	if q.table.Key != "" {
+		b.key = mysqlText(last+"."+quoteMySQL(q.table.Key), keyTable.column(q.table.Key))
+	}
+	if q.table.Where != "" {
+		b.conds = append(b.conds, q.table.Where)
+	}
+	if q.since != "" {
+		b.conds = append(b.conds, "x."+quoteMySQL(q.table.Since)+" >= "+mysqlLiteral(q.since))
+	}
+	for _, name := range t.primaryKey {
+		b.place = append(b.place, *t.column(name))
+	}
+	if len(b.place) == 0 {
+		b.place = t.columns
+	}
+	for _, f := range q.fields {
+		if !f.column.Default {
+			b.fields = append(b.fields, f)
+		}
+	}
+	if q.maxRow > 0 {
+		b.length = mysqlLength(t)
+	}
+	if q.document {
+		doc, err := s.document(ctx, q, b)
+		if err != nil {
+			return nil, err
+		}
+		b.cells = []string{doc}
+		return b, nil
+	}
+	for _, f := range b.fields {
+		b.cells = append(b.cells, b.cell(f))
+	}
+	return b, nil
+}
+
+// mysqlLength is the SQL of about how many bytes a row has in its long columns.
+func mysqlLength(t *sourceTable) string {
+	var sizes []string
+	for _, c := range t.columns {
+		if typ := strings.ToLower(c.typ); strings.HasPrefix(typ, "long") || strings.HasPrefix(typ, "medium") && c.kind != kindInt || c.kind == kindJSON {
+			size := "COALESCE(OCTET_LENGTH(x." + quoteMySQL(c.name) + "), 0)"
+			if c.kind == kindBytes {
+				size = "2 * " + size
+			}
+			sizes = append(sizes, size)
+		}
+	}
+	return strings.Join(sizes, " + ")
+}
+
+// column is the source's column of a field; nil where the field is an expression.
+func (b *mysqlSelect) column(f field) *sourceColumn {
+	if f.column.From == "" {
+		return nil
+	}
+	return b.t.column(f.column.From)
+}
+
+// cell is the SQL of a field's value as it is streamed.
+func (b *mysqlSelect) cell(f field) string {
+	expr := mysqlExpression("x", f.column)
+	c := b.column(f)
+	switch {
+	case c == nil:
+	case c.kind == kindFloat:
+		// Of a float MySQL shows six digits only.
+		return expr + "+0e0"
+	case f.kind == kindOther && strings.HasPrefix(c.typ, "bit("):
+		return "LPAD(BIN(" + expr + "), " + strings.Trim(c.typ, "bit()") + ", '0')"
+	}
+	return expr
+}
+
+// mysqlExpression is a column's value in SQL.
+func mysqlExpression(alias string, c Column) string {
+	switch {
+	case c.SQL != "":
+		return "(" + c.SQL + ")"
+	case c.Value != nil:
+		return mysqlLiteral(*c.Value)
+	case c.Lookup != nil:
+		var on []string
+		for theirs, ours := range c.Lookup.Match {
+			on = append(on, fmt.Sprintf("looked_up.%s = %s.%s", quoteMySQL(theirs), alias, quoteMySQL(ours)))
+		}
+		slices.Sort(on)
+		return fmt.Sprintf("(SELECT looked_up.%s FROM %s AS looked_up WHERE %s)", quoteMySQL(c.Lookup.Take), quoteMySQL(c.Lookup.Table), strings.Join(on, " AND "))
+	}
+	return alias + "." + quoteMySQL(c.From)
+}
+
+// mysqlText is the SQL of a value as text, of bytes in hexadecimal; c is nil for an expression.
+func mysqlText(expr string, c *sourceColumn) string {
+	switch {
+	case c == nil:
+	case c.kind == kindBytes:
+		return "LOWER(HEX(" + expr + "))"
+	case strings.HasPrefix(c.typ, "bit("):
+		expr += "+0"
+	case c.kind == kindFloat:
+		expr += "+0e0"
+	}
+	return "CAST(" + expr + " AS CHAR)"
+}
+
+// mysqlValue is SQL for a column's value that mysqlText gave.
+func mysqlValue(text *string, c *sourceColumn) string {
+	switch {
+	case text == nil:
+		return "NULL"
+	case c != nil && c.kind == kindBytes:
+		return "X'" + *text + "'"
+	case c != nil && slices.Contains([]kind{kindInt, kindBool, kindDecimal, kindFloat}, c.kind) && isNumber(*text):
+		return *text
+	}
+	return mysqlLiteral(*text)
+}
+
+func isNumber(s string) bool {
+	end, err := 0, error(nil)
+	if s != "" {
+		end, err = skipNumber([]byte(s), 0)
+	}
+	return s != "" && err == nil && end == len(s)
+}
+
+// sql is the SELECT from a relation that is called x.
+func (b *mysqlSelect) sql(from string, conds ...string) string {
+	cells := []string{b.key, b.state, "0"}
+	guard := func(cell string) string { return cell }
+	if b.length != "" {
+		cells[2] = b.length
+		guard = func(cell string) string { return fmt.Sprintf("IF(%s > %d, NULL, %s)", b.length, b.q.maxRow, cell) }
+	}
+	for i := range b.place {
+		text := mysqlText("x."+quoteMySQL(b.place[i].name), &b.place[i])
+		if len(b.t.primaryKey) == 0 {
+			text = guard(text)
+		}
+		cells = append(cells, text)
+	}
+	for _, c := range b.cells {
+		cells = append(cells, guard(c))
+	}
+	all := append(slices.Clone(conds), b.conds...)
+	for i, c := range all {
+		all[i] = "(" + c + ")"
+	}
+	sql := "SELECT " + strings.Join(cells, ", ") + " FROM " + from + " AS x" + b.joins
+	if len(all) > 0 {
+		sql += " WHERE " + strings.Join(all, " AND ")
+	}
+	return sql
+}
+
+const mysqlHead = 3 // cells before those of the place
+
+// How a value is written.
+const (
+	writeText = iota
+	writeHex
+	writePlainHex
+	writeBool
+	writeFloat
+	writeBits
+	writeBitBool
+	writeUTC
+)
+
+// mysqlWriting chooses how values of a column of a result are written for a kind.
+func mysqlWriting(c *sql.ColumnType, k kind) int {
+	switch typ := strings.TrimPrefix(c.DatabaseTypeName(), "UNSIGNED "); {
+	case k == kindBytes:
+		return writeHex
+	case typ == "BIT" && k == kindBool:
+		return writeBitBool
+	case typ == "BIT":
+		return writeBits
+	case k == kindBool && slices.Contains([]string{"TINYINT", "SMALLINT", "MEDIUMINT", "INT", "BIGINT", "DECIMAL", "DOUBLE", "FLOAT"}, typ):
+		return writeBool
+	case typ == "DOUBLE" || typ == "FLOAT":
+		return writeFloat
+	case k == kindUUID && (typ == "BINARY" || typ == "VARBINARY"):
+		return writePlainHex
+	case k == kindInstant && (typ == "TIMESTAMP" || typ == "DATETIME"):
+		return writeUTC
+	}
+	return writeText
+}
+
+func appendMySQL(line, value []byte, writing int) []byte {
+	if value == nil {
+		return appendNull(line)
+	}
+	switch writing {
+	case writeHex:
+		return appendBytea(line, value)
+	case writePlainHex:
+		for _, c := range value {
+			line = append(line, hexDigits[c>>4], hexDigits[c&15])
+		}
+		return append(line, '\t')
+	case writeBool, writeBitBool:
+		if bytes.IndexFunc(value, func(r rune) bool { return writing == writeBitBool && r != 0 || r >= '1' && r <= '9' }) >= 0 {
+			return append(line, 't', '\t')
+		}
+		return append(line, 'f', '\t')
+	case writeFloat:
+		f, err := strconv.ParseFloat(string(value), 64)
+		if err != nil {
+			return appendField(line, value)
+		}
+		return append(appendFloat(line, f), '\t')
+	case writeBits:
+		return appendField(line, new(big.Int).SetBytes(value).String())
+	case writeUTC:
+		return append(append(appendEscaped(line, value), '+', '0', '0'), '\t')
+	}
+	return appendField(line, value)
+}
+
+// stream runs a SELECT of sql and gives its records.
+func (s *mysqlSource) stream(ctx context.Context, b *mysqlSelect, query string, positions bool, yield func(*record) error) error {
+	conn, err := s.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.release(conn)
+	rows, err := conn.QueryContext(ctx, query)
+	if err != nil {
+		return s.failed("read table "+b.t.name, err)
+	}
+	defer func() { _ = rows.Close() }()
+	types, err := rows.ColumnTypes()
+	if err != nil {
+		return s.failed("read table "+b.t.name, err)
+	}
+	first := mysqlHead + len(b.place)
+	writings := make([]int, len(b.cells))
+	for i := range b.cells {
+		if writings[i] = writeText; !b.q.document {
+			writings[i] = mysqlWriting(types[first+i], b.fields[i].kind)
+		}
+	}
+	values := make([]sql.RawBytes, len(types))
+	dest := make([]any, len(types))
+	for i := range values {
+		dest[i] = &values[i]
+	}
+	var rec record
+	var line, ref []byte
+	for rows.Next() {
+		if err := rows.Scan(dest...); err != nil {
+			return s.failed("read table "+b.t.name, err)
+		}
+		ref = b.appendPlace(ref[:0], values[mysqlHead:first])
+		rec = record{key: values[0], ref: ref}
+		if positions {
+			rec.after = string(ref)
+		}
+		if state := values[1]; len(state) > 0 {
+			hop, _ := strconv.Atoi(string(state)) // our own number
+			rec.key, rec.orphan = nil, b.q.table.Via[hop].Table
+		}
+		length, _ := strconv.ParseInt(string(values[2]), 10, 64) // a sum of lengths
+		line = line[:0]
+		switch {
+		case b.q.maxRow > 0 && length > b.q.maxRow:
+			rec.tooLong = length
+		case b.q.document && values[first] == nil:
+			rec.broken = "the document is longer than the source's max_allowed_packet"
+		default:
+			for i, v := range values[first:] {
+				line = appendMySQL(line, v, writings[i])
+			}
+			if line = endLine(line); b.q.maxRow > 0 && int64(len(line)) > b.q.maxRow {
+				rec.tooLong = int64(len(line))
+			} else {
+				rec.line = line
+			}
+		}
+		if b.q.document && rec.line != nil && len(b.q.table.Embed)+len(b.q.table.Document) > 0 && !isJSONObject(unescape(nil, rec.line[:len(line)-1])) {
+			rec.line, rec.broken = nil, "its document is no JSON object, or was cut off at the source's max_allowed_packet"
+		}
+		if err := yield(&rec); err != nil {
+			return err
+		}
+	}
+	return s.failed("read table "+b.t.name, rows.Err())
+}
+
+// appendPlace appends what finds a row again: the primary key's texts as a JSON array, else the row as an object.
+func (b *mysqlSelect) appendPlace(ref []byte, values []sql.RawBytes) []byte {
+	object := len(b.t.primaryKey) == 0
+	open, end := byte('['), byte(']')
+	if object {
+		open, end = '{', '}'
+	}
+	ref = append(ref, open)
+	for i, v := range values {
+		if i > 0 {
+			ref = append(ref, ',')
+		}
+		if object {
+			ref = append(append(ref, jsonString(b.place[i].name)...), ':')
+			ref = appendMySQLJSON(ref, v, &b.place[i])
+			continue
+		}
+		ref = appendJSONText(ref, v)
+	}
+	return append(ref, end)
+}
+
+// appendMySQLJSON appends a value that mysqlText gave, as an original has it: numbers as such, bytes as PostgreSQL writes them.
+func appendMySQLJSON(b, text []byte, c *sourceColumn) []byte {
+	switch {
+	case text == nil:
+		return append(b, "null"...)
+	case c.kind == kindBytes:
+		return append(append(append(b, `"\\x`...), text...), '"')
+	case c.kind != kindText && isNumber(string(text)):
+		return append(b, text...)
+	}
+	return appendJSONText(b, text)
+}
+
+// placed is the condition on rows that come behind a place, or are at it, in the order of the primary key.
+func (b *mysqlSelect) placed(place string, at bool) (string, error) {
+	var values []*string
+	if err := json.Unmarshal([]byte(place), &values); err != nil || len(values) != len(b.place) {
+		return "", fmt.Errorf("go on in table %s: %q is no place in it", b.t.name, place)
+	}
+	var equal, behind []string
+	for i := range b.place {
+		column, value := "x."+quoteMySQL(b.place[i].name), mysqlValue(values[i], &b.place[i])
+		behind = append(behind, strings.Join(append(slices.Clone(equal), column+" > "+value), " AND "))
+		equal = append(equal, column+" = "+value)
+	}
+	if at {
+		return "(" + strings.Join(equal, " AND ") + ")", nil
+	}
+	return "(" + strings.Join(behind, ") OR (") + ")", nil
+}
+
+// parts are ranges of an integer primary key, of equal width; other tables are one part.
+func (s *mysqlSource) parts(ctx context.Context, q *query, size int64) ([]part, error) {
+	t, err := s.table(ctx, q.table.From)
+	if err != nil {
+		return nil, err
+	}
+	one := []part{{id: "all", rows: t.rows}}
+	if len(t.primaryKey) != 1 || t.column(t.primaryKey[0]).kind != kindInt {
+		return one, nil
+	}
+	conn, err := s.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.release(conn)
+	pk, table := quoteMySQL(t.primaryKey[0]), quoteMySQL(t.name)
+	lengths := make([]string, len(t.columns))
+	for i, c := range t.columns {
+		lengths[i] = "COALESCE(OCTET_LENGTH(" + quoteMySQL(c.name) + "), 0)"
+	}
+	// Counted and sampled, since what the server guesses changes from one time to the next.
+	var count int64
+	var low, high, average sql.NullString
+	err = conn.QueryRowContext(ctx, fmt.Sprintf(`SELECT COUNT(*), MIN(%[1]s), MAX(%[1]s), (SELECT CEILING(AVG(%[3]s)) FROM (SELECT * FROM %[2]s ORDER BY %[1]s LIMIT 1000) AS x) FROM %[2]s`,
+		pk, table, strings.Join(lengths, " + "))).Scan(&count, &low, &high, &average)
+	if err != nil {
+		return nil, s.failed("look at table "+t.name, err)
+	}
+	from, ok := new(big.Int).SetString(low.String, 10)
+	to, ok2 := new(big.Int).SetString(high.String, 10)
+	bytesPerRow, _ := strconv.ParseInt(average.String, 10, 64) // 0 for an empty table
+	n := (count*bytesPerRow + size - 1) / max(size, 1)
+	if one[0].rows = count; !ok || !ok2 || n <= 1 {
+		return one, nil
+	}
+	width := to.Sub(to, from)
+	width.Add(width.Div(width, big.NewInt(n)), big.NewInt(1))
+	parts := make([]part, n)
+	for i := range parts {
+		// The ends are open.
+		p := &parts[i]
+		if i > 0 {
+			p.low = from.String()
+		}
+		from.Add(from, width)
+		if i < len(parts)-1 {
+			p.high = from.String()
+		}
+		p.id, p.rows = p.low+".."+p.high, count/n
+	}
+	return parts, nil
+}
+
+func (s *mysqlSource) read(ctx context.Context, q *query, p part, after string, yield func(*record) error) error {
+	b, err := s.selection(ctx, q)
+	if err != nil {
+		return err
+	}
+	var conds []string
+	if p.low != "" {
+		conds = append(conds, "x."+quoteMySQL(b.t.primaryKey[0])+" >= "+p.low)
+	}
+	if p.high != "" {
+		conds = append(conds, "x."+quoteMySQL(b.t.primaryKey[0])+" < "+p.high)
+	}
+	ordered := b.ordered()
+	if after != "" {
+		if !ordered {
+			return tenant.Invalid("run the table again from its beginning", "table %s has no primary key that could be gone on by", b.t.name)
+		}
+		behind, err := b.placed(after, false)
+		if err != nil {
+			return err
+		}
+		conds = append(conds, behind)
+	}
+	sql := b.sql(quoteMySQL(b.t.name), conds...)
+	if ordered {
+		sql += " ORDER BY " + b.order()
+	}
+	return s.stream(ctx, b, sql, ordered, yield)
+}
+
+// ordered tells whether rows come in the order in which their primary keys compare.
+func (b *mysqlSelect) ordered() bool {
+	return len(b.t.primaryKey) > 0 && !slices.ContainsFunc(b.place, func(c sourceColumn) bool {
+		// An enum is sorted by its numbers and compared by its texts.
+		return strings.HasPrefix(c.typ, "enum") || strings.HasPrefix(c.typ, "set") || c.kind == kindFloat
+	})
+}
+
+func (b *mysqlSelect) order() string {
+	names := make([]string, len(b.t.primaryKey))
+	for i, n := range b.t.primaryKey {
+		names[i] = "x." + quoteMySQL(n)
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,281 @@
+package legacy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// What a load does to the tenants' tables besides loading rows: emptying them, taking indexes, constraints and triggers
+// away and putting them back, sequences, statistics.
+
+// each works for the tenants of a pass, in parallel.
+func (r *run) each(ctx context.Context, tenants []int32, do func(ctx context.Context, at int32) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(r.Parallel)
+	for _, at := range tenants {
+		g.Go(func() error { return do(ctx, at) })
+	}
+	return g.Wait()
+}
+
+// inTx runs f in a transaction that holds the import.
+func (r *run) inTx(ctx context.Context, verb string, f func(tx pgx.Tx) error) error {
+	return targetError(verb, pgx.BeginFunc(ctx, r.Postgres, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, r.held.HoldSQL()); err != nil {
+			return err
+		}
+		return f(tx)
+	}))
+}
+
+// empty takes the rows of tables with mode replace away, before the first of them is loaded. Each tenant's tables go
+// together, so that their foreign keys to each other are no obstacle.
+func (r *run) empty(ctx context.Context) error {
+	var tables []*Table
+	for _, t := range r.wanted() {
+		if t.Mode != ModeReplace || t.ToCollection != "" || r.Since != "" {
+			continue
+		}
+		there, _, err := r.held.Pass(ctx, t.Name())
+		if err != nil {
+			return err
+		}
+		whole, err := r.whole(ctx, t.Name())
+		if err != nil {
+			return err
+		}
+		loaded := !slices.ContainsFunc(r.scope, func(at int32) bool { return !whole[r.tenantAt(at)] })
+		if there == nil && (!loaded || r.Again) {
+			tables = append(tables, t)
+		}
+	}
+	if len(tables) == 0 {
+		return nil
+	}
+	return r.each(ctx, r.scope, func(ctx context.Context, at int32) error {
+		names := make([]string, len(tables))
+		for n, t := range tables {
+			names[n] = r.relation(at, t)
+		}
+		err := r.inTx(ctx, "empty the tables of mode replace", func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, "TRUNCATE "+strings.Join(names, ", "))
+			return err
+		})
+		return tenant.WithTenant(err, r.list[at].tenant.Name)
+	})
+}
+
+func (r *run) tenantAt(at int32) uuid.UUID { return r.list[at].tenant.ID }
+
+// clear empties the collections of a pass with mode replace.
+func (r *run) clear(ctx context.Context, p *pass) error {
+	if p.table.ToCollection == "" || p.table.Mode != ModeReplace || r.Since != "" {
+		return nil
+	}
+	return r.each(ctx, p.tenants, func(ctx context.Context, at int32) error {
+		_, err := r.collection(at, p.table).DeleteMany(ctx, struct{}{})
+		return documentError("empty the collection "+p.table.ToCollection, r.list[at].tenant.Name, err)
+	})
+}
+
+// undoable is something of a table that is in the way of a load.
+type undoable struct{ kind, name, away, back string }
+
+// takeAway drops what would make the load fail or slow, after writing down how to put it back: foreign keys of rows to
+// others of the same table or of a circle of tables, triggers with triggers: skip, and with DeferIndexes the secondary
+// indexes of tables that are empty.
+func (r *run) takeAway(ctx context.Context, p *pass) error {
+	if p.table.ToCollection != "" {
+		return nil
+	}
+	circular := r.circular(p.table.To)
+	if len(circular) == 0 && p.table.Triggers != "skip" && !r.DeferIndexes {
+		return nil
+	}
+	return r.each(ctx, p.tenants, func(ctx context.Context, at int32) error {
+		err := r.inTx(ctx, "prepare the table "+p.name, func(tx pgx.Tx) error {
+			found, err := r.inTheWay(ctx, tx, at, p.table, circular)
+			if err != nil {
+				return err
+			}
+			for _, u := range found {
+				if err := r.held.Owe(ctx, tx, tenant.ImportUndo{Target: p.name, Tenant: r.tenantAt(at), Kind: u.kind, Name: u.name, Statement: u.back}); err != nil {
+					return err
+				}
+				if _, err := tx.Exec(ctx, u.away); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		return tenant.WithTenant(err, r.list[at].tenant.Name)
+	})
+}
+
+// circular are the foreign keys of a table that no order of loading can satisfy.
+func (r *run) circular(table string) []string {
+	var names []string
+	for _, t := range r.wanted() {
+		if t.ToCollection == "" {
+			names = append(names, t.To)
+		}
+	}
+	_, cycles := r.target.loadOrder(names)
+	var out []string
+	for _, f := range r.target[table].foreignKeys {
+		together := slices.ContainsFunc(cycles, func(c []string) bool { return slices.Contains(c, table) && slices.Contains(c, f.table) })
+		if f.table == table || together {
+			out = append(out, f.name)
+		}
+	}
+	return out
+}
+
+func (r *run) inTheWay(ctx context.Context, tx pgx.Tx, at int32, t *Table, circular []string) ([]undoable, error) {
+	rel := r.relation(at, t)
+	rows, err := tx.Query(ctx, `SELECT 'foreign key', conname::text, 'ALTER TABLE ' || $1 || ' DROP CONSTRAINT ' || quote_ident(conname),
+			'ALTER TABLE ' || $1 || ' ADD CONSTRAINT ' || quote_ident(conname) || ' ' || pg_get_constraintdef(oid)
+		FROM pg_constraint WHERE conrelid = $1::text::regclass AND contype = 'f' AND conname = ANY($2)
+		UNION ALL
+		SELECT 'trigger', tgname::text, 'ALTER TABLE ' || $1 || ' DISABLE TRIGGER ' || quote_ident(tgname),
+			'ALTER TABLE ' || $1 || ' ENABLE ' || CASE tgenabled WHEN 'A' THEN 'ALWAYS ' WHEN 'R' THEN 'REPLICA ' ELSE '' END || 'TRIGGER ' || quote_ident(tgname)
+		FROM pg_trigger WHERE $3 AND tgrelid = $1::text::regclass AND NOT tgisinternal AND tgenabled <> 'D'
+		UNION ALL
+		SELECT 'index', i.relname::text, 'DROP INDEX ' || quote_ident(n.nspname) || '.' || quote_ident(i.relname), pg_get_indexdef(i.oid)
+		FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_namespace n ON n.oid = i.relnamespace
+		WHERE $4 AND x.indrelid = $1::text::regclass AND NOT x.indisunique AND NOT x.indisexclusion AND NOT x.indisreplident
+			AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid)`, rel, circular, t.Triggers == "skip", r.DeferIndexes && r.isEmpty(ctx, tx, rel))
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (u undoable, err error) {
+		err = row.Scan(&u.kind, &u.name, &u.away, &u.back)
+		return u, err
+	})
+}
+
+func (r *run) isEmpty(ctx context.Context, tx pgx.Tx, rel string) bool {
+	var rows bool
+	err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+rel+")").Scan(&rows)
+	return err == nil && !rows
+}
+
+// putBack restores what a load took away. Rows that break a foreign key are set aside first.
+func (r *run) putBack(ctx context.Context, p *pass) error {
+	owed, err := r.Service.Owed(ctx, r.m.Name, p.name)
+	if err != nil {
+		return err
+	}
+	byTenant := map[uuid.UUID][]tenant.ImportUndo{}
+	for _, u := range owed {
+		byTenant[u.Tenant] = append(byTenant[u.Tenant], u)
+	}
+	return r.each(ctx, p.tenants, func(ctx context.Context, at int32) error {
+		for _, u := range byTenant[r.tenantAt(at)] {
+			err := r.inTx(ctx, fmt.Sprintf("put the %s %s back", u.Kind, u.Name), func(tx pgx.Tx) error {
+				if u.Kind == "foreign key" {
+					if err := r.removeOrphans(ctx, tx, at, p, u.Name); err != nil {
+						return err
+					}
+				}
+				if _, err := tx.Exec(ctx, u.Statement); err != nil {
+					return err
+				}
+				return r.held.Paid(ctx, tx, u.ID)
+			})
+			if err != nil {
+				return tenant.WithTenant(err, r.list[at].tenant.Name)
+			}
+			if err := tenant.Checkpoint(ctx, "import/putback/after"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// removeOrphans sets rows aside that refer to rows that are not there, until there are none: those that went may have
+// been referred to themselves.
+func (r *run) removeOrphans(ctx context.Context, tx pgx.Tx, at int32, p *pass, constraint string) error {
+	t := r.target[p.table.To]
+	n := slices.IndexFunc(t.foreignKeys, func(f foreignKey) bool { return f.name == constraint })
+	if n < 0 {
+		return nil
+	}
+	f := t.foreignKeys[n]
+	var given, same, key []string
+	for j := range f.columns {
+		given = append(given, "c."+quoteColumn(f.columns[j])+" IS NOT NULL")
+		same = append(same, "f."+quoteColumn(f.references[j])+" = c."+quoteColumn(f.columns[j]))
+	}
+	for _, c := range t.primaryKey {
+		key = append(key, "c."+quoteColumn(c)+"::text")
+	}
+	rowKey := "jsonb_build_array(" + strings.Join(key, ", ") + ")"
+	if len(key) == 0 {
+		rowKey = "jsonb_build_array(md5(c::text))"
+	}
+	sums := make([]string, len(p.q.fields))
+	for n, fd := range p.q.fields {
+		sums[n] = "c." + quoteColumn(fd.name) + "::text"
+	}
+	schema := quoteColumn(r.list[at].tenant.Schema)
+	sql := fmt.Sprintf(`DELETE FROM %s AS c WHERE %s AND NOT EXISTS (SELECT FROM %s.%s AS f WHERE %s) RETURNING %s::text, to_jsonb(c)::text, %s`,
+		r.relation(at, p.table), strings.Join(given, " AND "), schema, quoteColumn(f.table), strings.Join(same, " AND "), rowKey, checksumSQL(sums))
+	for {
+		rows, err := tx.Query(ctx, sql)
+		if err != nil {
+			return err
+		}
+		listKey := r.list[at].key
+		var rejects []tenant.ImportReject
+		var key, row string
+		var sum int64
+		_, err = pgx.ForEachRow(rows, []any{&key, &row, &sum}, func() error {
+			text, u := row, uint64(sum)
+			rejects = append(rejects, tenant.ImportReject{
+				Target: p.name, Tenant: r.tenantAt(at), TenantKey: &listKey, Key: compactKey(key), Code: "23503", Row: &text, Sum: &u,
+				Reason: fmt.Sprintf("the row of %s that it refers to by %s is missing", f.table, strings.Join(f.columns, ", ")),
+			})
+			return nil
+		})
+		if err != nil || len(rejects) == 0 {
+			return err
+		}
+		p.rejected.Add(int64(len(rejects)))
+		r.rejected.Add(int64(len(rejects)))
+		count := tenant.ImportCount{Tenant: r.tenantAt(at), Loaded: -int64(len(rejects)), Rejected: int64(len(rejects))}
+		if err := r.held.Record(ctx, tx, p.name, tenant.ImportPart{}, []tenant.ImportCount{count}, rejects); err != nil {
+			return err
+		}
+	}
+}
+
+// finishTables sets sequences behind the loaded values and gathers statistics.
+func (r *run) finishTables(ctx context.Context, p *pass) error {
+	var sequences []string
+	for _, c := range r.target[p.table.To].columns {
+		if c.hasDefault && c.kind == kindInt && slices.ContainsFunc(p.q.fields, func(f field) bool { return f.name == c.name }) {
+			sequences = append(sequences, c.name)
+		}
+	}
+	return r.each(ctx, p.tenants, func(ctx context.Context, at int32) error {
+		rel := r.relation(at, p.table)
+		var b pgx.Batch
+		for _, c := range sequences {
+			b.Queue(fmt.Sprintf(`SELECT setval(s::regclass, (SELECT max(%[1]s) FROM %[2]s)) FROM pg_get_serial_sequence(%[3]s, %[4]s) s
+				WHERE s IS NOT NULL AND (SELECT max(%[1]s) FROM %[2]s) > 0`, quoteColumn(c), rel, literal(rel), literal(c)))
+		}
+		b.Queue("ANALYZE " + rel)
+		err := targetError("finish table "+p.name, r.Postgres.SendBatch(ctx, &b).Close())
+		return tenant.WithTenant(err, r.list[at].tenant.Name)
+	})
+}

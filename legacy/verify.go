@@ -1,0 +1,608 @@
+package legacy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// Difference is a row that is not the same on both sides.
+type Difference struct {
+	Tenant tenant.Name `json:"tenant,omitempty"`
+	Key    string      `json:"key,omitempty"`
+	What   string      `json:"what"`
+}
+
+const differencesShown = 10 // a table
+
+// Verify compares the source with what the tenants have, on the mapped columns: counts and checksums per table and
+// tenant, computed inside both databases where they can. Rows that were set aside are taken into account; nothing else
+// of a run is needed. Differences are ErrDiffers.
+func (i *Importer) Verify(ctx context.Context, req RunRequest) (*Report, error) {
+	start := time.Now()
+	v := &run{Importer: i, RunRequest: req, report: &Report{Import: i.m.Name, State: "done", Tables: []TableReport{}}}
+	if err := v.choose(); err != nil {
+		return nil, err
+	}
+	for _, at := range v.scope {
+		if e := i.list[at]; !e.there {
+			return nil, &tenant.Error{Kind: tenant.ErrNotFound, Tenant: tenant.Name(e.request.Name), Msg: "no such tenant", Hint: "load it first: tenantctl import run"}
+		}
+	}
+	for name, s := range i.sources {
+		limits, err := s.begin(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer s.end()
+		if limits != "" {
+			v.report.Notes = append(v.report.Notes, "source "+name+": "+limits)
+		}
+	}
+	same, err := v.verifyCatalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range v.wanted() {
+		report, err := v.verifyTable(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		v.report.Tables = append(v.report.Tables, *report)
+		v.report.Totals.add(report.Counts)
+		same = same && *report.Match
+		i.Events(Event{Table: t.Name(), Rows: report.Source, Reject: report.Rejected, End: true})
+	}
+	v.report.Totals.Match = &same
+	v.report.DurationMS = time.Since(start).Milliseconds()
+	if same {
+		return v.report, nil
+	}
+	v.report.State = "differs"
+	return v.report, &tenant.Error{Kind: tenant.ErrDiffers, Msg: "the tenants do not have what the source has", Hint: "the report names the first differing rows of each table"}
+}
+
+// verifyCatalog looks for loads that are not over and for foreign keys that do not hold.
+func (v *run) verifyCatalog(ctx context.Context) (bool, error) {
+	same := true
+	states, err := v.Service.Imports(ctx, v.m.Name)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range states {
+		for _, p := range s.Passes {
+			same = false
+			v.report.Notes = append(v.report.Notes, fmt.Sprintf("the load of %s is not over: run the import again", p.Target))
+		}
+		if s.Owed > 0 {
+			same = false
+			v.report.Notes = append(v.report.Notes, fmt.Sprintf("%d indexes, constraints or triggers are still to be put back: run the import again", s.Owed))
+		}
+	}
+	schemas := make([]string, len(v.scope))
+	for n, at := range v.scope {
+		schemas[n] = v.list[at].tenant.Schema
+	}
+	rows, err := v.Postgres.Query(ctx, `SELECT k.conrelid::regclass::text, k.conname FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
+		WHERE n.nspname = ANY($1) AND k.contype = 'f' AND NOT k.convalidated ORDER BY 1, 2 LIMIT 20`, schemas)
+	if err != nil {
+		return false, targetError("look at the foreign keys", err)
+	}
+	var table, name string
+	_, err = pgx.ForEachRow(rows, []any{&table, &name}, func() error {
+		same = false
+		v.report.Notes = append(v.report.Notes, fmt.Sprintf("foreign key %s of %s is not validated", name, table))
+		return nil
+	})
+	return same, targetError("look at the foreign keys", err)
+}
+
+// setAside is what the rejects of a table mean for its comparison.
+type setAside struct {
+	counts   map[uuid.UUID]int64  // rejects that are still aside, by tenant; Nil for nobody's
+	sums     map[uuid.UUID]digest // rows of the source that are to be subtracted
+	without  []string             // keys of rows that the source cannot compute a checksum of
+	resolved []string             // keys of rows that were mended and loaded: the source's rows are others
+	nobodys  int64                // rows that were no tenant's, also those that were mended and loaded
+}
+
+func (v *run) rejectsOf(ctx context.Context, t *Table) (*setAside, error) {
+	out := &setAside{counts: map[uuid.UUID]int64{}, sums: map[uuid.UUID]digest{}}
+	err := v.Service.AllRejects(ctx, v.m.Name, t.Name(), func(r tenant.ImportReject, resolved bool) error {
+		if resolved {
+			out.resolved = append(out.resolved, r.Key)
+		} else {
+			out.counts[r.Tenant]++
+		}
+		switch {
+		case r.Tenant == uuid.Nil:
+			out.nobodys++
+		case r.Sum != nil:
+			d := out.sums[r.Tenant]
+			d.add(digest{1, *r.Sum})
+			out.sums[r.Tenant] = d
+		default:
+			out.without = append(out.without, r.Key)
+			d := out.sums[r.Tenant]
+			out.sums[r.Tenant] = d
+		}
+		return nil
+	})
+	return out, err
+}
+
+// unlike is the report on a table that there is nothing to compare of.
+func unlike(t *Table, what string) *TableReport {
+	same := false
+	return &TableReport{Table: t.Name(), Counts: Counts{Match: &same}, Tenants: []TenantReport{}, Differences: []Difference{{What: what}}}
+}
+
+func (v *run) verifyTable(ctx context.Context, t *Table) (*TableReport, error) {
+	whole, err := v.whole(ctx, t.Name())
+	if err != nil {
+		return nil, err
+	}
+	var missing []string
+	for _, at := range v.scope {
+		if !whole[v.tenantAt(at)] {
+			missing = append(missing, string(v.list[at].tenant.Name))
+		}
+	}
+	if len(missing) > 0 {
+		more := ""
+		if len(missing) > 5 {
+			more = fmt.Sprintf(" and %d more", len(missing)-5)
+		}
+		return unlike(t, fmt.Sprintf("not loaded for %s%s: run the import", strings.Join(missing[:min(5, len(missing))], ", "), more)), nil
+	}
+	aside, err := v.rejectsOf(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	p := &pass{table: t, src: v.sources[t.Source], name: t.Name(), tenants: v.scope, byKey: map[string]int32{}, copied: t.Shared == SharedCopy, strangers: true}
+	for n, at := range v.scope {
+		p.byKey[v.list[at].key] = int32(n)
+	}
+	p.q = v.query(t, "", nil)
+	p.q.maxRow = 0
+	var source map[string]digest
+	var target []tableDigest
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		d, ok := p.src.(digester)
+		switch {
+		case t.ToCollection != "":
+			source, err = v.digestDocuments(gctx, p)
+		case ok:
+			source, err = d.digest(gctx, p.q, aside.without)
+		default:
+			source, err = v.digestByStaging(gctx, p, aside.without)
+		}
+		return err
+	})
+	g.Go(func() (err error) {
+		if t.ToCollection != "" {
+			target, err = v.digestCollections(gctx, p)
+		} else {
+			target, err = v.digestTables(gctx, p, aside.resolved)
+		}
+		return err
+	})
+	err = g.Wait()
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && strings.HasPrefix(pg.Code, "22") {
+		return unlike(t, fmt.Sprintf("the source has values that no load has met and that do not fit the target: %s; run the import again", pg.Message)), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v.compare(ctx, p, source, target, aside)
+}
+
+// compare sets a table's two sides against each other.
+func (v *run) compare(ctx context.Context, p *pass, source map[string]digest, target []tableDigest, aside *setAside) (*TableReport, error) {
+	report := &TableReport{Table: p.name, Tenants: make([]TenantReport, 0, len(p.tenants))}
+	same := true
+	without := map[uuid.UUID]int64{}
+	err := v.Service.AllRejects(ctx, v.m.Name, p.name, func(r tenant.ImportReject, resolved bool) error {
+		if r.Sum == nil && r.Tenant != uuid.Nil {
+			without[r.Tenant]++
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var everything digest
+	for _, d := range source {
+		everything.add(d)
+	}
+	for n, at := range p.tenants {
+		id := v.tenantAt(at)
+		want := source[v.list[at].key]
+		if p.copied {
+			want = everything
+		}
+		total := want.rows + without[id]
+		want.rows -= aside.sums[id].rows
+		want.sum -= aside.sums[id].sum
+		match := want == target[n].digest
+		report.Tenants = append(report.Tenants, TenantReport{v.list[at].tenant.Name, Counts{Source: total, Loaded: target[n].all, Rejected: aside.counts[id], Match: &match}})
+		if match {
+			continue
+		}
+		same = false
+		if len(report.Differences) < differencesShown {
+			found, err := v.differences(ctx, p, int32(n), aside)
+			if err != nil {
+				return nil, err
+			}
+			if len(found) == 0 {
+				found = []Difference{{Tenant: v.list[at].tenant.Name, What: fmt.Sprintf("%d rows in the source, %d here", want.rows, target[n].rows)}}
+			}
+			report.Differences = append(report.Differences, found[:min(len(found), differencesShown-len(report.Differences))]...)
+		}
+	}
+	if !p.copied && v.everyone {
+		var strangers int64
+		for key, d := range source {
+			if _, ours := p.byKey[key]; !ours {
+				strangers += d.rows
+			}
+		}
+		if strangers > 0 || aside.nobodys > 0 {
+			match := strangers == aside.nobodys
+			report.Tenants = append(report.Tenants, TenantReport{"", Counts{Source: strangers, Rejected: aside.counts[uuid.Nil], Match: &match}})
+			if !match {
+				same = false
+				report.Differences = append(report.Differences, Difference{What: fmt.Sprintf("%d rows of the source are no tenant's, and %d of them are among the rejects", strangers, aside.nobodys)})
+			}
+		}
+	}
+	for _, t := range report.Tenants {
+		report.Counts.add(t.Counts)
+	}
+	report.Match = &same
+	return report, nil
+}
+
+// tablesAtOnce is how many tenants' tables one query reads.
+const tablesAtOnce = 50
+
+// tableDigest is a tenant's side: of the rows that are the source's, and how many there are in all.
+type tableDigest struct {
+	digest
+	all int64
+}
+
+// digestTables computes the tenants' side inside PostgreSQL.
+func (v *run) digestTables(ctx context.Context, p *pass, without []string) ([]tableDigest, error) {
+	out := make([]tableDigest, len(p.tenants))
+	sum, filter := v.targetSum(p), ""
+	if len(without) > 0 {
+		filter = fmt.Sprintf(" FILTER (WHERE NOT (%s = ANY(ARRAY[%s]::jsonb[])))", v.targetKey(p, "x"), literals(without))
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(v.Parallel)
+	for first := 0; first < len(p.tenants); first += tablesAtOnce {
+		g.Go(func() error {
+			var selects []string
+			for n := first; n < min(first+tablesAtOnce, len(p.tenants)); n++ {
+				selects = append(selects, fmt.Sprintf("SELECT %d, count(*)%s, coalesce(sum(%s)%s, 0)::text, count(*) FROM %s AS x", n, filter, sum, filter, v.relation(p.tenants[n], p.table)))
+			}
+			return v.inSession(ctx, func(tx pgx.Tx) error {
+				rows, err := tx.Query(ctx, strings.Join(selects, " UNION ALL "))
+				if err != nil {
+					return targetError("compute checksums of "+p.name, err)
+				}
+				var n int
+				var d tableDigest
+				var text string
+				_, err = pgx.ForEachRow(rows, []any{&n, &d.rows, &text, &d.all}, func() (err error) {
+					d.sum, err = modulo(text)
+					out[n] = d
+					return err
+				})
+				return targetError("compute checksums of "+p.name, err)
+			})
+		})
+	}
+	return out, g.Wait()
+}
+
+// inSession runs f in a transaction in which values have the same texts as in a source.
+func (v *run) inSession(ctx context.Context, f func(tx pgx.Tx) error) error {
+	return pgx.BeginFunc(ctx, v.Postgres, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, strings.TrimSuffix(localSettings, "SET CONSTRAINTS ALL IMMEDIATE;")); err != nil {
+			return targetError("begin", err)
+		}
+		return f(tx)
+	})
+}
+
+// targetSum is the SQL of a target row's checksum; the row is called x.
+func (v *run) targetSum(p *pass) string {
+	texts := make([]string, len(p.q.fields))
+	for n, f := range p.q.fields {
+		column := "x." + quoteColumn(f.name)
+		if _, mysql := p.src.(*mysqlSource); mysql {
+			texts[n] = portableSQL(column, f)
+		} else {
+			texts[n] = column + "::text"
+		}
+	}
+	return checksumSQL(texts)
+}
+
+// targetKey is the SQL of what names a target row.
+func (v *run) targetKey(p *pass, alias string) string {
+	var key []string
+	for _, f := range p.q.fields {
+		if f.key {
+			key = append(key, alias+"."+quoteColumn(f.name)+"::text")
+		}
+	}
+	if len(key) == 0 {
+		return "jsonb_build_array(md5(" + alias + "::text))"
+	}
+	return "jsonb_build_array(" + strings.Join(key, ", ") + ")"
+}
+
+func literals(texts []string) string {
+	out := make([]string, len(texts))
+	for n, t := range texts {
+		out[n] = literal(t)
+	}
+	return strings.Join(out, ", ")
+}
+
+// stage copies what a source gives for a pass into a temporary table of the target's types, an arena at a time, and has
+// look see each. Rows whose values do not fit the types are left out: they were rejected too.
+func (v *run) stage(ctx context.Context, p *pass, look func(tx pgx.Tx) error) error {
+	return v.inSession(ctx, func(tx pgx.Tx) error {
+		columns := make([]string, len(p.q.fields))
+		for n, f := range p.q.fields {
+			columns[n] = quoteColumn(f.name)
+		}
+		list := strings.Join(columns, ", ")
+		if _, err := tx.Exec(ctx, fmt.Sprintf("CREATE TEMP TABLE tenantctl_staged ON COMMIT DROP AS SELECT 0 AS tenantctl_tenant, %s FROM %s WHERE false", list, v.relation(p.tenants[0], p.table))); err != nil {
+			return targetError("compute checksums of "+p.name, err)
+		}
+		a := v.takeArena(2)
+		defer v.giveArena(a)
+		conn := tx.Conn().PgConn()
+		flush := func() error {
+			rows := make([]int32, len(a.rows))
+			for n := range rows {
+				rows[n] = int32(n)
+			}
+			err := bisect(rows, func(rows []int32) error {
+				if _, err := conn.CopyFrom(ctx, a.reader(rows), "SAVEPOINT rows; COPY pg_temp.tenantctl_staged (tenantctl_tenant, "+list+") FROM STDIN"); err != nil {
+					if _, ok := rowError(err); !ok {
+						return err
+					}
+					_, rerr := conn.Exec(ctx, "ROLLBACK TO SAVEPOINT rows").ReadAll()
+					return errors.Join(rerr, err)
+				}
+				return nil
+			}, func(int32, *pgconn.PgError) error { return nil })
+			a.reset()
+			if err != nil {
+				return targetError("compute checksums of "+p.name, err)
+			}
+			if err := look(tx); err != nil {
+				return err
+			}
+			_, err = tx.Exec(ctx, "TRUNCATE pg_temp.tenantctl_staged")
+			return targetError("compute checksums of "+p.name, err)
+		}
+		parts, err := p.src.parts(ctx, p.q, v.PartSize)
+		if err != nil {
+			return err
+		}
+		var line []byte
+		for _, one := range parts {
+			err := p.src.read(ctx, p.q, one, "", func(rec *record) error {
+				if rec.line == nil {
+					return nil
+				}
+				to := int32(0)
+				if !p.copied {
+					var ours bool
+					if to, ours = p.byKey[string(rec.key)]; !ours || rec.key == nil {
+						to = -1
+					}
+				}
+				line = append(fmt.Appendf(line[:0], "%d", to), '\t')
+				if len(p.q.fields) == 0 {
+					line = line[:len(line)-1]
+				}
+				line = append(line, rec.line...)
+				if !a.fits(nil, line) {
+					if err := flush(); err != nil {
+						return err
+					}
+				}
+				a.add(0, nil, line)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return flush()
+	})
+}
+
+// digestByStaging computes the source's side for a source that cannot: inside PostgreSQL, by a temporary table.
+func (v *run) digestByStaging(ctx context.Context, p *pass, without []string) (map[string]digest, error) {
+	out := map[string]digest{}
+	cond := ""
+	if len(without) > 0 {
+		cond = fmt.Sprintf(" WHERE NOT (%s = ANY(ARRAY[%s]::jsonb[]))", v.targetKey(p, "x"), literals(without))
+	}
+	err := v.stage(ctx, p, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, fmt.Sprintf("SELECT tenantctl_tenant, count(*), coalesce(sum(%s), 0)::text FROM pg_temp.tenantctl_staged AS x%s GROUP BY 1", v.targetSum(p), cond))
+		if err != nil {
+			return targetError("compute checksums of "+p.name, err)
+		}
+		var n int
+		var d digest
+		var text string
+		_, err = pgx.ForEachRow(rows, []any{&n, &d.rows, &text}, func() (err error) {
+			if d.sum, err = modulo(text); err != nil {
+				return err
+			}
+			key := nobody
+			if n >= 0 {
+				key = v.list[p.tenants[n]].key
+			}
+			sum := out[key]
+			sum.add(d)
+			out[key] = sum
+			return nil
+		})
+		return targetError("compute checksums of "+p.name, err)
+	})
+	return out, err
+}
+
+// differences finds the first rows of one tenant that are not the same on both sides.
+func (v *run) differences(ctx context.Context, p *pass, n int32, aside *setAside) ([]Difference, error) {
+	if p.table.ToCollection != "" {
+		return v.differentDocuments(ctx, p, n)
+	}
+	at := p.tenants[n]
+	one := v.alone(p, at)
+	left := append(slices.Clone(aside.without), aside.resolved...)
+	cond := "true"
+	if len(left) > 0 {
+		cond = fmt.Sprintf("NOT (key = ANY(ARRAY[%s]::jsonb[]))", literals(left))
+	}
+	sum, name := v.targetSum(p), v.list[at].tenant.Name
+	var out []Difference
+	// What lies in one arena is compared with the whole table: enough for rows that differ or are missing here.
+	err := v.stage(ctx, one, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, fmt.Sprintf(`WITH s AS (SELECT %[1]s AS key, %[2]s AS sum FROM pg_temp.tenantctl_staged AS x WHERE tenantctl_tenant = 0),
+				t AS (SELECT %[1]s AS key, %[2]s AS sum FROM %[3]s AS x)
+			SELECT key::text, s.sum IS NULL, t.sum IS NULL FROM s FULL JOIN t USING (key) WHERE s.sum IS DISTINCT FROM t.sum AND (%[4]s) ORDER BY key LIMIT %[5]d`,
+			v.targetKey(p, "x"), sum, v.relation(at, p.table), cond, differencesShown))
+		if err != nil {
+			return targetError("compare "+p.name, err)
+		}
+		var key string
+		var notThere, notHere bool
+		_, err = pgx.ForEachRow(rows, []any{&key, &notThere, &notHere}, func() error {
+			what := "differs"
+			switch {
+			case notThere:
+				what = "not in the source"
+			case notHere:
+				what = "missing"
+			}
+			out = append(out, Difference{name, compactKey(key), what})
+			return nil
+		})
+		return targetError("compare "+p.name, err)
+	})
+	return out, err
+}
+
+// digestDocuments computes the source's side of a collection. Documents have no checksum in MongoDB: they are read.
+func (v *run) digestDocuments(ctx context.Context, p *pass) (map[string]digest, error) {
+	out := map[string]digest{}
+	err := v.eachDocument(ctx, p, func(key string, doc bson.Raw) error {
+		d := out[key]
+		d.add(digest{1, documentSum(doc)})
+		out[key] = d
+		return nil
+	})
+	return out, err
+}
+
+// eachDocument gives the documents that a source makes, with the keys of their tenants. Those that cannot be read were
+// rejected and are left out.
+func (v *run) eachDocument(ctx context.Context, p *pass, yield func(key string, doc bson.Raw) error) error {
+	parts, err := p.src.parts(ctx, p.q, v.PartSize)
+	if err != nil {
+		return err
+	}
+	var buf []byte
+	for _, one := range parts {
+		err := p.src.read(ctx, p.q, one, "", func(rec *record) error {
+			key := nobody
+			if _, ours := p.byKey[string(rec.key)]; ours && rec.key != nil {
+				key = string(rec.key)
+			}
+			if rec.line == nil {
+				return nil
+			}
+			var doc bson.Raw
+			var err error
+			if doc, buf, err = parseDocument(buf, rec.line, p.q); err != nil {
+				return nil
+			}
+			return yield(key, doc)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *run) digestCollections(ctx context.Context, p *pass) ([]tableDigest, error) {
+	out := make([]tableDigest, len(p.tenants))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(v.Parallel)
+	for n, at := range p.tenants {
+		g.Go(func() error {
+			cur, err := v.collection(at, p.table).Find(ctx, bson.D{})
+			if err == nil {
+				for cur.Next(ctx) {
+					out[n].add(digest{1, documentSum(cur.Current)})
+					out[n].all++
+				}
+				err = errors.Join(cur.Err(), cur.Close(ctx))
+			}
+			return documentError("read collection "+p.table.ToCollection, v.list[at].tenant.Name, err)
+		})
+	}
+	return out, g.Wait()
+}
+
+// alone is a pass for one of its tenants.
+func (v *run) alone(p *pass, at int32) *pass {
+	q := *p.q
+	q.only = []string{v.list[at].key}
+	return &pass{table: p.table, q: &q, src: p.src, name: p.name, tenants: []int32{at}, byKey: map[string]int32{v.list[at].key: 0}, copied: p.copied}
+}
+
+func (v *run) differentDocuments(ctx context.Context, p *pass, n int32) ([]Difference, error) {
+	at := p.tenants[n]
+	one, name := v.alone(p, at), v.list[at].tenant.Name
+	c := v.collection(at, p.table)
+	var out []Difference
+	err := v.eachDocument(ctx, one, func(key string, doc bson.Raw) error {
+		if key != v.list[at].key && !p.copied || len(out) >= differencesShown {
+			return nil
+		}
+		same, err := isThere(ctx, c, doc)
+		if err == nil && !same {
+			out = append(out, Difference{name, doc.Lookup("_id").String(), "missing or differs"})
+		}
+		return documentError("read collection "+p.table.ToCollection, name, err)
+	})
+	return out, err
+}
