@@ -265,7 +265,8 @@ func (s *fileSource) parts(ctx context.Context, q *query, _ int64) ([]part, erro
 				return nil, err
 			}
 		}
-		parts[i] = part{id: f, high: stamp}
+		// A part's progress is of no use for a file that is another now.
+		parts[i] = part{id: f + " " + stamp, low: f, high: stamp}
 		sample, err := s.sample(ctx, f)
 		if err != nil {
 			return nil, err
@@ -277,12 +278,12 @@ func (s *fileSource) parts(ctx context.Context, q *query, _ int64) ([]part, erro
 
 // unchanged says so where a file is not the one that a part stands for.
 func (s *fileSource) unchanged(p part) error {
-	now, err := s.stamp(p.id)
+	now, err := s.stamp(p.low)
 	if err != nil || p.high == "" || p.high == now {
 		return err
 	}
 	return &tenant.Error{
-		Kind: tenant.ErrInvalid, Msg: "file " + p.id + " changed since the import began",
+		Kind: tenant.ErrInvalid, Msg: "file " + p.low + " changed since the import began",
 		Hint: "let nobody write it, and run the same command again",
 	}
 }

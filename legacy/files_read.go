@@ -82,14 +82,14 @@ func (s *fileSource) read(ctx context.Context, q *query, p part, after string, y
 	if after != "" {
 		var err error
 		if behind, err = strconv.ParseInt(after, 10, 64); err != nil {
-			return fmt.Errorf("go on in %s: %q is no record's number", p.id, after)
+			return fmt.Errorf("go on in %s: %q is no record's number", p.low, after)
 		}
 	}
-	w, err := s.writer(q, p.id)
+	w, err := s.writer(q, p.low)
 	if err != nil {
 		return err
 	}
-	err = s.records(ctx, p.id, q.maxRow, behind, func(r *fileRecord) error {
+	err = s.records(ctx, p.low, q.maxRow, behind, func(r *fileRecord) error {
 		if !w.write(r) {
 			return nil
 		}
@@ -180,8 +180,7 @@ func (s *fileSource) writer(q *query, file string) (*fileWriter, error) {
 }
 
 func (w *fileWriter) cell(file string, f field) (*fileCell, error) {
-	name := jsonString(f.name)
-	c := &fileCell{field: f, name: []byte(name[1 : len(name)-1]), column: -1, constant: f.column.Value}
+	c := &fileCell{field: f, name: jsonName(f.name), column: -1, constant: f.column.Value}
 	switch {
 	case c.constant != nil:
 	case f.column.From == "":
@@ -326,10 +325,11 @@ func (w *fileWriter) appendDocument(doc []byte, r *fileRecord) ([]byte, error) {
 		}
 		w.members, w.names = append(w.members, values[start:len(values):len(values)]), append(w.names, c.name)
 	}
-	object := []byte("{}")
+	object, left := []byte("{}"), []byte(nil)
 	switch {
 	case w.whole:
-		object = r.raw
+		// What became the _id is not there twice.
+		object, left = r.raw, jsonName(w.cells[0].field.column.From)
 	case w.document != nil && r.csv == nil:
 		object = w.object.get(&w.document.place)
 	case w.document != nil:
@@ -338,7 +338,7 @@ func (w *fileWriter) appendDocument(doc []byte, r *fileRecord) ([]byte, error) {
 			return doc, err
 		}
 	}
-	return withMembers(doc, w.members, w.names, object)
+	return withMembers(doc, w.members, w.names, object, left)
 }
 
 // appendGuessed appends a text as JSON of the kind that it seems to be; where it is not, as a text.

@@ -295,7 +295,7 @@ func TestAnNDJSONLineIsPassedOnAsTheDocument(t *testing.T) {
 	read := func(q *query) (got []string) {
 		t.Helper()
 		q.document = true
-		if err := s.read(context.Background(), q, part{id: "a.jsonl"}, "", func(r *record) error { got = append(got, document(r)); return nil }); err != nil {
+		if err := s.read(context.Background(), q, part{low: "a.jsonl"}, "", func(r *record) error { got = append(got, document(r)); return nil }); err != nil {
 			t.Fatal(err)
 		}
 		return got
@@ -303,7 +303,7 @@ func TestAnNDJSONLineIsPassedOnAsTheDocument(t *testing.T) {
 	table := &Table{From: "a.jsonl", ToCollection: "c"}
 	sameTexts(t, read(&query{table: table, fields: fieldsOf("_id", "n")}), []string{line, "broken: it is not UTF-8", "broken: no valid JSON"})
 	id := []field{{name: "_id", column: Column{From: "n"}}}
-	if got := read(&query{table: table, fields: id})[0]; got != `{"_id":{"$numberLong":"5"},"n":{"$numberLong":"5"},"text":"a\\b\n"}` {
+	if got := read(&query{table: table, fields: id})[0]; got != `{"_id":{"$numberLong":"5"},"text":"a\\b\n"}` {
 		t.Errorf("with its _id: %s", got)
 	}
 	chosen := &Table{From: "a.jsonl", ToCollection: "c", Columns: Columns{{"t", Column{From: "text"}}}}
@@ -391,7 +391,7 @@ func TestABrokenFileEndsItsReadingWithAnError(t *testing.T) {
 	s := filesWith(t, SourceSpec{}, map[string]string{"cut.csv.gz": whole[:len(whole)-20], "empty.csv": "", "twice.csv": "a,a\n1,2\n", "utf16.csv": "\xff\xfei\x00d\x00"})
 	for file, want := range map[string]string{"cut.csv.gz": "unexpected EOF", "empty.csv": "no header", "twice.csv": "two columns", "utf16.csv": "UTF-16"} {
 		q := &query{table: &Table{From: file}, fields: []field{{name: "n", column: Column{Value: new("1")}}}}
-		err := s.read(context.Background(), q, part{id: file}, "", func(*record) error { return nil })
+		err := s.read(context.Background(), q, part{low: file}, "", func(*record) error { return nil })
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: %v", file, err)
 		}
@@ -407,7 +407,7 @@ func TestWhatFilesCannotDoIsRefused(t *testing.T) {
 		{table: &Table{From: "a.csv"}, fields: []field{{name: "n", column: Column{SQL: "1"}}}},
 		{table: &Table{From: "a.csv"}, fields: []field{{name: "n", column: Column{Lookup: &Lookup{}}}}},
 	} {
-		if err := s.read(context.Background(), q, part{id: "a.csv"}, "", nil); !errors.Is(err, tenant.ErrInvalid) {
+		if err := s.read(context.Background(), q, part{low: "a.csv"}, "", nil); !errors.Is(err, tenant.ErrInvalid) {
 			t.Errorf("%+v: %v", q, err)
 		}
 	}
@@ -568,7 +568,7 @@ func BenchmarkNDJSONDocuments(b *testing.B) {
 	q := &query{table: &Table{From: "a.ndjson", Key: "tenant", ToCollection: "c"}, document: true}
 	b.SetBytes(int64(len(line) * 100_000))
 	for b.Loop() {
-		if err := s.read(context.Background(), q, part{id: "a.ndjson"}, "", func(*record) error { return nil }); err != nil {
+		if err := s.read(context.Background(), q, part{low: "a.ndjson"}, "", func(*record) error { return nil }); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -580,7 +580,7 @@ func BenchmarkCSVRows(b *testing.B) {
 	q := &query{table: &Table{From: "a.csv", Key: "t"}, fields: fieldsOf("a", "b", "c", "d", "e", "f")}
 	b.SetBytes(int64(len(line) * 100_000))
 	for b.Loop() {
-		if err := s.read(context.Background(), q, part{id: "a.csv"}, "", func(*record) error { return nil }); err != nil {
+		if err := s.read(context.Background(), q, part{low: "a.csv"}, "", func(*record) error { return nil }); err != nil {
 			b.Fatal(err)
 		}
 	}

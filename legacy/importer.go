@@ -60,6 +60,10 @@ type Importer struct {
 	target  target
 	list    []listed
 	byKey   map[string]int32 // index in list
+
+	toMake   []*Table        // of the shared schema, that are not there
+	inModel  map[string]bool // tables that tenants have
+	sharedAt int32           // index in list of the shared schema; 0 before it is needed
 }
 
 // listed is a tenant of the list.
@@ -111,7 +115,7 @@ func (i *Importer) open(ctx context.Context) error {
 	if err := i.readModel(ctx); err != nil {
 		return err
 	}
-	if faults := i.m.check(i.tables, i.target); len(faults) > 0 {
+	if faults := append(i.m.check(i.tables, i.target), i.sharedFaults()...); len(faults) > 0 {
 		return newFaults(faults)
 	}
 	return i.readList(ctx)
@@ -170,8 +174,14 @@ func (i *Importer) readModel(ctx context.Context) error {
 		return err
 	}
 	defer done()
-	i.target, err = readTarget(ctx, i.Postgres, schema)
-	return err
+	if i.target, err = readTarget(ctx, i.Postgres, schema); err != nil {
+		return err
+	}
+	i.inModel = map[string]bool{}
+	for name := range i.target {
+		i.inModel[name] = true
+	}
+	return i.readShared(ctx)
 }
 
 // readList reads the tenants, checks their names and finds those that are there.

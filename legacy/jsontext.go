@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -279,8 +280,18 @@ func appendJSONField(line, value []byte, k kind) ([]byte, error) {
 	return appendField(line, value), nil
 }
 
-// withMembers appends an object: members first, and of an object's own those that members do not have. Both may be empty.
-func withMembers(b []byte, members, names [][]byte, object []byte) ([]byte, error) {
+// jsonName is a member's name as JSON writes it, without quotes; nil for none.
+func jsonName(name string) []byte {
+	if name == "" {
+		return nil
+	}
+	quoted := jsonString(name)
+	return []byte(quoted[1 : len(quoted)-1])
+}
+
+// withMembers appends an object: members first, and of an object's own those with other names, but for the one that left
+// is the name of.
+func withMembers(b []byte, members, names [][]byte, object, left []byte) ([]byte, error) {
 	b = append(b, '{')
 	start := len(b)
 	for i, m := range members {
@@ -290,10 +301,8 @@ func withMembers(b []byte, members, names [][]byte, object []byte) ([]byte, erro
 		b = append(append(append(append(b, '"'), names[i]...), '"', ':'), m...)
 	}
 	err := jsonMembers(object, func(name, value []byte) {
-		for _, n := range names {
-			if bytes.Equal(n, name) {
-				return
-			}
+		if slices.ContainsFunc(names, func(n []byte) bool { return bytes.Equal(n, name) }) || left != nil && bytes.Equal(left, name) {
+			return
 		}
 		if len(b) > start {
 			b = append(b, ',')

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -86,8 +87,35 @@ type run struct {
 	read     atomic.Int64
 	failed   atomic.Bool
 
-	mu     sync.Mutex
-	arenas []*arena
+	mu      sync.Mutex
+	arenas  []*arena
+	reasons map[string]int // rejects by table and reason
+}
+
+// noteReason counts a reject by its reason, for the error that too many of them are.
+func (r *run) noteReason(table, reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.reasons == nil {
+		r.reasons = map[string]int{}
+	}
+	if key := table + ": " + reason; len(r.reasons) < 1000 || r.reasons[key] > 0 {
+		r.reasons[key]++
+	}
+}
+
+// mostly are the most frequent reasons.
+func (r *run) mostly() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	reasons := slices.SortedFunc(maps.Keys(r.reasons), func(a, b string) int {
+		return cmp.Or(cmp.Compare(r.reasons[b], r.reasons[a]), cmp.Compare(a, b))
+	})
+	var out []string
+	for _, one := range reasons[:min(3, len(reasons))] {
+		out = append(out, fmt.Sprintf("%s (%d times)", one, r.reasons[one]))
+	}
+	return strings.Join(out, "; ")
 }
 
 // Run loads what the request asks for. A run that was interrupted or killed is gone on with by the same request.
@@ -148,6 +176,9 @@ func (r *run) choose() error {
 		wanted[n] = true
 	}
 	for at := range r.list {
+		if int32(at) == r.sharedAt && r.sharedAt > 0 {
+			continue
+		}
 		name := r.list[at].tenant.Name
 		if !r.list[at].there {
 			name = tenant.Name(strings.ToLower(r.list[at].request.Name))
@@ -256,6 +287,9 @@ func (r *run) work(ctx context.Context, keys map[string]uuid.UUID) error {
 	}
 	if r.Rejects != nil {
 		return r.loadRejects(ctx)
+	}
+	if err := r.makeShared(ctx); err != nil {
+		return err
 	}
 	if err := r.empty(ctx); err != nil {
 		return err
@@ -418,10 +452,7 @@ func (r *run) giveArena(a *arena) {
 
 // groups splits the tenants that a table is still to be loaded for.
 func (r *run) groups(ctx context.Context, t *Table) ([][]int32, error) {
-	if t.Shared == SharedSchema {
-		return nil, nil // TODO
-	}
-	left := r.scope
+	left := r.recipients(t)
 	if r.Since == "" && !r.Again {
 		whole, err := r.whole(ctx, t.Name())
 		if err != nil {
@@ -462,7 +493,7 @@ func (r *run) tenantsAtOnce(ctx context.Context, t *Table) (int, error) {
 	var locks, each int
 	err := r.Postgres.QueryRow(ctx, `SELECT current_setting('max_locks_per_transaction')::int * (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int),
 			3 + (SELECT count(*) FROM pg_index WHERE indrelid = $1::text::regclass) + 3 * (SELECT count(*) FROM pg_constraint WHERE conrelid = $1::text::regclass AND contype = 'f')`,
-		r.relation(r.scope[0], t)).Scan(&locks, &each)
+		r.relation(r.recipients(t)[0], t)).Scan(&locks, &each)
 	if err != nil {
 		return 0, targetError("look at the server's locks", err)
 	}
@@ -477,7 +508,7 @@ func (r *run) relation(at int32, t *Table) string {
 
 // begin begins a pass over a table, or goes on with one.
 func (r *run) begin(ctx context.Context, t *Table, tenants []int32) (*pass, []part, error) {
-	p := &pass{table: t, src: r.sources[t.Source], name: t.Name(), tenants: tenants, copied: t.Shared == SharedCopy, byKey: map[string]int32{}, skip: map[string]bool{}}
+	p := &pass{table: t, src: r.sources[t.Source], name: t.Name(), tenants: tenants, copied: t.Shared != "", byKey: map[string]int32{}, skip: map[string]bool{}}
 	ids := make([]uuid.UUID, len(tenants))
 	for n, at := range tenants {
 		p.byKey[r.list[at].key] = int32(n)
@@ -565,7 +596,7 @@ func (r *run) firstGroup(ctx context.Context, t *Table) (bool, error) {
 	}
 	// Tenants that came into the list later need the strangers read again: some of those rows may be theirs now.
 	loaded := 0
-	for _, at := range r.scope {
+	for _, at := range r.recipients(t) {
 		if whole[r.list[at].tenant.ID] {
 			loaded++
 		}
@@ -633,7 +664,7 @@ func (r *run) overBudget() error {
 		return nil
 	}
 	return &tenant.Error{
-		Kind: tenant.ErrPartial, Code: "too_many_rejects", Msg: fmt.Sprintf("%s were set aside, which is more than --max-errors allows", tenant.Plural(int(n), "row")),
-		Hint: "look at them with: tenantctl import status; mend the source or the mapping, or allow more; the same command goes on",
+		Kind: tenant.ErrPartial, Code: "too_many_rejects", Msg: fmt.Sprintf("%s were set aside, which is more than --max-errors allows; mostly %s", tenant.Plural(int(n), "row"), r.mostly()),
+		Hint: "mend the source or the mapping, or allow more; the same command goes on",
 	}
 }

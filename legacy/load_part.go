@@ -181,6 +181,7 @@ func (l *load) set(ctx context.Context, x reject) error {
 	l.rejects = append(l.rejects, x)
 	l.p.rejected.Add(1)
 	l.rejected.Add(1)
+	l.noteReason(l.p.name, x.reason)
 	if l.p.table.OnError == "fail" {
 		return &tenant.Error{
 			Kind: tenant.ErrInvalid, Code: x.code, Msg: fmt.Sprintf("a row of %s does not fit: %s", l.p.name, x.reason),

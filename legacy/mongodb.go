@@ -315,32 +315,31 @@ func (s *mongoSource) read(ctx context.Context, q *query, _ part, after string, 
 	}, opts)
 }
 
-// bsonOrder has the types in the order in which MongoDB sorts them; those on one line are compared with each other.
-var bsonOrder = [][]bson.Type{
-	{bson.TypeMinKey},
-	{bson.TypeNull},
-	{bson.TypeInt32, bson.TypeInt64, bson.TypeDouble, bson.TypeDecimal128},
-	{bson.TypeString, bson.TypeSymbol},
-	{bson.TypeEmbeddedDocument},
-	{bson.TypeBinary},
-	{bson.TypeObjectID},
-	{bson.TypeBoolean},
-	{bson.TypeDateTime},
-	{bson.TypeTimestamp},
-	{bson.TypeMaxKey},
+// bsonOrder has the types, as $type calls them, in the order in which MongoDB sorts them.
+var bsonOrder = []struct {
+	name  string
+	types []bson.Type
+}{
+	{"null", []bson.Type{bson.TypeNull}},
+	{"number", []bson.Type{bson.TypeInt32, bson.TypeInt64, bson.TypeDouble, bson.TypeDecimal128}},
+	{"string", []bson.Type{bson.TypeString, bson.TypeSymbol}},
+	{"object", []bson.Type{bson.TypeEmbeddedDocument}},
+	{"binData", []bson.Type{bson.TypeBinary}},
+	{"objectId", []bson.Type{bson.TypeObjectID}},
+	{"bool", []bson.Type{bson.TypeBoolean}},
+	{"date", []bson.Type{bson.TypeDateTime}},
+	{"timestamp", []bson.Type{bson.TypeTimestamp}},
 }
 
 // behindID matches the documents behind an _id: $gt alone finds those of the same type only.
 func behindID(id bson.RawValue) bson.D {
 	either := bson.A{bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: id}}}}}
-	behind := false
-	for _, types := range bsonOrder {
-		for _, t := range types {
-			if behind && t != bson.TypeMaxKey {
-				either = append(either, bson.D{{Key: "_id", Value: bson.D{{Key: "$type", Value: int32(t)}}}})
-			}
+	behind := id.Type == bson.TypeMinKey
+	for _, o := range bsonOrder {
+		if behind {
+			either = append(either, bson.D{{Key: "_id", Value: bson.D{{Key: "$type", Value: o.name}}}})
 		}
-		behind = behind || slices.Contains(types, id.Type)
+		behind = behind || slices.Contains(o.types, id.Type)
 	}
 	return bson.D{{Key: "$or", Value: either}}
 }

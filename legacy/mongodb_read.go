@@ -169,10 +169,13 @@ func (w *mongoWriter) fillDocument(doc bson.Raw) error {
 			}
 			value = text[len(`{"":`) : len(text)-1]
 		}
-		name := jsonString(f.name)
-		members, names = append(members, value), append(names, []byte(name[1:len(name)-1]))
+		members, names = append(members, value), append(names, jsonName(f.name))
 	}
-	object := []byte("{}")
+	object, left := []byte("{}"), []byte(nil)
+	if w.whole {
+		// What became the _id is not there twice.
+		left = jsonName(w.fields[0].column.From)
+	}
 	if w.whole || w.q.table.Document != "" {
 		from := doc
 		if !w.whole {
@@ -187,7 +190,7 @@ func (w *mongoWriter) fillDocument(doc bson.Raw) error {
 		}
 	}
 	var err error
-	w.doc, err = withMembers(w.doc[:0], members, names, object)
+	w.doc, err = withMembers(w.doc[:0], members, names, object, left)
 	w.line = appendField(w.line, w.doc)
 	return err
 }

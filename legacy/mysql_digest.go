@@ -51,11 +51,15 @@ func (b *mysqlSelect) keyText(f field) string {
 		return "IF(" + expr + " IS NULL, NULL, IF(" + expr + " <> 0, 't', 'f'))"
 	case f.kind == kindInstant && (c.kind == kindInstant || c.kind == kindTimestamp):
 		return "CONCAT(CAST(" + expr + " AS CHAR), '+00')"
+	case f.kind == kindOther && strings.HasPrefix(c.typ, "bit("):
+		return mysqlBits(expr, c)
 	case c.kind == kindBytes && f.kind != kindUUID:
 		return expr
 	}
 	return mysqlText(expr, c)
 }
+
+const mysqlKeysAtOnce = 20_000 // in one statement, which must stay below the server's max_allowed_packet
 
 func (s *mysqlSource) digest(ctx context.Context, q *query, without []string) (map[string]digest, error) {
 	plain := *q
@@ -64,12 +68,37 @@ func (s *mysqlSource) digest(ctx context.Context, q *query, without []string) (m
 	if err != nil {
 		return nil, err
 	}
-	conds := slices.Clone(b.conds)
-	var keys []string
-	for _, w := range without {
+	keys := b.keyLiterals(without)
+	if len(keys) <= mysqlKeysAtOnce {
+		return s.digestWhere(ctx, b, "NOT IN", keys)
+	}
+	out, err := s.digestWhere(ctx, b, "", nil)
+	if err != nil {
+		return nil, err
+	}
+	for chunk := range slices.Chunk(keys, mysqlKeysAtOnce) {
+		less, err := s.digestWhere(ctx, b, "IN", chunk)
+		if err != nil {
+			return nil, err
+		}
+		for key, d := range less {
+			if rest := (digest{out[key].rows - d.rows, out[key].sum - d.sum}); rest.rows == 0 {
+				delete(out, key)
+			} else {
+				out[key] = rest
+			}
+		}
+	}
+	return out, nil
+}
+
+// keyLiterals are keys of originals as SQL that compares with rowKey, each once.
+func (b *mysqlSelect) keyLiterals(keys []string) []string {
+	var out []string
+	for _, k := range keys {
 		var values []*string
-		if json.Unmarshal([]byte(w), &values) != nil {
-			continue // no key of a row of ours
+		if json.Unmarshal([]byte(k), &values) != nil {
+			continue // it names no row of a table
 		}
 		var key []byte
 		for _, v := range values {
@@ -80,21 +109,21 @@ func (s *mysqlSource) digest(ctx context.Context, q *query, without []string) (m
 			}
 			key = append(key, 31)
 		}
-		keys = append(keys, "X'"+hex.EncodeToString(key)+"'")
+		out = append(out, "X'"+hex.EncodeToString(key)+"'")
 	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// digestWhere is the digest of the rows whose keys are IN or NOT IN a list.
+func (s *mysqlSource) digestWhere(ctx context.Context, b *mysqlSelect, in string, keys []string) (map[string]digest, error) {
+	conds := slices.Clone(b.conds)
 	if len(keys) > 0 {
-		conds = append(conds, b.rowKey()+" NOT IN ("+strings.Join(keys, ", ")+")")
-	}
-	where := ""
-	for i, c := range conds {
-		if where += " AND ("; i == 0 {
-			where = " WHERE ("
-		}
-		where += c + ")"
+		conds = append(conds, b.rowKey()+" "+in+" ("+strings.Join(keys, ", ")+")")
 	}
 	// Grouped by bytes: texts that a collation takes for equal are different keys.
 	query := fmt.Sprintf("SELECT IF(%s = '', CAST(%s AS BINARY), NULL), COUNT(*), COALESCE(SUM(%s), 0) FROM %s AS x%s%s GROUP BY 1",
-		b.state, b.key, b.checksum(), quoteMySQL(b.t.name), b.joins, where)
+		b.state, b.key, b.checksum(), quoteMySQL(b.t.name), b.joins, where(conds))
 	conn, err := s.acquire(ctx)
 	if err != nil {
 		return nil, err
@@ -118,5 +147,5 @@ func (s *mysqlSource) digest(ctx context.Context, q *query, without []string) (m
 		out[k] = d
 		return nil
 	})
-	return out, s.failed("compute checksums of table "+q.table.From, err)
+	return out, s.failed("compute checksums of table "+b.t.name, err)
 }

@@ -162,7 +162,7 @@ func (b *mysqlSelect) original(values []sql.RawBytes, types []*sql.ColumnType) (
 	}
 	var line []byte
 	for i, v := range fields {
-		line = appendMySQL(line, v, mysqlWriting(types[len(types)-len(fields)+i], b.fields[i].kind))
+		line = appendMySQL(line, v, b.writing(types[len(types)-len(fields)+i], b.fields[i]))
 	}
 	switch o.key = jsonKey(b.fields, endLine(line)); {
 	case o.key != "":

@@ -1,7 +1,6 @@
 package legacy
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -122,9 +121,14 @@ func (b *mysqlSelect) cell(f field) string {
 		// Of a float MySQL shows six digits only.
 		return expr + "+0e0"
 	case f.kind == kindOther && strings.HasPrefix(c.typ, "bit("):
-		return "LPAD(BIN(" + expr + "), " + strings.Trim(c.typ, "bit()") + ", '0')"
+		return mysqlBits(expr, c)
 	}
 	return expr
+}
+
+// mysqlBits is the SQL of a bit(n) value as n digits.
+func mysqlBits(expr string, c *sourceColumn) string {
+	return "LPAD(BIN(" + expr + "), " + strings.Trim(c.typ, "bit()") + ", '0')"
 }
 
 // mysqlExpression is a column's value in SQL.
@@ -198,82 +202,10 @@ func (b *mysqlSelect) sql(from string, conds ...string) string {
 	for _, c := range b.cells {
 		cells = append(cells, guard(c))
 	}
-	all := append(slices.Clone(conds), b.conds...)
-	for i, c := range all {
-		all[i] = "(" + c + ")"
-	}
-	sql := "SELECT " + strings.Join(cells, ", ") + " FROM " + from + " AS x" + b.joins
-	if len(all) > 0 {
-		sql += " WHERE " + strings.Join(all, " AND ")
-	}
-	return sql
+	return "SELECT " + strings.Join(cells, ", ") + " FROM " + from + " AS x" + b.joins + where(append(conds, b.conds...))
 }
 
 const mysqlHead = 3 // cells before those of the place
-
-// How a value is written.
-const (
-	writeText = iota
-	writeHex
-	writePlainHex
-	writeBool
-	writeFloat
-	writeBits
-	writeBitBool
-	writeUTC
-)
-
-// mysqlWriting chooses how values of a column of a result are written for a kind.
-func mysqlWriting(c *sql.ColumnType, k kind) int {
-	switch typ := strings.TrimPrefix(c.DatabaseTypeName(), "UNSIGNED "); {
-	case k == kindBytes:
-		return writeHex
-	case typ == "BIT" && k == kindBool:
-		return writeBitBool
-	case typ == "BIT":
-		return writeBits
-	case k == kindBool && slices.Contains([]string{"TINYINT", "SMALLINT", "MEDIUMINT", "INT", "BIGINT", "DECIMAL", "DOUBLE", "FLOAT"}, typ):
-		return writeBool
-	case typ == "DOUBLE" || typ == "FLOAT":
-		return writeFloat
-	case k == kindUUID && (typ == "BINARY" || typ == "VARBINARY"):
-		return writePlainHex
-	case k == kindInstant && (typ == "TIMESTAMP" || typ == "DATETIME"):
-		return writeUTC
-	}
-	return writeText
-}
-
-func appendMySQL(line, value []byte, writing int) []byte {
-	if value == nil {
-		return appendNull(line)
-	}
-	switch writing {
-	case writeHex:
-		return appendBytea(line, value)
-	case writePlainHex:
-		for _, c := range value {
-			line = append(line, hexDigits[c>>4], hexDigits[c&15])
-		}
-		return append(line, '\t')
-	case writeBool, writeBitBool:
-		if bytes.IndexFunc(value, func(r rune) bool { return writing == writeBitBool && r != 0 || r >= '1' && r <= '9' }) >= 0 {
-			return append(line, 't', '\t')
-		}
-		return append(line, 'f', '\t')
-	case writeFloat:
-		f, err := strconv.ParseFloat(string(value), 64)
-		if err != nil {
-			return appendField(line, value)
-		}
-		return append(appendFloat(line, f), '\t')
-	case writeBits:
-		return appendField(line, new(big.Int).SetBytes(value).String())
-	case writeUTC:
-		return append(append(appendEscaped(line, value), '+', '0', '0'), '\t')
-	}
-	return appendField(line, value)
-}
 
 // stream runs a SELECT of sql and gives its records.
 func (s *mysqlSource) stream(ctx context.Context, b *mysqlSelect, query string, positions bool, yield func(*record) error) error {
@@ -295,7 +227,7 @@ func (s *mysqlSource) stream(ctx context.Context, b *mysqlSelect, query string, 
 	writings := make([]int, len(b.cells))
 	for i := range b.cells {
 		if writings[i] = writeText; !b.q.document {
-			writings[i] = mysqlWriting(types[first+i], b.fields[i].kind)
+			writings[i] = b.writing(types[first+i], b.fields[i])
 		}
 	}
 	values := make([]sql.RawBytes, len(types))

@@ -64,9 +64,9 @@ var legacyShop = []string{
 	"CREATE TABLE companies (id INT PRIMARY KEY, slug VARCHAR(30) NOT NULL UNIQUE, site VARCHAR(100))",
 	"INSERT INTO companies VALUES (1, 'acme', 'acme.example'), (2, 'Beta', NULL)",
 	"CREATE TABLE orders (id BIGINT UNSIGNED PRIMARY KEY AUTO_INCREMENT, company INT, placed DATETIME(3) NOT NULL, KEY (company), CONSTRAINT o_c FOREIGN KEY (company) REFERENCES companies (id))",
-	"CREATE TABLE lines (order_id BIGINT UNSIGNED, no SMALLINT, `select` VARCHAR(40), `Weird \"Name\"` DECIMAL(10,2), PRIMARY KEY (order_id, no))",
+	"CREATE TABLE order_lines (order_id BIGINT UNSIGNED, no SMALLINT, `select` VARCHAR(40), `Weird \"Name\"` DECIMAL(10,2), PRIMARY KEY (order_id, no))",
 	"INSERT INTO orders (id, company, placed) VALUES (1, 1, '2024-02-29 12:00:00.5'), (2, 2, '2024-03-01'), (3, NULL, '2024-03-02')",
-	"INSERT INTO lines VALUES (1, 1, 'a\tb\nc\\\\d', 1.50), (1, 2, NULL, -0.10), (2, 1, '', 0), (3, 1, 'no company', 1), (9, 1, 'no order', 2)",
+	"INSERT INTO order_lines VALUES (1, 1, 'a\tb\nc\\\\d', 1.50), (1, 2, NULL, -0.10), (2, 1, '', 0), (3, 1, 'no company', 1), (9, 1, 'no order', 2)",
 	"CREATE VIEW old_orders AS SELECT * FROM orders",
 	"CREATE TABLE logs (company VARCHAR(20) COLLATE utf8mb4_unicode_ci, note TEXT)",
 	"INSERT INTO logs VALUES ('1', 'x'), ('1', 'x'), (NULL, 'nobody')",
@@ -83,7 +83,7 @@ func TestMariaDBIsDescribed(t *testing.T) {
 	for _, table := range tables {
 		by[table.name] = table
 	}
-	if l := by["lines"]; !slices.Equal(l.primaryKey, []string{"order_id", "no"}) || l.column("select").length != 40 || l.column(`Weird "Name"`).kind != kindDecimal {
+	if l := by["order_lines"]; !slices.Equal(l.primaryKey, []string{"order_id", "no"}) || l.column("select").length != 40 || l.column(`Weird "Name"`).kind != kindDecimal {
 		t.Errorf("lines: %+v", l)
 	}
 	if o := by["orders"]; len(o.foreignKeys) != 1 || o.foreignKeys[0].table != "companies" || !slices.Equal(o.foreignKeys[0].references, []string{"id"}) || !o.column("placed").notNull {
@@ -107,7 +107,7 @@ func TestMariaDBIsDescribed(t *testing.T) {
 
 func linesQuery() *query {
 	return &query{
-		table: &Table{From: "lines", Key: "company", Via: []Hop{{Names{"order_id"}, "orders", Names{"id"}}}},
+		table: &Table{From: "order_lines", Key: "company", Via: []Hop{{Names{"order_id"}, "orders", Names{"id"}}}},
 		fields: []field{
 			{name: "order_id", column: Column{From: "order_id"}, kind: kindInt, typ: "bigint", key: true},
 			{name: "no", column: Column{From: "no"}, kind: kindInt, typ: "integer", key: true},
@@ -191,7 +191,7 @@ func TestRowsWithoutAPrimaryKeyAreFoundAgain(t *testing.T) {
 func TestPartsCoverEachRowOnce(t *testing.T) {
 	s, _, _ := mariaWith(t,
 		"CREATE TABLE big (id BIGINT PRIMARY KEY, k INT, v VARCHAR(100))",
-		"INSERT INTO big SELECT seq * 3 - 5000, seq % 7, REPEAT('v', 50) FROM seq_1_to_5000",
+		"INSERT INTO big SELECT CAST(seq AS SIGNED) * 3 - 5000, seq % 7, REPEAT('v', 50) FROM seq_1_to_5000",
 		"CREATE TABLE empty (id INT PRIMARY KEY, k INT)",
 		"CREATE TABLE edges (id BIGINT UNSIGNED PRIMARY KEY, k INT)", "INSERT INTO edges VALUES (0, 1), (18446744073709551615, 2)",
 		"CREATE TABLE words (w VARCHAR(20) COLLATE utf8mb4_general_ci PRIMARY KEY, k INT)", "INSERT INTO words SELECT CONCAT('Wö', seq), 1 FROM seq_1_to_300",
@@ -270,7 +270,7 @@ func TestTheSnapshotIsOneMomentOnAllConnections(t *testing.T) {
 		t.Errorf("limits %q, %v", limits, err)
 	}
 	// It is not locked any more.
-	mustMySQL(t, admin, "INSERT INTO lines VALUES (1, 9, 'late', 1)")
+	mustMySQL(t, admin, "INSERT INTO order_lines VALUES (1, 9, 'late', 1)")
 	// Each connection is used in turn.
 	for range 4 {
 		if n := count(s); n != 5 {
@@ -440,6 +440,14 @@ func TestEveryTypeOfMariaDBIsTheSameInPostgres(t *testing.T) {
 	if _, there := less["a"]; there || less["A"] != digests["A"] || *originals[0].sum != digests["a"].sum {
 		t.Errorf("without row 1: %v, its checksum is %x", less, *originals[0].sum)
 	}
+	// So it is with so many rows to leave out that they do not fit one statement.
+	many := []string{`["1"]`}
+	for i := range mysqlKeysAtOnce {
+		many = append(many, fmt.Sprintf(`["%d"]`, 1_000_000+i))
+	}
+	if lesser, err := s.digest(ctx, q, many); err != nil || !maps.Equal(lesser, less) {
+		t.Errorf("without many rows: %v, %v; want %v", lesser, err, less)
+	}
 	// What comes back from its original is the same.
 	var again []string
 	if err := s.reread(ctx, q, []json.RawMessage{originals[0].row}, func(r *record) error { again = append(again, taken(r)); return nil }); err != nil {
@@ -507,7 +515,7 @@ func TestPoisonOfMariaDBIsPassedOnToBeRefused(t *testing.T) {
 func TestRowsOfMariaDBBecomeDocumentsWithTheirChildren(t *testing.T) {
 	s, _, _ := mariaWith(t, append(slices.Clone(legacyShop),
 		"CREATE TABLE docs (id BIGINT PRIMARY KEY, tenant VARCHAR(20), body JSON, b BLOB, f DOUBLE, ok TINYINT(1), d DATE, at TIMESTAMP NULL, note TEXT, bits BIT(5))",
-		`INSERT INTO docs VALUES (9007199254740993, 'a', '{"x": [1, 2], "y": "\\"z\\""}', X'0001ff', 0.5, 1, '1969-12-31', '2024-02-29 12:00:00', 'quote \\" slash \\\\ nl \n tab \t one \x01 é 😀', b'11')`,
+		`INSERT INTO docs VALUES (9007199254740993, 'a', '{"x": [1, 2], "y": "\\"z\\""}', X'0001ff', 0.5, 1, '1969-12-31', '2024-02-29 12:00:00', 'quote " slash \\ nl \n tab \t one `+"\x01"+` é 😀', b'11')`,
 		`INSERT INTO docs (id, tenant, body) VALUES (2, 'a', '{}'), (3, 'a', '[1]'), (4, 'a', NULL)`)...)
 	ctx := context.Background()
 	documents := func(q *query) (got []string) {
@@ -531,7 +539,7 @@ func TestRowsOfMariaDBBecomeDocumentsWithTheirChildren(t *testing.T) {
 		return got
 	}
 	orders := &query{
-		table: &Table{From: "orders", Key: "company", ToCollection: "orders", Embed: map[string]*Embed{"lines": {From: "lines", Match: map[string]string{"order_id": "id"}}}},
+		table: &Table{From: "orders", Key: "company", ToCollection: "orders", Embed: map[string]*Embed{"lines": {From: "order_lines", Match: map[string]string{"order_id": "id"}}}},
 		fields: []field{
 			{name: "_id", column: Column{From: "id"}, kind: kindInt, key: true},
 			{name: "placed", column: Column{From: "placed"}, kind: kindTimestamp},
@@ -551,7 +559,8 @@ func TestRowsOfMariaDBBecomeDocumentsWithTheirChildren(t *testing.T) {
 	}
 	got := documents(docs)
 	want := `a {"id":{"$numberLong":"9007199254740993"},"body":{"x": [1, 2], "y": "\"z\""},"b":{"$binary":{"base64":"AAH/","subType":"00"}},"f":{"$numberDouble":"0.5"},"ok":true,"d":{"$date":{"$numberLong":"-86400000"}},"at":{"$date":{"$numberLong":"1709208000000"}},"note":"quote \" slash \\ nl \n tab \t one \u0001 é 😀","bits":3}`
-	if got[0] != want && got[0] != strings.ReplaceAll(want, `\u0001`, "\x01") {
+	got = got[len(got)-1:]
+	if got[0] != want {
 		t.Errorf("got\n%s\nwant\n%s", got[0], want)
 	}
 	docs.table.Document, docs.fields = "body", []field{{name: "_id", column: Column{From: "id"}, key: true}}

@@ -46,7 +46,7 @@ func misfit(src *sourceColumn, tgt *targetColumn) string {
 var textual = []kind{kindInt, kindDecimal, kindFloat, kindBool, kindDate, kindTime, kindTimestamp, kindInstant, kindInterval, kindUUID, kindJSON, kindBytes}
 
 func miscast(src *sourceColumn, tgt *targetColumn) string {
-	types := fmt.Sprintf("%s in the source, %s in the target: ", typeOf(src), tgt.typ)
+	types := fmt.Sprintf("%s in the source, %s in the target: ", typeName(src), tgt.typ)
 	switch from, to := src.kind, tgt.kind; {
 	case from == to:
 		return narrower(src, tgt, types)
@@ -81,7 +81,7 @@ func miscast(src *sourceColumn, tgt *targetColumn) string {
 	return types + "these do not cast; write {sql: ...}"
 }
 
-func typeOf(c *sourceColumn) string { return cmp.Or(c.typ, string(c.kind)) }
+func typeName(c *sourceColumn) string { return cmp.Or(c.typ, string(c.kind)) }
 
 var (
 	scale = regexp.MustCompile(`\((\d+)(?:,\s*(-?\d+))?\)`)

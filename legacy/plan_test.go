@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,7 +18,8 @@ var update = flag.Bool("update", false, "write the golden files of plan anew")
 func golden(t *testing.T, name string, p *Planned) *Mapping {
 	t.Helper()
 	path := filepath.Join("testdata", name+".yaml")
-	got := slices.Concat(p.YAML, []byte("\n# Notes\n# "+strings.Join(p.Lines(), "\n# ")+"\n"))
+	counts := fmt.Sprintf("%d keyed, %d via, %d shared, %d collections", p.Keyed, p.Via, p.Shared, p.Collections)
+	got := slices.Concat(p.YAML, []byte("\n# "+counts+"\n# "+strings.Join(p.Notes, "\n# ")+"\n"))
 	if *update {
 		if err := os.WriteFile(path, got, 0o600); err != nil {
 			t.Fatal(err)

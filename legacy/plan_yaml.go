@@ -9,8 +9,6 @@ import (
 	"unicode"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/tenantctl/tenantctl/tenant"
 )
 
 // write makes the file, table by table in the order in which they load.
@@ -310,7 +308,7 @@ func (p *planner) writeColumns(entry *yaml.Node, t *sourceTable, model *targetTa
 		case to == nil && slices.Contains(p.keys[t.name], c.name) && c.name == p.keys[t.name][0]:
 			// The schema says whose row it is.
 		case to == nil:
-			before = append(before, fmt.Sprintf("%s (%s): no such column in the target; left out", c.name, typeOf(c)))
+			before = append(before, fmt.Sprintf("%s (%s): no such column in the target; left out", c.name, typeName(c)))
 			unknown = append(unknown, c.name)
 		case to.generated:
 			problem(fmt.Sprintf("%s: generated in the target; left out", c.name))
@@ -389,13 +387,4 @@ func inComment(s string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(s, "?"))
-}
-
-// Lines are the summary for a person.
-func (p *Planned) Lines() []string {
-	lines := []string{fmt.Sprintf("%s with the tenant's key, %d through foreign keys, %d shared", tenant.Plural(p.Keyed, "table"), p.Via, p.Shared)}
-	if p.Collections > 0 {
-		lines = append(lines, tenant.Plural(p.Collections, "table")+" as collections")
-	}
-	return append(lines, p.Notes...)
 }

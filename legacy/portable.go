@@ -91,6 +91,10 @@ func portableMySQL(expr string, c *sourceColumn, f field) string {
 		if strings.HasPrefix(f.typ, "character(") || f.typ == "character" {
 			return "TRIM(TRAILING ' ' FROM " + mysqlText(expr, c) + ")"
 		}
+	case kindOther:
+		if c != nil && strings.HasPrefix(c.typ, "bit(") {
+			return mysqlBits(expr, c)
+		}
 	}
 	return mysqlText(expr, c)
 }

@@ -89,7 +89,13 @@ func (s *postgresSource) close() {
 }
 
 func (s *postgresSource) describe(ctx context.Context, names []string) ([]*sourceTable, error) {
-	rows, err := s.pool.Query(ctx, `SELECT c.relname, c.relkind NOT IN ('r', 'p', 'm'), greatest(c.reltuples, 0)::bigint,
+	byName := map[string]*sourceTable{}
+	var out []*sourceTable
+	var table, typname string
+	var view bool
+	var count, size int64
+	var c sourceColumn
+	err := s.query(ctx, "look at the tables", `SELECT c.relname, c.relkind NOT IN ('r', 'p', 'm'), greatest(c.reltuples, 0)::bigint,
 			(SELECT coalesce(sum(pg_relation_size(p.relid)), 0) FROM pg_partition_tree(c.oid) p WHERE p.isleaf) + CASE WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) ELSE 0 END,
 			a.attname, format_type(a.atttypid, a.atttypmod), coalesce(b.typname, t.typname),
 			CASE WHEN t.typname IN ('varchar', 'bpchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 0 END, a.attnotnull
@@ -99,17 +105,7 @@ func (s *postgresSource) describe(ctx context.Context, names []string) ([]*sourc
 		LEFT JOIN pg_type b ON b.oid = t.typbasetype
 		WHERE c.relnamespace = to_regnamespace(quote_ident($1)) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
 			AND ($2::text[] IS NULL OR c.relname = ANY($2))
-		ORDER BY c.relname, a.attnum`, s.schema, names)
-	if err != nil {
-		return nil, s.failed("look at the tables", err)
-	}
-	byName := map[string]*sourceTable{}
-	var out []*sourceTable
-	var table, typname string
-	var view bool
-	var count, size int64
-	var c sourceColumn
-	_, err = pgx.ForEachRow(rows, []any{&table, &view, &count, &size, &c.name, &c.typ, &typname, &c.length, &c.notNull}, func() error {
+		ORDER BY c.relname, a.attnum`, []any{s.schema, names}, []any{&table, &view, &count, &size, &c.name, &c.typ, &typname, &c.length, &c.notNull}, func() error {
 		t := byName[table]
 		if t == nil {
 			t = &sourceTable{name: table, view: view, rows: count, bytes: size}
@@ -121,9 +117,11 @@ func (s *postgresSource) describe(ctx context.Context, names []string) ([]*sourc
 		return nil
 	})
 	if err != nil {
-		return nil, s.failed("look at the tables", err)
+		return nil, err
 	}
-	rows, err = s.pool.Query(ctx, `SELECT c.relname, k.conname, k.contype::text, coalesce(f.relname, ''),
+	var f foreignKey
+	var contype string
+	err = s.query(ctx, "look at the keys", `SELECT c.relname, k.conname, k.contype::text, coalesce(f.relname, ''),
 			ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(n, o) JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.n ORDER BY u.o),
 			ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(n, o) JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.n ORDER BY u.o)
 		FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid LEFT JOIN pg_class f ON f.oid = k.confrelid
@@ -133,13 +131,7 @@ func (s *postgresSource) describe(ctx context.Context, names []string) ([]*sourc
 		FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid JOIN pg_class i ON i.oid = x.indexrelid
 		WHERE c.relnamespace = to_regnamespace(quote_ident($1)) AND x.indisunique AND x.indpred IS NULL AND x.indexprs IS NULL
 			AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid AND k.contype IN ('p', 'u'))
-		ORDER BY 1, 2`, s.schema)
-	if err != nil {
-		return nil, s.failed("look at the keys", err)
-	}
-	var f foreignKey
-	var contype string
-	_, err = pgx.ForEachRow(rows, []any{&table, &f.name, &contype, &f.table, &f.columns, &f.references}, func() error {
+		ORDER BY 1, 2`, []any{s.schema}, []any{&table, &f.name, &contype, &f.table, &f.columns, &f.references}, func() error {
 		t := byName[table]
 		if t == nil {
 			return nil
@@ -155,7 +147,7 @@ func (s *postgresSource) describe(ctx context.Context, names []string) ([]*sourc
 		return nil
 	})
 	if err != nil {
-		return nil, s.failed("look at the keys", err)
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -325,6 +317,20 @@ func (s *postgresSource) release(conn *pgxpool.Conn, err error) {
 	<-s.limit
 }
 
+// query runs a query within the connections that the source may have, and hands its rows to scan.
+func (s *postgresSource) query(ctx context.Context, verb, sql string, args []any, into []any, each func() error) error {
+	conn, err := s.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	rows, err := conn.Query(ctx, sql, args...)
+	if err == nil {
+		_, err = pgx.ForEachRow(rows, into, each)
+	}
+	s.release(conn, err)
+	return s.failed(verb, err)
+}
+
 // relation is a table's name in SQL.
 func (s *postgresSource) relation(name string) string {
 	return pgx.Identifier{s.schema, name}.Sanitize()
@@ -359,18 +365,14 @@ func (s *postgresSource) parts(ctx context.Context, q *query, size int64) ([]par
 		}
 		size = max(size, 4*parent.bytes)
 	}
-	rows, err := s.pool.Query(ctx, `SELECT c.oid::regclass::text, pg_relation_size(c.oid), greatest(c.reltuples, 0)::bigint, current_setting('server_version_num')::int >= 140000, pg_relation_filenode(c.oid)::bigint
-		FROM pg_class c WHERE c.oid = $1::text::regclass AND c.relkind IN ('r', 'm')
-		UNION ALL SELECT c.oid::regclass::text, pg_relation_size(c.oid), greatest(c.reltuples, 0)::bigint, current_setting('server_version_num')::int >= 140000, pg_relation_filenode(c.oid)::bigint
-		FROM pg_partition_tree($1::text::regclass) p JOIN pg_class c ON c.oid = p.relid WHERE p.isleaf AND c.oid <> $1::text::regclass ORDER BY 1`, s.relation(q.table.From))
-	if err != nil {
-		return nil, s.failed("look at table "+q.table.From, err)
-	}
 	var leaf string
 	var bytes, tuples, node int64
 	var ranges bool
 	var out []part
-	_, err = pgx.ForEachRow(rows, []any{&leaf, &bytes, &tuples, &ranges, &node}, func() error {
+	err = s.query(ctx, "look at table "+q.table.From, `SELECT c.oid::regclass::text, pg_relation_size(c.oid), greatest(c.reltuples, 0)::bigint, current_setting('server_version_num')::int >= 140000, pg_relation_filenode(c.oid)::bigint
+		FROM pg_class c WHERE c.oid = $1::text::regclass AND c.relkind IN ('r', 'm')
+		UNION ALL SELECT c.oid::regclass::text, pg_relation_size(c.oid), greatest(c.reltuples, 0)::bigint, current_setting('server_version_num')::int >= 140000, pg_relation_filenode(c.oid)::bigint
+		FROM pg_partition_tree($1::text::regclass) p JOIN pg_class c ON c.oid = p.relid WHERE p.isleaf AND c.oid <> $1::text::regclass ORDER BY 1`, []any{s.relation(q.table.From)}, []any{&leaf, &bytes, &tuples, &ranges, &node}, func() error {
 		blocks := (bytes + blockSize - 1) / blockSize
 		step := max(1, size/blockSize)
 		if !ranges || blocks == 0 {
@@ -390,7 +392,7 @@ func (s *postgresSource) parts(ctx context.Context, q *query, size int64) ([]par
 		}
 		return nil
 	})
-	return out, s.failed("look at table "+q.table.From, err)
+	return out, err
 }
 
 // columns that a record has in front of the query's fields.
@@ -497,10 +499,10 @@ func (s *postgresSource) buildRow(ctx context.Context, q *query, t *sourceTable)
 // outside the row are known without reading them.
 func (s *postgresSource) rowSize(ctx context.Context, q *query, t *sourceTable) (string, error) {
 	var long bool
-	err := s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_class c WHERE c.reltoastrelid <> 0 AND pg_relation_size(c.reltoastrelid) >= $2
-		AND (c.oid = $1::text::regclass OR c.oid IN (SELECT relid FROM pg_partition_tree($1::text::regclass))))`, s.relation(t.name), q.maxRow/200).Scan(&long)
+	err := s.query(ctx, "look at table "+t.name, `SELECT EXISTS (SELECT FROM pg_class c WHERE c.reltoastrelid <> 0 AND pg_relation_size(c.reltoastrelid) >= $2
+		AND (c.oid = $1::text::regclass OR c.oid IN (SELECT relid FROM pg_partition_tree($1::text::regclass))))`, []any{s.relation(t.name), q.maxRow / 200}, []any{&long}, func() error { return nil })
 	if err != nil {
-		return "", s.failed("look at table "+t.name, err)
+		return "", err
 	}
 	if !long && !t.view {
 		return "", nil
@@ -656,6 +658,18 @@ func (s *postgresSource) originalsOf(ctx context.Context, q *query, oid string, 
 }
 
 func (s *postgresSource) readOriginals(ctx context.Context, q *query, oid string, indexes []int, refs [][]byte, out []original, sums bool) error {
+	size := "0"
+	if q.maxRow > 0 {
+		t, err := s.table(ctx, q.table.From)
+		if err != nil {
+			return err
+		}
+		text, err := s.rowSize(ctx, q, t)
+		if err != nil {
+			return err
+		}
+		size = cmp.Or(text, size)
+	}
 	conn, err := s.acquire(ctx)
 	if err != nil {
 		return err
@@ -683,15 +697,8 @@ func (s *postgresSource) readOriginals(ctx context.Context, q *query, oid string
 	if sums && !q.document {
 		sum = s.checksum(q)
 	}
-	if _, err = conn.Exec(ctx, "SAVEPOINT originals"); err != nil && s.snapshot != "" {
+	if _, err = conn.Exec(ctx, "SAVEPOINT originals"); err != nil {
 		return s.failed("find a row again", err)
-	}
-	err = nil
-	size := "0"
-	if t, terr := s.table(ctx, q.table.From); terr == nil && q.maxRow > 0 {
-		if text, serr := s.rowSize(ctx, q, t); serr == nil && text != "" {
-			size = text
-		}
 	}
 	long := fmt.Sprintf("(%s) > %d", size, max(q.maxRow, 1))
 	sql := fmt.Sprintf(`SELECT %s, %s::text, CASE WHEN NOT (%s) THEN (to_jsonb(x) - 'tenantctl_ordinal')::text END, CASE WHEN NOT (%s) THEN %s END FROM %s AS x WHERE %s`, ref, s.rowKey(q), long, long, sum, rel, cond)
@@ -701,13 +708,13 @@ func (s *postgresSource) readOriginals(ctx context.Context, q *query, oid string
 	var checksum *int64
 	found := 0
 	if qerr == nil {
-		at := map[string]int{}
+		at := map[string][]int{} // a row that is copied to every tenant is rejected many times
 		for i, index := range indexes {
-			if oid == "" {
-				at[strconv.Itoa(i)] = index
-			} else {
-				at[string(refs[index][len(oid):])] = index
+			place := strconv.Itoa(i)
+			if oid != "" {
+				place = string(refs[index][len(oid):])
 			}
+			at[place] = append(at[place], index)
 		}
 		_, qerr = pgx.ForEachRow(rows, []any{&place, &key, &text, &checksum}, func() error {
 			o := original{key: compactKey(key)}
@@ -718,8 +725,10 @@ func (s *postgresSource) readOriginals(ctx context.Context, q *query, oid string
 				u := uint64(*checksum)
 				o.sum = &u
 			}
-			out[at[place]] = o
-			found++
+			for _, index := range at[place] {
+				out[index] = o
+				found++
+			}
 			return nil
 		})
 	}

@@ -100,8 +100,8 @@ func (r *run) reloadTable(ctx context.Context, t *Table, lines []rejectLine) err
 	if len(lines) == 0 {
 		return nil
 	}
-	p := &pass{table: t, src: r.sources[t.Source], name: t.Name(), tenants: r.scope, byKey: map[string]int32{}, copied: t.Shared == SharedCopy, strangers: true, of: int64(len(lines))}
-	for n, at := range r.scope {
+	p := &pass{table: t, src: r.sources[t.Source], name: t.Name(), tenants: r.recipients(t), byKey: map[string]int32{}, copied: t.Shared != "", strangers: true, of: int64(len(lines))}
+	for n, at := range r.recipients(t) {
 		p.byKey[r.list[at].key] = int32(n)
 	}
 	p.q = r.query(t, "", nil)
@@ -207,12 +207,12 @@ func (r *run) tell(ctx context.Context) error {
 			report.Tenants = append(report.Tenants, TenantReport{name, c})
 			report.Counts.add(c)
 		}
-		for _, at := range r.scope {
+		for _, at := range r.recipients(t) {
 			if l, ok := byPlace[place{t.Name(), r.tenantAt(at)}]; ok {
 				add(r.list[at].tenant.Name, l)
 			}
 		}
-		if l, ok := byPlace[place{t.Name(), [16]byte{}}]; ok && l.Rejected > 0 {
+		if l, ok := byPlace[place{t.Name(), [16]byte{}}]; ok && l.Rejected > 0 && t.Shared != SharedSchema {
 			add("", l)
 		}
 		r.report.Tables = append(r.report.Tables, report)
@@ -250,7 +250,7 @@ func (r *run) count(ctx context.Context) error {
 		for _, one := range parts {
 			err := r.sources[t.Source].read(ctx, q, one, "", func(rec *record) error {
 				key := nobody
-				if rec.key != nil || t.Shared == SharedCopy {
+				if rec.key != nil || t.Shared != "" {
 					key = string(rec.key)
 				}
 				counts[key]++
@@ -268,14 +268,14 @@ func (r *run) count(ctx context.Context) error {
 
 func (r *run) planned(t *Table, counts map[string]int64) TableReport {
 	report := TableReport{Table: t.Name(), Tenants: []TenantReport{}}
-	for _, at := range r.scope {
+	for _, at := range r.recipients(t) {
 		e := r.list[at]
 		name := e.tenant.Name
 		if !e.there {
 			name = tenant.Name(strings.ToLower(e.request.Name))
 		}
 		n := counts[e.key]
-		if t.Shared == SharedCopy {
+		if t.Shared != "" {
 			n = counts[""]
 		} else {
 			delete(counts, e.key)
@@ -283,7 +283,7 @@ func (r *run) planned(t *Table, counts map[string]int64) TableReport {
 		report.Tenants = append(report.Tenants, TenantReport{name, Counts{Source: n}})
 		report.Source += n
 	}
-	if t.Shared == SharedCopy || !r.everyone {
+	if t.Shared != "" || !r.everyone {
 		return report
 	}
 	var strangers int64

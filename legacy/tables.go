@@ -52,7 +52,7 @@ func (r *run) empty(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		loaded := !slices.ContainsFunc(r.scope, func(at int32) bool { return !whole[r.tenantAt(at)] })
+		loaded := !slices.ContainsFunc(r.recipients(t), func(at int32) bool { return !whole[r.tenantAt(at)] })
 		if there == nil && (!loaded || r.Again) {
 			tables = append(tables, t)
 		}
@@ -60,10 +60,15 @@ func (r *run) empty(ctx context.Context) error {
 	if len(tables) == 0 {
 		return nil
 	}
-	return r.each(ctx, r.scope, func(ctx context.Context, at int32) error {
-		names := make([]string, len(tables))
-		for n, t := range tables {
-			names[n] = r.relation(at, t)
+	return r.each(ctx, append(slices.Clone(r.scope), r.sharedPlaces(tables)...), func(ctx context.Context, at int32) error {
+		var names []string
+		for _, t := range tables {
+			if slices.Contains(r.recipients(t), at) {
+				names = append(names, r.relation(at, t))
+			}
+		}
+		if len(names) == 0 {
+			return nil
 		}
 		err := r.inTx(ctx, "empty the tables of mode replace", func(tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, "TRUNCATE "+strings.Join(names, ", "))
@@ -71,6 +76,14 @@ func (r *run) empty(ctx context.Context) error {
 		})
 		return tenant.WithTenant(err, r.list[at].tenant.Name)
 	})
+}
+
+// sharedPlaces is the shared schema, where one of the tables lies in it.
+func (r *run) sharedPlaces(tables []*Table) []int32 {
+	if slices.ContainsFunc(tables, func(t *Table) bool { return t.Shared == SharedSchema }) {
+		return []int32{r.sharedEntry()}
+	}
+	return nil
 }
 
 func (r *run) tenantAt(at int32) uuid.UUID { return r.list[at].tenant.ID }
@@ -252,6 +265,9 @@ func (r *run) removeOrphans(ctx context.Context, tx pgx.Tx, at int32, p *pass, c
 		}
 		p.rejected.Add(int64(len(rejects)))
 		r.rejected.Add(int64(len(rejects)))
+		for _, x := range rejects {
+			r.noteReason(p.name, x.Reason)
+		}
 		count := tenant.ImportCount{Tenant: r.tenantAt(at), Loaded: -int64(len(rejects)), Rejected: int64(len(rejects))}
 		if err := r.held.Record(ctx, tx, p.name, tenant.ImportPart{}, []tenant.ImportCount{count}, rejects); err != nil {
 			return err

@@ -154,7 +154,7 @@ func (v *run) verifyTable(ctx context.Context, t *Table) (*TableReport, error) {
 		return nil, err
 	}
 	var missing []string
-	for _, at := range v.scope {
+	for _, at := range v.recipients(t) {
 		if !whole[v.tenantAt(at)] {
 			missing = append(missing, string(v.list[at].tenant.Name))
 		}
@@ -170,8 +170,8 @@ func (v *run) verifyTable(ctx context.Context, t *Table) (*TableReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pass{table: t, src: v.sources[t.Source], name: t.Name(), tenants: v.scope, byKey: map[string]int32{}, copied: t.Shared == SharedCopy, strangers: true}
-	for n, at := range v.scope {
+	p := &pass{table: t, src: v.sources[t.Source], name: t.Name(), tenants: v.recipients(t), byKey: map[string]int32{}, copied: t.Shared != "", strangers: true}
+	for n, at := range p.tenants {
 		p.byKey[v.list[at].key] = int32(n)
 	}
 	p.q = v.query(t, "", nil)

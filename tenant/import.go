@@ -203,9 +203,17 @@ func (i *Import) BeginPass(ctx context.Context, p ImportPass, everyone bool) err
 	})
 }
 
-// EndPass marks the target's rows of these tenants as loaded.
+// EndPass marks the target's rows of these tenants as loaded. The zero id stands for rows that are every tenant's.
 func (i *Import) EndPass(ctx context.Context, target string, tenants []uuid.UUID) error {
+	shared := slices.Contains(tenants, uuid.Nil)
+	tenants = slices.DeleteFunc(slices.Clone(tenants), func(id uuid.UUID) bool { return id == uuid.Nil })
 	return i.inTx(ctx, "end a pass", func(tx pgx.Tx) error {
+		if shared {
+			if _, err := tx.Exec(ctx, `INSERT INTO tenantctl.import_loads AS l (import, target, whole) VALUES ($1, $2, true)
+				ON CONFLICT (import, target) WHERE tenant_id IS NULL DO UPDATE SET whole = true`, i.Name, target); err != nil {
+				return err
+			}
+		}
 		_, err := tx.Exec(ctx, `INSERT INTO tenantctl.import_loads AS l (import, target, tenant_id, whole) SELECT $1, $2, t, true FROM unnest($3::uuid[]) AS t
 			ON CONFLICT (import, target, tenant_id) DO UPDATE SET whole = true`, i.Name, target, uuids(tenants))
 		if err == nil {
@@ -218,10 +226,10 @@ func (i *Import) EndPass(ctx context.Context, target string, tenants []uuid.UUID
 // Forget makes a target's rows of these tenants count as not loaded, so that the next pass loads them again.
 func (i *Import) Forget(ctx context.Context, target string, tenants []uuid.UUID) error {
 	return i.inTx(ctx, "begin again", func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `DELETE FROM tenantctl.import_loads WHERE import = $1 AND target = $2 AND tenant_id = ANY($3::uuid[])`, i.Name, target, uuids(tenants)); err != nil {
+		if _, err := tx.Exec(ctx, `DELETE FROM tenantctl.import_loads WHERE import = $1 AND target = $2 AND coalesce(tenant_id, '00000000-0000-0000-0000-000000000000') = ANY($3::uuid[])`, i.Name, target, uuids(tenants)); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `DELETE FROM tenantctl.import_rejects WHERE import = $1 AND target = $2 AND tenant_id = ANY($3::uuid[])`, i.Name, target, uuids(tenants))
+		_, err := tx.Exec(ctx, `DELETE FROM tenantctl.import_rejects WHERE import = $1 AND target = $2 AND coalesce(tenant_id, '00000000-0000-0000-0000-000000000000') = ANY($3::uuid[])`, i.Name, target, uuids(tenants))
 		return err
 	})
 }

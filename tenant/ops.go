@@ -218,6 +218,8 @@ func (s *Service) ResumeOperation(ctx context.Context, id string) (*Operation, e
 		return nil, err
 	}
 	switch {
+	case op.TenantID == nil && op.Kind == OpImport:
+		return nil, Invalid("tenantctl import run -f with its mapping: it goes on from the last checkpoint", "operation %s is an import", op.ID)
 	case op.TenantID == nil:
 		return nil, Invalid(fmt.Sprintf("tenantctl %s --resume %s", op.Kind, ShortID(op.ID)), "operation %s is a run", op.ID)
 	case restartable[op.Kind]:
