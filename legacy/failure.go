@@ -30,7 +30,7 @@ func storeError(store, verb string, err error) error {
 	case errors.As(err, &pg):
 		e.Code = pg.Code
 		e.Msg = fmt.Sprintf("%s: %s (SQLSTATE %s)", verb, pg.Message, pg.Code)
-		e.Kind, e.Hint = meaning(pg.Code)
+		e.Hint, e.Kind = meaning(pg.Code)
 	case errors.As(err, &dial):
 		e.Kind, e.Msg, e.Hint = tenant.ErrUnreachable, fmt.Sprintf("%s: %v", verb, dial.Err), "is the server running?"
 	case errors.Is(err, context.DeadlineExceeded):
@@ -49,24 +49,24 @@ func isConnect(err error) bool {
 	return errors.As(err, &c)
 }
 
-func meaning(code string) (kind error, hint string) {
+func meaning(code string) (hint string, kind error) {
 	switch code {
 	case "42501":
-		return tenant.ErrRights, "GRANT it to the role that the URL names"
+		return "GRANT it to the role that the URL names", tenant.ErrRights
 	case "53100":
-		return nil, "the server's disk is full: make room, and run the same command again"
+		return "the server's disk is full: make room, and run the same command again", nil
 	case "53200":
-		return nil, "the server is out of memory or locks: raise max_locks_per_transaction, or lower --parallel"
+		return "the server is out of memory or locks: raise max_locks_per_transaction, or lower --parallel", nil
 	case "53300":
-		return tenant.ErrUnreachable, "the server has no connection left: lower --parallel or max_connections"
+		return "the server has no connection left: lower --parallel or max_connections", tenant.ErrUnreachable
 	case "57P01", "57P02", "57P03":
-		return tenant.ErrUnreachable, "the server is stopping or starting: run the same command again when it is up"
+		return "the server is stopping or starting: run the same command again when it is up", tenant.ErrUnreachable
 	case "25006":
-		return tenant.ErrUnsupported, "the server is read-only: name the primary"
+		return "the server is read-only: name the primary", tenant.ErrUnsupported
 	case "28P01", "28000", "3D000":
-		return tenant.ErrUnreachable, "check the URL's user, password and database"
+		return "check the URL's user, password and database", tenant.ErrUnreachable
 	case "42P01", "42703":
-		return tenant.ErrInvalid, "check the names in the mapping"
+		return "check the names in the mapping", tenant.ErrInvalid
 	}
-	return nil, ""
+	return "", nil
 }

@@ -342,7 +342,7 @@ func (s *fileSource) originals(_ context.Context, q *query, refs [][]byte) ([]or
 			}
 			writers[string(file)] = w
 		}
-		o := original{key: string(file) + ":" + string(number), row: json.RawMessage("null")}
+		o := original{key: jsonString(string(file) + ":" + string(number)), row: json.RawMessage("null")}
 		if len(raw) > 0 {
 			var named string
 			if o.row, named = s.original(w, string(file), raw); named != "" {

@@ -190,14 +190,14 @@ func TestCSVIsReadWithWhatIsDifficultInIt(t *testing.T) {
 		`["1"] {"id":"1","Weird Name":"plain","select":null,"tenant":"acme"}`,
 		`["2"] {"id":"2","Weird Name":"two\r\nlines, and a \"quote\"","select":"","tenant":"acme"}`,
 		`["3"] {"id":"3","Weird Name":"tab\tand\\slash","select":"x","tenant":null}`,
-		`a.csv:4 {"_file":"a.csv","_line":"4,5\" pipe,x,acme"}`,
-		`a.csv:5 {"_file":"a.csv","_line":"5,\"closed\"x,x,acme"}`,
-		`a.csv:6 {"_file":"a.csv","_line":"6,too,few"}`,
-		`a.csv:7 {"_file":"a.csv","_line":"7,too,many,acme,really"}`,
+		`"a.csv:4" {"_file":"a.csv","_line":"4,5\" pipe,x,acme"}`,
+		`"a.csv:5" {"_file":"a.csv","_line":"5,\"closed\"x,x,acme"}`,
+		`"a.csv:6" {"_file":"a.csv","_line":"6,too,few"}`,
+		`"a.csv:7" {"_file":"a.csv","_line":"7,too,many,acme,really"}`,
 		`["8"] {"id":"8","Weird Name":{"$binary":{"base64":"YnJva2VuIP/+","subType":"00"}},"select":"x","tenant":"acme"}`,
-		`a.csv:9 null`,
-		`a.csv:10 null`,
-		`a.csv:11 {"_file":"a.csv","_line":"11,\"never closed,x,acme"}`,
+		`"a.csv:9" null`,
+		`"a.csv:10" null`,
+		`"a.csv:11" {"_file":"a.csv","_line":"11,\"never closed,x,acme"}`,
 		`["12"] {"id":"12","Weird Name":"ok","select":"x","tenant":"acme"}`,
 		`["13"] {"id":"13","Weird Name":"last","select":"x","tenant":"acme"}`,
 	})
@@ -272,7 +272,7 @@ func TestNDJSONIsReadWithWhatIsDifficultInIt(t *testing.T) {
 	if o := originals[1]; o.key != `["2"]` || !json.Valid(o.row) {
 		t.Errorf("got %s %s", o.key, o.row)
 	}
-	if o := originals[7]; o.key != "a.ndjson:8" || !strings.Contains(string(o.row), "_line") {
+	if o := originals[7]; o.key != `"a.ndjson:8"` || !strings.Contains(string(o.row), "_line") {
 		t.Errorf("got %s %s", o.key, o.row)
 	}
 	q.fields[1].kind, q.fields[1].column.From = kindJSON, "v.a"

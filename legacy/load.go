@@ -85,11 +85,12 @@ type run struct {
 
 	rejected atomic.Int64
 	read     atomic.Int64
-	failed   atomic.Bool
 
 	mu      sync.Mutex
 	arenas  []*arena
 	reasons map[string]int // rejects by table and reason
+
+	topped map[string]Counts // with Since: what this run has read, by table
 }
 
 // noteReason counts a reject by its reason, for the error that too many of them are.
@@ -121,7 +122,7 @@ func (r *run) mostly() string {
 // Run loads what the request asks for. A run that was interrupted or killed is gone on with by the same request.
 func (i *Importer) Run(ctx context.Context, req RunRequest) (*Report, error) {
 	start := time.Now()
-	r := &run{Importer: i, RunRequest: req, report: &Report{Import: i.m.Name, State: "done", Tables: []TableReport{}}}
+	r := &run{Importer: i, RunRequest: req, report: &Report{Import: i.m.Name, State: "done", Tables: []TableReport{}}, topped: map[string]Counts{}}
 	if err := r.choose(); err != nil {
 		return nil, err
 	}
@@ -146,6 +147,7 @@ func (i *Importer) Run(ctx context.Context, req RunRequest) (*Report, error) {
 	if r.held, err = i.Service.BeginImport(ctx, i.m.Name, map[string]any{"tables": req.Tables, "since": req.Since}, tenants); err != nil {
 		return nil, err
 	}
+	r.held.TopUp = req.Since != ""
 	id := r.held.ID()
 	r.report.Run = &id
 	err = r.work(ctx, keys)
@@ -183,7 +185,7 @@ func (r *run) choose() error {
 		if !r.list[at].there {
 			name = tenant.Name(strings.ToLower(r.list[at].request.Name))
 		}
-		if len(wanted) == 0 || wanted[name] {
+		if len(r.RunRequest.Tenants) == 0 || wanted[name] {
 			r.scope = append(r.scope, int32(at))
 			delete(wanted, name)
 		}
@@ -342,8 +344,6 @@ type pass struct {
 	// strangers tells that rows of no tenant are this pass's to report.
 	strangers bool
 	copied    bool // shared: every row goes to each tenant
-	careful   atomic.Bool
-	todo      atomic.Int64 // parts
 	read      atomic.Int64
 	rejected  atomic.Int64
 	of        int64
@@ -358,20 +358,23 @@ type job struct {
 
 func (r *run) loadLevel(ctx context.Context, tables []*Table) error {
 	// A table with more tenants than one transaction can hold locks for is read once per group of them.
-	rounds := 1
-	for n := 0; n < rounds; n++ {
+	groups := make([][][]int32, len(tables))
+	rounds := 0
+	for n, t := range tables {
+		var err error
+		if groups[n], err = r.groups(ctx, t); err != nil {
+			return err
+		}
+		rounds = max(rounds, len(groups[n]))
+	}
+	for round := range rounds {
 		var jobs []job
 		var passes []*pass
-		for _, t := range tables {
-			groups, err := r.groups(ctx, t)
-			if err != nil {
-				return err
-			}
-			if len(groups) == 0 {
+		for n, t := range tables {
+			if round >= len(groups[n]) {
 				continue
 			}
-			rounds = max(rounds, n+len(groups))
-			p, parts, err := r.begin(ctx, t, groups[0])
+			p, parts, err := r.begin(ctx, t, groups[n][round], round == 0)
 			if err != nil {
 				return err
 			}
@@ -406,7 +409,7 @@ func (r *run) loadParts(ctx context.Context, jobs []job) error {
 		}
 		return nil
 	})
-	workers := min(r.Parallel, max(1, len(jobs)))
+	workers := min(r.loaders(), max(1, len(jobs)))
 	for range workers {
 		g.Go(func() error {
 			a := r.takeArena(workers)
@@ -427,6 +430,15 @@ func (r *run) loadParts(ctx context.Context, jobs []job) error {
 		return nil
 	}
 	return err
+}
+
+// loaders is how many parts are loaded at once: more than the sources have connections for would only wait.
+func (r *run) loaders() int {
+	connections := 0
+	for _, spec := range r.m.Sources {
+		connections = max(connections, cmp.Or(spec.MaxConnections, defaultConnections))
+	}
+	return min(r.Parallel, connections)
 }
 
 func (r *run) takeArena(workers int) *arena {
@@ -498,7 +510,7 @@ func (r *run) tenantsAtOnce(ctx context.Context, t *Table) (int, error) {
 		return 0, targetError("look at the server's locks", err)
 	}
 	// Half of them are left to everybody else.
-	return max(1, locks/2/each/r.Parallel), nil
+	return max(1, locks/2/each/r.loaders()), nil
 }
 
 // relation is a tenant's table in SQL.
@@ -506,8 +518,9 @@ func (r *run) relation(at int32, t *Table) string {
 	return quoteColumn(r.list[at].tenant.Schema) + "." + quoteColumn(t.To)
 }
 
-// begin begins a pass over a table, or goes on with one.
-func (r *run) begin(ctx context.Context, t *Table, tenants []int32) (*pass, []part, error) {
+// begin begins a pass over a table, or goes on with one. The first of several passes also deals with rows of no tenant:
+// tenants that came into the list later make some of those theirs.
+func (r *run) begin(ctx context.Context, t *Table, tenants []int32, first bool) (*pass, []part, error) {
 	p := &pass{table: t, src: r.sources[t.Source], name: t.Name(), tenants: tenants, copied: t.Shared != "", byKey: map[string]int32{}, skip: map[string]bool{}}
 	ids := make([]uuid.UUID, len(tenants))
 	for n, at := range tenants {
@@ -520,22 +533,21 @@ func (r *run) begin(ctx context.Context, t *Table, tenants []int32) (*pass, []pa
 			p.skip[e.key] = true
 		}
 	}
-	first, err := r.firstGroup(ctx, t)
+	there, parts, err := r.held.Pass(ctx, p.name)
 	if err != nil {
 		return nil, nil, err
 	}
 	p.strangers = r.everyone && first
+	if there != nil {
+		p.strangers = strings.HasSuffix(there.Scope, withStrangers)
+	}
 	if !p.strangers {
 		for _, at := range tenants {
 			only = append(only, r.list[at].key)
 		}
 	}
 	p.q = r.query(t, r.sinceOf(t), only)
-	want := tenant.ImportPass{Target: p.name, Mapping: checksumOf(r.m, t), Scope: r.scopeOf(ids)}
-	there, parts, err := r.held.Pass(ctx, p.name)
-	if err != nil {
-		return nil, nil, err
-	}
+	want := tenant.ImportPass{Target: p.name, Mapping: checksumOf(r.m, t), Scope: r.scopeOf(ids, p.strangers)}
 	switch {
 	case there == nil:
 		if r.Again {
@@ -552,7 +564,7 @@ func (r *run) begin(ctx context.Context, t *Table, tenants []int32) (*pass, []pa
 	case there.Mapping != want.Mapping:
 		return nil, nil, tenant.Invalid("put the mapping back as it was and finish the load; then use mode replace or upsert and --again", "the mapping of %s was changed while the table is half loaded", p.name)
 	case there.Scope != want.Scope:
-		return nil, nil, tenant.Invalid("finish it with the same --tenant and --since as before", "%s is half loaded for other tenants or another --since", p.name)
+		return nil, nil, tenant.Invalid("finish it with the same --tenant, --since and --parallel as before", "%s is half loaded for other tenants or another --since", p.name)
 	}
 	p.done = parts
 	all, err := p.src.parts(ctx, p.q, r.PartSize)
@@ -585,34 +597,22 @@ func (r *run) sinceOf(t *Table) string {
 	return r.Since
 }
 
-// firstGroup tells that no tenant has this table yet, so that rows of no tenant have not been met either.
-func (r *run) firstGroup(ctx context.Context, t *Table) (bool, error) {
-	if r.Again || r.Since != "" {
-		return true, nil
-	}
-	whole, err := r.whole(ctx, t.Name())
-	if err != nil {
-		return false, err
-	}
-	// Tenants that came into the list later need the strangers read again: some of those rows may be theirs now.
-	loaded := 0
-	for _, at := range r.recipients(t) {
-		if whole[r.list[at].tenant.ID] {
-			loaded++
-		}
-	}
-	return loaded == 0 || loaded == len(whole), nil
-}
+// withStrangers ends the scope of a pass that also deals with rows of no tenant.
+const withStrangers = "+"
 
 // scopeOf tells one set of tenants from another.
-func (r *run) scopeOf(ids []uuid.UUID) string {
+func (r *run) scopeOf(ids []uuid.UUID, strangers bool) string {
 	h := sha256.New()
 	sorted := slices.Clone(ids)
 	slices.SortFunc(sorted, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
 	for _, id := range sorted {
 		h.Write(id[:])
 	}
-	return hex.EncodeToString(h.Sum(nil)[:8]) + cmp.Or(r.Since, "")
+	scope := hex.EncodeToString(h.Sum(nil)[:8]) + r.Since
+	if strangers {
+		scope += withStrangers
+	}
+	return scope
 }
 
 // sameSource refuses to go on with checkpoints of a source that is another now.
@@ -652,6 +652,11 @@ func (r *run) endPass(ctx context.Context, p *pass) error {
 	}
 	if err := r.held.EndPass(ctx, p.name, ids); err != nil {
 		return err
+	}
+	if r.Since != "" {
+		c := r.topped[p.name]
+		c.add(Counts{Source: p.read.Load(), Loaded: p.read.Load() - p.rejected.Load(), Rejected: p.rejected.Load()})
+		r.topped[p.name] = c
 	}
 	r.Events(Event{Table: p.name, Rows: p.read.Load(), Of: p.of, Reject: p.rejected.Load(), End: true})
 	return nil

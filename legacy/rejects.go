@@ -202,6 +202,12 @@ func (r *run) tell(ctx context.Context) error {
 	}
 	for _, t := range r.wanted() {
 		report := TableReport{Table: t.Name(), Tenants: []TenantReport{}}
+		if r.Since != "" {
+			report.Counts = r.topped[t.Name()]
+			r.report.Tables = append(r.report.Tables, report)
+			r.report.Totals.add(report.Counts)
+			continue
+		}
 		add := func(name tenant.Name, l tenant.ImportLoad) {
 			c := Counts{Source: l.Loaded + l.Rejected, Loaded: l.Loaded, Rejected: l.Rejected}
 			report.Tenants = append(report.Tenants, TenantReport{name, c})
