@@ -65,10 +65,10 @@ func parseDocument(buf, line []byte, q *query) (doc bson.Raw, text []byte, err e
 	if n := len(line); n > 0 && line[n-1] == '\n' {
 		line = line[:n-1]
 	}
-	text = unescape(buf[:0], line)
-	if text == nil {
+	if isNull(line) {
 		return nil, buf, errors.New("the document is NULL")
 	}
+	text = unescape(buf[:0], line)
 	if err := bson.UnmarshalExtJSON(text, false, &doc); err != nil {
 		return nil, text, fmt.Errorf("the document cannot be read: %w", err)
 	}

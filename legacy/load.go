@@ -343,7 +343,8 @@ type pass struct {
 	skip    map[string]bool // keys of the list that are not part of this pass: their rows are passed over in silence
 	// strangers tells that rows of no tenant are this pass's to report.
 	strangers bool
-	copied    bool // shared: every row goes to each tenant
+	copied    bool            // shared: every row goes to each tenant
+	aside     map[string]bool // with Since: keys of rows that earlier runs set aside
 	read      atomic.Int64
 	rejected  atomic.Int64
 	of        int64
@@ -565,6 +566,12 @@ func (r *run) begin(ctx context.Context, t *Table, tenants []int32, first bool) 
 		return nil, nil, tenant.Invalid("put the mapping back as it was and finish the load; then use mode replace or upsert and --again", "the mapping of %s was changed while the table is half loaded", p.name)
 	case there.Scope != want.Scope:
 		return nil, nil, tenant.Invalid("finish it with the same --tenant, --since and --parallel as before", "%s is half loaded for other tenants or another --since", p.name)
+	}
+	if r.Since != "" {
+		p.aside = map[string]bool{}
+		if err := r.Service.Rejects(ctx, r.m.Name, p.name, func(x tenant.ImportReject) error { p.aside[x.Key] = true; return nil }); err != nil {
+			return nil, nil, err
+		}
 	}
 	p.done = parts
 	all, err := p.src.parts(ctx, p.q, r.PartSize)

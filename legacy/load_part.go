@@ -3,6 +3,7 @@ package legacy
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -59,7 +60,8 @@ type load struct {
 	refused []int64
 	nobody  tenant.ImportCount
 	rejects []reject
-	written int64 // bytes in this transaction
+	again   []string // keys of rows that an earlier run set aside, and that are loaded now
+	written int64    // bytes in this transaction
 	after   string
 	total   int64 // rows read in this transaction
 }
@@ -129,9 +131,45 @@ func (l *load) take(ctx context.Context, rec *record) error {
 		}
 		l.a.add(to, rec.ref, rec.line)
 		l.written += int64(len(rec.line))
+		if len(l.p.aside) > 0 {
+			if key := l.keyOf(rec.line); l.p.aside[key] {
+				l.again = append(l.again, key)
+			}
+		}
 	}
 	l.after = rec.after
 	return nil
+}
+
+// keyOf is what names a row: its primary key, or its document's _id, as a JSON array of texts.
+func (l *load) keyOf(line []byte) string {
+	var key []string
+	if l.p.q.document {
+		doc, _, err := parseDocument(nil, line, l.p.q)
+		if err != nil {
+			return ""
+		}
+		id := doc.Lookup("_id")
+		text, ok := id.StringValueOK()
+		if n, number := id.AsInt64OK(); number && !ok {
+			text = strconv.FormatInt(n, 10)
+		}
+		key = []string{text}
+	} else {
+		fields, _ := splitLine(line, nil, nil)
+		for n, f := range l.p.q.fields {
+			if f.key {
+				key = append(key, string(fields[n]))
+			}
+		}
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // as PostgreSQL writes it
+	if err := e.Encode(key); err != nil {
+		return ""
+	}
+	return strings.TrimSpace(b.String())
 }
 
 // owner is the tenant of a record, as its place in the pass; -1 where there is none. skip means that it is left to
@@ -283,6 +321,12 @@ func (l *load) commit(ctx context.Context, done bool) error {
 	}
 	if l.nobody.Rejected > 0 {
 		counts = append(counts, l.nobody)
+	}
+	if len(l.again) > 0 {
+		if err := l.held.Replaced(ctx, l.tx, l.p.name, l.again); err != nil {
+			return targetError("record the checkpoint", err)
+		}
+		l.again = l.again[:0]
 	}
 	at := tenant.ImportPart{Part: l.part.id, Position: l.after, Done: done}
 	if err := l.held.Record(ctx, l.tx, l.p.name, at, counts, rejects); err != nil {

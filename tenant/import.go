@@ -363,6 +363,14 @@ func (i *Import) Resolve(ctx context.Context, tx pgx.Tx, ids []int64) error {
 	return err
 }
 
+// Replaced forgets rejects of rows that were met again and loaded, in the transaction that loaded them.
+func (i *Import) Replaced(ctx context.Context, tx pgx.Tx, target string, keys []string) error {
+	_, err := tx.Exec(ctx, `WITH gone AS (DELETE FROM tenantctl.import_rejects WHERE import = $1 AND target = $2 AND row_key = ANY($3) AND resolved_at IS NULL RETURNING tenant_id),
+			n AS (SELECT tenant_id, count(*) AS n FROM gone GROUP BY 1)
+		UPDATE tenantctl.import_loads l SET rejected = l.rejected - n.n FROM n WHERE l.import = $1 AND l.target = $2 AND l.tenant_id IS NOT DISTINCT FROM n.tenant_id`, i.Name, target, keys)
+	return err
+}
+
 // ImportUndo is something that a load took away and that is to be put back.
 type ImportUndo struct {
 	ID        int64
