@@ -1,8 +1,12 @@
 package legacy
 
 import (
+	"context"
 	"io"
 	"slices"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // arena gathers rows of all tenants until it is full, and then gives each tenant's together. Its memory is used again.
@@ -76,16 +80,35 @@ func (a *arena) line(row int32) []byte {
 	return a.bytes[r.at+r.ref : r.at+r.ref+r.line]
 }
 
-// reader gives the lines of rows, one after another.
-func (a *arena) reader(rows []int32) io.Reader { return &lineReader{a: a, rows: rows} }
+// copyTo sends rows to a server by COPY. Where the connection breaks, the driver comes back while it is still reading: it
+// is told to stop before the arena takes other rows.
+func (a *arena) copyTo(ctx context.Context, conn *pgconn.PgConn, rows []int32, sql string) error {
+	r := &lineReader{a: a, rows: rows}
+	defer r.stop()
+	_, err := conn.CopyFrom(ctx, r, sql)
+	return err
+}
 
+// lineReader gives the lines of rows, one after another.
 type lineReader struct {
-	a    *arena
+	mu   sync.Mutex
+	a    *arena // nil when it was stopped
 	rows []int32
 	rest []byte
 }
 
+func (r *lineReader) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.a = nil
+}
+
 func (r *lineReader) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.a == nil {
+		return 0, errStopped
+	}
 	n := 0
 	for n < len(p) {
 		if len(r.rest) == 0 {

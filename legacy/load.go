@@ -347,6 +347,7 @@ type pass struct {
 	aside     map[string]bool // with Since: keys of rows that earlier runs set aside
 	read      atomic.Int64
 	rejected  atomic.Int64
+	unread    int64 // by a verification: rows of no tenant that have no line
 	of        int64
 	done      map[string]tenant.ImportPart
 }

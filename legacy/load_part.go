@@ -521,7 +521,7 @@ func (l *load) copyOnce(ctx context.Context, to int32, rows []int32) error {
 		}
 	}
 	conn := l.conn.Conn().PgConn()
-	_, err := conn.CopyFrom(ctx, l.a.reader(rows), head+"COPY "+target+" ("+list+") FROM STDIN")
+	err := l.a.copyTo(ctx, conn, rows, head+"COPY "+target+" ("+list+") FROM STDIN")
 	l.saved, l.temp = true, upsert
 	if err == nil && upsert {
 		_, err = conn.Exec(ctx, l.upsertSQL(into, list)+"; TRUNCATE pg_temp.tenantctl_rows").ReadAll()

@@ -139,7 +139,7 @@ func (r *run) reloadRow(ctx context.Context, p *pass, line rejectLine, a *arena)
 	if err := l.begin(ctx); err != nil {
 		return err
 	}
-	fits := true
+	fits, key := true, ""
 	err = p.src.reread(ctx, p.q, []json.RawMessage{line.Row}, func(rec *record) error {
 		to, _ := l.owner(rec)
 		if to < 0 || rec.tooLong > 0 || rec.broken != "" {
@@ -147,6 +147,7 @@ func (r *run) reloadRow(ctx context.Context, p *pass, line rejectLine, a *arena)
 			return nil
 		}
 		a.add(to, rec.ref, rec.line)
+		key = l.keyOf(rec.line)
 		return nil
 	})
 	if err != nil {
@@ -166,7 +167,7 @@ func (r *run) reloadRow(ctx context.Context, p *pass, line rejectLine, a *arena)
 			counts = append(counts, tenant.ImportCount{Tenant: r.tenantID(p, int32(n)), Loaded: loaded})
 		}
 	}
-	if err := r.held.Resolve(ctx, l.tx, []int64{line.ID}); err != nil {
+	if err := r.held.Resolve(ctx, l.tx, line.ID, key); err != nil {
 		return targetError("record a row as mended", err)
 	}
 	if err := r.held.Record(ctx, l.tx, p.name, tenant.ImportPart{}, counts, nil); err != nil {

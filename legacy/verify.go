@@ -1,6 +1,7 @@
 package legacy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -119,9 +120,9 @@ type setAside struct {
 
 func (v *run) rejectsOf(ctx context.Context, t *Table) (*setAside, error) {
 	out := &setAside{counts: map[uuid.UUID]int64{}, sums: map[uuid.UUID]digest{}}
-	err := v.Service.AllRejects(ctx, v.m.Name, t.Name(), func(r tenant.ImportReject, resolved bool) error {
-		if resolved {
-			out.resolved = append(out.resolved, r.Key)
+	err := v.Service.AllRejects(ctx, v.m.Name, t.Name(), func(r tenant.ImportReject, loaded string) error {
+		if loaded != "" {
+			out.resolved = append(out.resolved, loaded)
 		} else {
 			out.counts[r.Tenant]++
 		}
@@ -215,7 +216,7 @@ func (v *run) compare(ctx context.Context, p *pass, source map[string]digest, ta
 	report := &TableReport{Table: p.name, Tenants: make([]TenantReport, 0, len(p.tenants))}
 	same := true
 	without := map[uuid.UUID]int64{}
-	err := v.Service.AllRejects(ctx, v.m.Name, p.name, func(r tenant.ImportReject, resolved bool) error {
+	err := v.Service.AllRejects(ctx, v.m.Name, p.name, func(r tenant.ImportReject, _ string) error {
 		if r.Sum == nil && r.Tenant != uuid.Nil {
 			without[r.Tenant]++
 		}
@@ -388,7 +389,7 @@ func (v *run) stage(ctx context.Context, p *pass, look func(tx pgx.Tx) error) er
 				rows[n] = int32(n)
 			}
 			err := bisect(rows, func(rows []int32) error {
-				if _, err := conn.CopyFrom(ctx, a.reader(rows), "SAVEPOINT rows; COPY pg_temp.tenantctl_staged (tenantctl_tenant, "+list+") FROM STDIN"); err != nil {
+				if err := a.copyTo(ctx, conn, rows, "SAVEPOINT rows; COPY pg_temp.tenantctl_staged (tenantctl_tenant, "+list+") FROM STDIN"); err != nil {
 					if _, ok := rowError(err); !ok {
 						return err
 					}
@@ -414,15 +415,18 @@ func (v *run) stage(ctx context.Context, p *pass, look func(tx pgx.Tx) error) er
 		var line []byte
 		for _, one := range parts {
 			err := p.src.read(ctx, p.q, one, "", func(rec *record) error {
-				if rec.line == nil {
-					return nil
-				}
 				to := int32(0)
 				if !p.copied {
 					var ours bool
 					if to, ours = p.byKey[string(rec.key)]; !ours || rec.key == nil {
 						to = -1
 					}
+				}
+				if rec.line == nil {
+					if to < 0 {
+						p.unread++
+					}
+					return nil
 				}
 				line = append(fmt.Appendf(line[:0], "%d", to), '\t')
 				if len(p.q.fields) == 0 {
@@ -475,6 +479,11 @@ func (v *run) digestByStaging(ctx context.Context, p *pass, without []string) (m
 		})
 		return targetError("compute checksums of "+p.name, err)
 	})
+	if p.unread > 0 {
+		d := out[nobody]
+		d.rows += p.unread
+		out[nobody] = d
+	}
 	return out, err
 }
 
@@ -528,6 +537,11 @@ func (v *run) digestDocuments(ctx context.Context, p *pass) (map[string]digest, 
 		out[key] = d
 		return nil
 	})
+	if p.unread > 0 {
+		d := out[nobody]
+		d.rows += p.unread
+		out[nobody] = d
+	}
 	return out, err
 }
 
@@ -546,6 +560,9 @@ func (v *run) eachDocument(ctx context.Context, p *pass, yield func(key string, 
 				key = string(rec.key)
 			}
 			if rec.line == nil {
+				if key == nobody {
+					p.unread++
+				}
 				return nil
 			}
 			var doc bson.Raw
@@ -594,15 +611,40 @@ func (v *run) differentDocuments(ctx context.Context, p *pass, n int32) ([]Diffe
 	one, name := v.alone(p, at), v.list[at].tenant.Name
 	c := v.collection(at, p.table)
 	var out []Difference
+	ids, sums := bson.A{}, map[string]uint64{}
+	compare := func() error {
+		cur, err := c.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}})
+		if err != nil {
+			return documentError("read collection "+p.table.ToCollection, name, err)
+		}
+		for cur.Next(ctx) {
+			id := cur.Current.Lookup("_id").String()
+			if want, asked := sums[id]; asked && want != documentSum(cur.Current) {
+				out = append(out, Difference{name, id, "differs"})
+			}
+			delete(sums, id)
+		}
+		for id := range sums {
+			out = append(out, Difference{name, id, "missing"})
+		}
+		ids = ids[:0]
+		clear(sums)
+		return documentError("read collection "+p.table.ToCollection, name, errors.Join(cur.Err(), cur.Close(ctx)))
+	}
 	err := v.eachDocument(ctx, one, func(key string, doc bson.Raw) error {
 		if key != v.list[at].key && !p.copied || len(out) >= differencesShown {
 			return nil
 		}
-		same, err := isThere(ctx, c, doc)
-		if err == nil && !same {
-			out = append(out, Difference{name, doc.Lookup("_id").String(), "missing or differs"})
+		id := doc.Lookup("_id")
+		ids = append(ids, bson.RawValue{Type: id.Type, Value: bytes.Clone(id.Value)})
+		sums[id.String()] = documentSum(doc)
+		if len(ids) < documentsAtOnce {
+			return nil
 		}
-		return documentError("read collection "+p.table.ToCollection, name, err)
+		return compare()
 	})
+	if err == nil && len(ids) > 0 {
+		err = compare()
+	}
 	return out, err
 }

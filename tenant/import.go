@@ -322,25 +322,26 @@ func (s *Service) Rejects(ctx context.Context, name, target string, yield func(I
 }
 
 // AllRejects gives every row that was set aside for a target, also those that were mended and loaded since.
-func (s *Service) AllRejects(ctx context.Context, name, target string, yield func(ImportReject, bool) error) error {
-	var resolved bool
-	return s.rejectRows(ctx, `r.import = $1 AND r.target = $2`, []any{name, target}, &resolved, func(r ImportReject) error { return yield(r, resolved) })
+// key then names the row that was loaded, and is empty for those that are still aside.
+func (s *Service) AllRejects(ctx context.Context, name, target string, yield func(r ImportReject, key string) error) error {
+	var loaded string
+	return s.rejectRows(ctx, `r.import = $1 AND r.target = $2`, []any{name, target}, &loaded, func(r ImportReject) error { return yield(r, loaded) })
 }
 
 func (s *Service) eachReject(ctx context.Context, where string, args []any, yield func(ImportReject) error) error {
-	var resolved bool
-	return s.rejectRows(ctx, where, args, &resolved, yield)
+	var loaded string
+	return s.rejectRows(ctx, where, args, &loaded, yield)
 }
 
-func (s *Service) rejectRows(ctx context.Context, where string, args []any, resolved *bool, yield func(ImportReject) error) error {
-	rows, err := s.catalog.pool.Query(ctx, `SELECT r.id, r.target, coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000'), coalesce(t.name, ''), r.tenant_key, r.row_key, r.code, r.reason, r.original, r.checksum::text, r.resolved_at IS NOT NULL
+func (s *Service) rejectRows(ctx context.Context, where string, args []any, loaded *string, yield func(ImportReject) error) error {
+	rows, err := s.catalog.pool.Query(ctx, `SELECT r.id, r.target, coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000'), coalesce(t.name, ''), r.tenant_key, r.row_key, r.code, r.reason, r.original, r.checksum::text, coalesce(r.loaded_key, '')
 		FROM tenantctl.import_rejects r LEFT JOIN tenantctl.tenants t ON t.id = r.tenant_id WHERE `+where+` ORDER BY r.id`, args...)
 	if err != nil {
 		return catalogError("read the rejects", err)
 	}
 	var r ImportReject
 	var sum *string
-	_, err = pgx.ForEachRow(rows, []any{&r.ID, &r.Target, &r.Tenant, &r.Name, &r.TenantKey, &r.Key, &r.Code, &r.Reason, &r.Row, &sum, resolved}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&r.ID, &r.Target, &r.Tenant, &r.Name, &r.TenantKey, &r.Key, &r.Code, &r.Reason, &r.Row, &sum, loaded}, func() error {
 		one := r
 		one.Sum = nil
 		if sum != nil {
@@ -355,11 +356,10 @@ func (s *Service) rejectRows(ctx context.Context, where string, args []any, reso
 	return catalogError("read the rejects", err)
 }
 
-// Resolve marks rejects as loaded after a fix, in the transaction that loaded them.
-func (i *Import) Resolve(ctx context.Context, tx pgx.Tx, ids []int64) error {
-	_, err := tx.Exec(ctx, `WITH done AS (UPDATE tenantctl.import_rejects SET resolved_at = now() WHERE id = ANY($1) AND import = $2 AND resolved_at IS NULL RETURNING target, tenant_id),
-			n AS (SELECT target, tenant_id, count(*) AS n FROM done GROUP BY 1, 2)
-		UPDATE tenantctl.import_loads l SET rejected = l.rejected - n.n FROM n WHERE l.import = $2 AND l.target = n.target AND l.tenant_id IS NOT DISTINCT FROM n.tenant_id`, ids, i.Name)
+// Resolve marks a reject as loaded after a fix, in the transaction that loaded it. key names the row that was loaded.
+func (i *Import) Resolve(ctx context.Context, tx pgx.Tx, id int64, key string) error {
+	_, err := tx.Exec(ctx, `WITH done AS (UPDATE tenantctl.import_rejects SET resolved_at = now(), loaded_key = $3 WHERE id = $1 AND import = $2 AND resolved_at IS NULL RETURNING target, tenant_id)
+		UPDATE tenantctl.import_loads l SET rejected = l.rejected - 1 FROM done WHERE l.import = $2 AND l.target = done.target AND l.tenant_id IS NOT DISTINCT FROM done.tenant_id`, id, i.Name, key)
 	return err
 }
 

@@ -67,11 +67,13 @@ CREATE TABLE tenantctl.import_rejects (
     original    text,
     checksum    numeric,
     at          timestamptz NOT NULL DEFAULT now(),
-    resolved_at timestamptz
+    resolved_at timestamptz,
+    loaded_key  text
 );
 CREATE INDEX import_rejects_target ON tenantctl.import_rejects (import, target, tenant_id);
 CREATE INDEX import_rejects_tenant ON tenantctl.import_rejects (tenant_id);
 COMMENT ON COLUMN tenantctl.import_rejects.original IS 'the source''s row as JSON; NULL where it was too long to keep';
+COMMENT ON COLUMN tenantctl.import_rejects.loaded_key IS 'of the row that was loaded after it was mended: it may be another than row_key';
 COMMENT ON COLUMN tenantctl.import_rejects.checksum IS 'of the row; NULL where its values do not fit the target''s types';
 
 -- What has to be put back after the load: indexes, constraints and triggers that it took away.
