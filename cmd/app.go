@@ -27,6 +27,7 @@ type app struct {
 	cfg         *config.Config
 	closers     []func()
 	progress    *progress
+	endImport   func() // takes the progress of an import off the screen
 }
 
 func newApp(in io.Reader, out, errOut io.Writer) *app {

@@ -63,6 +63,7 @@ func (f *importFlags) open(cmd *cobra.Command, a *app) (*legacy.Importer, *legac
 	if err := c.Require(cmd.Context()); err != nil {
 		return nil, nil, nil, err
 	}
+	a.endImport = func() {}
 	o := legacy.Options{Postgres: postgres.Pool(), Parallel: a.cfg.Fleet.Parallel, Events: a.importProgress()}
 	resources := []tenant.Resource{postgres}
 	mongodb, err := a.mongodb(cmd.Context())
@@ -254,6 +255,7 @@ func runImport(cmd *cobra.Command, a *app, o *importRunOptions) error {
 		return err
 	}
 	report, err := i.Run(cmd.Context(), req)
+	a.endImport()
 	if report == nil {
 		return err
 	}
@@ -266,6 +268,12 @@ func runImport(cmd *cobra.Command, a *app, o *importRunOptions) error {
 		return err
 	}
 	perr := a.print(report, report.Import, func(w io.Writer) { a.importReport(w, report, false) })
+	var e *tenant.Error
+	if errors.As(err, &e) && e.Code == legacy.CodeRejects && report.Rejects != "" {
+		named := *e
+		named.Hint = fmt.Sprintf("mend them in %s, and load them with: tenantctl import run -f %s --rejects %s", report.Rejects, o.file, report.Rejects)
+		err = &named
+	}
 	return errors.Join(perr, err)
 }
 
@@ -374,6 +382,7 @@ Exit 6 names the first rows that differ.
 				return err
 			}
 			report, err := i.Verify(cmd.Context(), f.request())
+			a.endImport()
 			if report == nil {
 				return err
 			}

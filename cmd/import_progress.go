@@ -6,6 +6,7 @@ import (
 	"time"
 
 	pretty "github.com/jedib0t/go-pretty/v6/progress"
+	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/tenantctl/tenantctl/legacy"
 	"github.com/tenantctl/tenantctl/tenant"
@@ -23,16 +24,31 @@ func (a *app) importProgress() func(legacy.Event) {
 	w.SetOutputWriter(a.errOut)
 	w.SetAutoStop(false)
 	w.SetUpdateFrequency(200 * time.Millisecond)
+	w.SetTrackerPosition(pretty.PositionRight)
+	w.SetTrackerLength(16)
+	w.SetMessageLength(24)
 	w.SetStyle(pretty.StyleDefault)
-	w.Style().Visibility.ETA, w.Style().Visibility.Speed = true, true
+	w.Style().Visibility.ETA, w.Style().Visibility.Speed, w.Style().Visibility.Time = true, true, false
 	w.Style().Options.PercentFormat = "%3.0f%%"
+	w.Style().Options.Separator, w.Style().Options.DoneString = " ", "done"
+	w.Style().Options.ETAPrecision = time.Second
 	if a.colored() {
-		w.Style().Colors = pretty.StyleColorsExample
+		w.Style().Colors.Percent, w.Style().Colors.Tracker = text.Colors{text.FgGreen}, text.Colors{text.FgGreen}
 	}
 	var mu sync.Mutex
 	trackers := map[string]*pretty.Tracker{}
-	ended := false
-	a.closers = append(a.closers, func() { mu.Lock(); ended = true; mu.Unlock(); w.Stop() })
+	ended, rendered := false, make(chan struct{})
+	a.endImport = func() {
+		mu.Lock()
+		begun := len(trackers) > 0 && !ended
+		ended = true
+		mu.Unlock()
+		if begun {
+			w.Stop()
+			<-rendered
+		}
+	}
+	a.closers = append(a.closers, a.endImport)
 	return func(e legacy.Event) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -42,7 +58,7 @@ func (a *app) importProgress() func(legacy.Event) {
 			trackers[e.Table] = t
 			w.AppendTracker(t)
 			if len(trackers) == 1 {
-				go w.Render()
+				go func() { w.Render(); close(rendered) }()
 			}
 		}
 		if t == nil {

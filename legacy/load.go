@@ -74,6 +74,9 @@ type TenantReport struct {
 	Counts
 }
 
+// CodeRejects is the code of the error that says that rows were set aside.
+const CodeRejects = "rejects"
+
 // run is one run of an import.
 type run struct {
 	*Importer
@@ -157,7 +160,7 @@ func (i *Importer) Run(ctx context.Context, req RunRequest) (*Report, error) {
 	if err == nil && r.report.Totals.Rejected > 0 {
 		r.report.State = "partial"
 		err = &tenant.Error{
-			Kind: tenant.ErrPartial, Code: "rejects", Msg: tenant.Plural(int(r.report.Totals.Rejected), "row") + " of the source were set aside",
+			Kind: tenant.ErrPartial, Code: CodeRejects, Msg: tenant.Plural(int(r.report.Totals.Rejected), "row") + " of the source were set aside",
 			Hint: "look at them in the rejects file; mend them there, and load them with: tenantctl import run --rejects FILE",
 		}
 	}

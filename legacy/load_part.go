@@ -64,6 +64,7 @@ type load struct {
 	written int64    // bytes in this transaction
 	after   string
 	total   int64 // rows read in this transaction
+	told    int64 // of them, for progress
 }
 
 // loadPart loads a part, again where the server says that another try may do.
@@ -279,7 +280,7 @@ func (l *load) begin(ctx context.Context) error {
 	if l.tx, err = l.conn.Begin(ctx); err != nil {
 		return targetError("begin", err)
 	}
-	l.temp, l.saved, l.written, l.total = false, false, 0, 0
+	l.temp, l.saved, l.written, l.total, l.told = false, false, 0, 0, 0
 	clear(l.loaded)
 	clear(l.refused)
 	l.nobody = tenant.ImportCount{}
@@ -297,6 +298,7 @@ func (l *load) rollback(ctx context.Context) {
 		defer cancel()
 		// Where this fails the connection is broken, and the server has done it.
 		_ = l.tx.Rollback(ctx)
+		l.p.read.Add(-l.told)
 	}
 }
 
@@ -340,8 +342,15 @@ func (l *load) commit(ctx context.Context, done bool) error {
 	}
 	l.tx = nil
 	l.run.read.Add(l.total)
-	l.Events(Event{Table: l.p.name, Rows: l.p.read.Add(l.total), Of: l.p.of, Reject: l.p.rejected.Load()})
+	l.told = 0
 	return tenant.Checkpoint(ctx, "import/part/after")
+}
+
+// tell counts what was read since it was last told, for progress.
+func (l *load) tell() {
+	read := l.p.read.Add(l.total - l.told)
+	l.told = l.total
+	l.Events(Event{Table: l.p.name, Rows: read, Of: l.p.of, Reject: l.p.rejected.Load()})
 }
 
 // flush empties the arena into the tenants' tables or collections.
@@ -358,6 +367,7 @@ func (l *load) flush(ctx context.Context) error {
 		return l.write(ctx, n, rows)
 	})
 	l.a.reset()
+	l.tell()
 	return err
 }
 

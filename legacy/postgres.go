@@ -383,7 +383,7 @@ func (s *postgresSource) parts(ctx context.Context, q *query, size int64) ([]par
 			p := part{
 				// A table that was rewritten has its rows elsewhere: its checkpoints are of another file.
 				id:  fmt.Sprintf("%s/%d/%d+%d", leaf, node, low, step),
-				low: leaf, high: fmt.Sprintf("x.ctid >= '(%d,0)'", low), rows: tuples * min(step, blocks) / max(1, blocks),
+				low: leaf, high: fmt.Sprintf("x.ctid >= '(%d,0)'", low), rows: tuples * min(step, blocks-low) / max(1, blocks),
 			}
 			if low+step < blocks {
 				p.high += fmt.Sprintf(" AND x.ctid < '(%d,0)'", low+step)
