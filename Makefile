@@ -21,6 +21,10 @@ GORELEASER := github.com/goreleaser/goreleaser/v2@v2.16.0
 
 FUZZTIME := 30s
 
+# Of the import benchmark.
+ROWS    := 1000000
+TENANTS := 500
+
 .PHONY: help
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,8 +89,12 @@ fuzz: ## Fuzz each fuzz target for FUZZTIME (30s)
 	done
 
 .PHONY: bench
-bench: bin/devstack bin/tools ## Measure fleet work against bare pgx and the goose CLI
+bench: bin/devstack bin/tools bench-import ## Measure fleet work and import against bare drivers and what a team would write
 	@bin/devstack run -- go run ./bench -goose bin/tools/goose
+
+.PHONY: bench-import
+bench-import: bin/devstack build ## Measure import alone, with ROWS (1000000) into TENANTS (500)
+	@bin/devstack run -- go run ./bench/import -rows $(ROWS) -tenants $(TENANTS)
 
 .PHONY: release-check
 release-check: ## Build the release for every system without publishing it, into dist/

@@ -82,8 +82,13 @@ func (a *arena) line(row int32) []byte {
 
 // copyTo sends rows to a server by COPY. Where the connection breaks, the driver comes back while it is still reading: it
 // is told to stop before the arena takes other rows.
-func (a *arena) copyTo(ctx context.Context, conn *pgconn.PgConn, rows []int32, sql string) error {
+// Tuples go between the header and the trailer of the binary format.
+func (a *arena) copyTo(ctx context.Context, conn *pgconn.PgConn, rows []int32, tuples bool, sql string) error {
 	r := &lineReader{a: a, rows: rows}
+	if tuples {
+		r.rest, r.tail = tupleHeader, tupleTrailer
+		sql += " (FORMAT binary)"
+	}
 	defer r.stop()
 	_, err := conn.CopyFrom(ctx, r, sql)
 	return err
@@ -95,6 +100,7 @@ type lineReader struct {
 	a    *arena // nil when it was stopped
 	rows []int32
 	rest []byte
+	tail []byte
 }
 
 func (r *lineReader) stop() {
@@ -112,13 +118,16 @@ func (r *lineReader) Read(p []byte) (int, error) {
 	n := 0
 	for n < len(p) {
 		if len(r.rest) == 0 {
-			if len(r.rows) == 0 {
-				if n == 0 {
-					return 0, io.EOF
-				}
+			switch {
+			case len(r.rows) > 0:
+				r.rest, r.rows = r.a.line(r.rows[0]), r.rows[1:]
+			case len(r.tail) > 0:
+				r.rest, r.tail = r.tail, nil
+			case n == 0:
+				return 0, io.EOF
+			default:
 				return n, nil
 			}
-			r.rest, r.rows = r.a.line(r.rows[0]), r.rows[1:]
 		}
 		c := copy(p[n:], r.rest)
 		n, r.rest = n+c, r.rest[c:]

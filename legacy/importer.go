@@ -177,6 +177,9 @@ func (i *Importer) readModel(ctx context.Context) error {
 	if i.target, err = readTarget(ctx, i.Postgres, schema); err != nil {
 		return err
 	}
+	if err := i.addOwedKeys(ctx, schema); err != nil {
+		return err
+	}
 	i.inModel = map[string]bool{}
 	for name := range i.target {
 		i.inModel[name] = true

@@ -85,6 +85,7 @@ type run struct {
 	scope    []int32 // tenants of the list that are loaded
 	everyone bool    // scope is the whole list
 	report   *Report
+	loaders  int // parts that are loaded at once
 
 	rejected atomic.Int64
 	read     atomic.Int64
@@ -165,8 +166,8 @@ func (i *Importer) Run(ctx context.Context, req RunRequest) (*Report, error) {
 		}
 	}
 	r.report.DurationMS = time.Since(start).Milliseconds()
-	if eerr := r.held.End(ctx, r.report.Totals, err); eerr != nil && err == nil {
-		err = eerr
+	if eerr := r.held.End(ctx, r.report.Totals, err); eerr != nil && (err == nil || errors.Is(err, tenant.ErrPartial)) {
+		err = eerr // such as that another has taken the import over
 	}
 	if err != nil && r.report.State == "done" {
 		r.report.State = "partial"
@@ -362,6 +363,9 @@ type job struct {
 }
 
 func (r *run) loadLevel(ctx context.Context, tables []*Table) error {
+	if err := r.setLoaders(ctx, tables); err != nil {
+		return err
+	}
 	// A table with more tenants than one transaction can hold locks for is read once per group of them.
 	groups := make([][][]int32, len(tables))
 	rounds := 0
@@ -391,6 +395,9 @@ func (r *run) loadLevel(ctx context.Context, tables []*Table) error {
 		if err := r.loadParts(ctx, jobs); err != nil {
 			return err
 		}
+		if err := r.setOrphansAside(ctx, passes); err != nil {
+			return err
+		}
 		for _, p := range passes {
 			if err := r.endPass(ctx, p); err != nil {
 				return err
@@ -414,7 +421,7 @@ func (r *run) loadParts(ctx context.Context, jobs []job) error {
 		}
 		return nil
 	})
-	workers := min(r.loaders(), max(1, len(jobs)))
+	workers := min(r.loaders, max(1, len(jobs)))
 	for range workers {
 		g.Go(func() error {
 			a := r.takeArena(workers)
@@ -437,13 +444,22 @@ func (r *run) loadParts(ctx context.Context, jobs []job) error {
 	return err
 }
 
-// loaders is how many parts are loaded at once: more than the sources have connections for would only wait.
-func (r *run) loaders() int {
+// setLoaders chooses how many parts of these tables are loaded at once: no more than the sources have connections for, and
+// rather fewer than that a table has to be read twice, since the server has no locks for all its tenants.
+func (r *run) setLoaders(ctx context.Context, tables []*Table) error {
 	connections := 0
 	for _, spec := range r.m.Sources {
 		connections = max(connections, cmp.Or(spec.MaxConnections, defaultConnections))
 	}
-	return min(r.Parallel, connections)
+	r.loaders = min(r.Parallel, connections)
+	for _, t := range tables {
+		most, err := r.tenantsAtOnce(ctx, t, 1)
+		if err != nil {
+			return err
+		}
+		r.loaders = min(r.loaders, max(2, most/len(r.recipients(t))))
+	}
+	return nil
 }
 
 func (r *run) takeArena(workers int) *arena {
@@ -480,7 +496,7 @@ func (r *run) groups(ctx context.Context, t *Table) ([][]int32, error) {
 	if len(left) == 0 {
 		return nil, nil
 	}
-	most, err := r.tenantsAtOnce(ctx, t)
+	most, err := r.tenantsAtOnce(ctx, t, r.loaders)
 	if err != nil {
 		return nil, err
 	}
@@ -502,8 +518,8 @@ func (r *run) whole(ctx context.Context, name string) (map[uuid.UUID]bool, error
 	return out, nil
 }
 
-// tenantsAtOnce is how many tenants' tables one transaction can write to before the server runs out of locks.
-func (r *run) tenantsAtOnce(ctx context.Context, t *Table) (int, error) {
+// tenantsAtOnce is how many tenants' tables each of so many transactions can write to before the server runs out of locks.
+func (r *run) tenantsAtOnce(ctx context.Context, t *Table, transactions int) (int, error) {
 	if t.ToCollection != "" {
 		return 1 << 30, nil
 	}
@@ -515,7 +531,7 @@ func (r *run) tenantsAtOnce(ctx context.Context, t *Table) (int, error) {
 		return 0, targetError("look at the server's locks", err)
 	}
 	// Half of them are left to everybody else.
-	return max(1, locks/2/each/r.loaders()), nil
+	return max(1, locks/2/each/transactions), nil
 }
 
 // relation is a tenant's table in SQL.
@@ -552,6 +568,7 @@ func (r *run) begin(ctx context.Context, t *Table, tenants []int32, first bool) 
 		}
 	}
 	p.q = r.query(t, r.sinceOf(t), only)
+	p.q.binary = r.canBinary(p)
 	want := tenant.ImportPass{Target: p.name, Mapping: checksumOf(r.m, t), Scope: r.scopeOf(ids, p.strangers)}
 	switch {
 	case there == nil:
@@ -606,6 +623,17 @@ func (r *run) sinceOf(t *Table) string {
 		return ""
 	}
 	return r.Since
+}
+
+// canBinary tells whether a pass can hand tuples on as they are. A top-up reads the keys of rows that it loads.
+func (r *run) canBinary(p *pass) bool {
+	if _, ok := p.src.(*postgresSource); !ok || p.q.document || r.Since != "" || len(p.q.fields) == 0 {
+		return false
+	}
+	src := r.sourceTable(p.table)
+	return !slices.ContainsFunc(p.q.fields, func(f field) bool {
+		return f.column.From == "" || !sameBinary(src.column(f.column.From), f)
+	})
 }
 
 // withStrangers ends the scope of a pass that also deals with rows of no tenant.

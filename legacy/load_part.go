@@ -517,7 +517,11 @@ func (l *load) copyOnce(ctx context.Context, to int32, rows []int32) error {
 		columns[n] = quoteColumn(f.name)
 	}
 	list := strings.Join(columns, ", ")
-	head := "SAVEPOINT rows; SET LOCAL search_path = " + quoteColumn(l.list[at].tenant.Schema) + "; "
+	head := "SAVEPOINT rows; "
+	if l.target[l.p.table.To].code {
+		// What runs there finds the tenant's other objects, and nobody else's.
+		head += "SET LOCAL search_path = " + quoteColumn(l.list[at].tenant.Schema) + "; "
+	}
 	if l.saved {
 		// Together with what comes next it costs no round trip.
 		head = "RELEASE SAVEPOINT rows; " + head
@@ -531,7 +535,7 @@ func (l *load) copyOnce(ctx context.Context, to int32, rows []int32) error {
 		}
 	}
 	conn := l.conn.Conn().PgConn()
-	err := l.a.copyTo(ctx, conn, rows, head+"COPY "+target+" ("+list+") FROM STDIN")
+	err := l.a.copyTo(ctx, conn, rows, l.p.q.binary, head+"COPY "+target+" ("+list+") FROM STDIN")
 	l.saved, l.temp = true, upsert
 	if err == nil && upsert {
 		_, err = conn.Exec(ctx, l.upsertSQL(into, list)+"; TRUNCATE pg_temp.tenantctl_rows").ReadAll()

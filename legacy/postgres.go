@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"slices"
 	"strconv"
@@ -92,10 +93,10 @@ func (s *postgresSource) describe(ctx context.Context, names []string) ([]*sourc
 	byName := map[string]*sourceTable{}
 	var out []*sourceTable
 	var table, typname string
-	var view bool
+	var view, partitioned bool
 	var count, size int64
 	var c sourceColumn
-	err := s.query(ctx, "look at the tables", `SELECT c.relname, c.relkind NOT IN ('r', 'p', 'm'), greatest(c.reltuples, 0)::bigint,
+	err := s.query(ctx, "look at the tables", `SELECT c.relname, c.relkind NOT IN ('r', 'p', 'm'), c.relkind = 'p', greatest(c.reltuples, 0)::bigint,
 			(SELECT coalesce(sum(pg_relation_size(p.relid)), 0) FROM pg_partition_tree(c.oid) p WHERE p.isleaf) + CASE WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) ELSE 0 END,
 			a.attname, format_type(a.atttypid, a.atttypmod), coalesce(b.typname, t.typname),
 			CASE WHEN t.typname IN ('varchar', 'bpchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 0 END, a.attnotnull
@@ -105,10 +106,10 @@ func (s *postgresSource) describe(ctx context.Context, names []string) ([]*sourc
 		LEFT JOIN pg_type b ON b.oid = t.typbasetype
 		WHERE c.relnamespace = to_regnamespace(quote_ident($1)) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
 			AND ($2::text[] IS NULL OR c.relname = ANY($2))
-		ORDER BY c.relname, a.attnum`, []any{s.schema, names}, []any{&table, &view, &count, &size, &c.name, &c.typ, &typname, &c.length, &c.notNull}, func() error {
+		ORDER BY c.relname, a.attnum`, []any{s.schema, names}, []any{&table, &view, &partitioned, &count, &size, &c.name, &c.typ, &typname, &c.length, &c.notNull}, func() error {
 		t := byName[table]
 		if t == nil {
-			t = &sourceTable{name: table, view: view, rows: count, bytes: size}
+			t = &sourceTable{name: table, view: view, partitioned: partitioned, rows: count, bytes: size}
 			byName[table] = t
 			out = append(out, t)
 		}
@@ -541,9 +542,16 @@ func (s *postgresSource) expression(alias string, c Column) string {
 }
 
 func (s *postgresSource) read(ctx context.Context, q *query, p part, _ string, yield func(*record) error) error {
-	rel, conds, ref := p.low, []string{p.high}, "x.tableoid::text || x.ctid::text"
-	if rel == "" { // a view
+	t, err := s.table(ctx, q.table.From)
+	if err != nil {
+		return err
+	}
+	rel, conds, ref := p.low, []string{p.high}, "x.ctid"
+	switch {
+	case rel == "": // a view
 		rel, conds, ref = s.relation(q.table.From), nil, "pg_catalog.to_jsonb(x)::text"
+	case t.partitioned:
+		ref = "x.tableoid::text || x.ctid::text"
 	}
 	sql, err := s.selection(ctx, q, rel, ref, conds...)
 	if err != nil {
@@ -559,7 +567,12 @@ func (s *postgresSource) stream(ctx context.Context, q *query, sql string, yield
 		return err
 	}
 	w := &recordWriter{q: q, yield: yield}
-	_, err = conn.Conn().PgConn().CopyTo(ctx, w, "COPY ("+sql+") TO STDOUT")
+	var to io.Writer = w
+	options := ""
+	if q.binary {
+		to, options = &tupleWriter{recordWriter: w}, " (FORMAT binary)"
+	}
+	_, err = conn.Conn().PgConn().CopyTo(ctx, to, "COPY ("+sql+") TO STDOUT"+options)
 	s.release(conn, err)
 	if w.err != nil {
 		return w.err
@@ -597,7 +610,17 @@ func (w *recordWriter) Write(line []byte) (int, error) {
 		rec.key = w.text
 	}
 	rec.ref, rec.line = head[recordRef], rest
-	if state := head[recordState]; len(state) > 0 && !isNull(state) {
+	w.emit(head[recordState])
+	if w.err != nil {
+		return 0, errStopped
+	}
+	return len(line), nil
+}
+
+// emit gives the record away, after what its state says of it.
+func (w *recordWriter) emit(state []byte) {
+	rec := &w.rec
+	if len(state) > 0 && !isNull(state) {
 		if state[0] == 'L' {
 			rec.tooLong, w.err = strconv.ParseInt(string(state[1:]), 10, 64)
 			rec.line = nil
@@ -611,10 +634,6 @@ func (w *recordWriter) Write(line []byte) (int, error) {
 	if w.err == nil {
 		w.err = w.yield(rec)
 	}
-	if w.err != nil {
-		return 0, errStopped
-	}
-	return len(line), nil
 }
 
 func isNull(field []byte) bool { return len(field) == 2 && field[0] == '\\' && field[1] == 'N' }
@@ -623,10 +642,10 @@ func (s *postgresSource) originals(ctx context.Context, q *query, refs [][]byte)
 	out := make([]original, len(refs))
 	byTable := map[string][]int{}
 	for i, ref := range refs {
-		// A row of a view is its own place; others have their table's oid and ctid, such as 16401(0,1).
+		// A place is a ctid such as (0,1), with the partition's oid in front where there are some; a row of a view is its own.
 		oid, _, _ := bytes.Cut(ref, []byte("("))
 		if ref[0] == '{' {
-			oid = nil
+			oid = []byte(ofView)
 		}
 		byTable[string(oid)] = append(byTable[string(oid)], i)
 	}
@@ -639,6 +658,9 @@ func (s *postgresSource) originals(ctx context.Context, q *query, refs [][]byte)
 	}
 	return out, nil
 }
+
+// ofView stands for rows that are given as JSON.
+const ofView = "{"
 
 // originalsOf reads rows of one table by their places, with checksums; where one of those fails, one by one.
 func (s *postgresSource) originalsOf(ctx context.Context, q *query, oid string, indexes []int, refs [][]byte, out []original) error {
@@ -676,16 +698,18 @@ func (s *postgresSource) readOriginals(ctx context.Context, q *query, oid string
 	}
 	defer func() { s.release(conn, err) }()
 	var rel, ref, cond string
-	if oid == "" {
+	if oid == ofView {
 		rows := make([]json.RawMessage, len(indexes))
 		for i, at := range indexes {
 			rows[i] = refs[at]
 		}
 		rel, ref, cond = s.recordset(q, rows), "(x.tenantctl_ordinal - 1)::text", "true"
 	} else {
-		var table string
-		if err = conn.QueryRow(ctx, `SELECT n.nspname || '.' || c.relname FROM (SELECT quote_ident(nspname) AS nspname, oid FROM pg_namespace) n JOIN (SELECT quote_ident(relname) AS relname, relnamespace FROM pg_class WHERE oid = $1::text::oid) c ON c.relnamespace = n.oid`, oid).Scan(&table); err != nil {
-			return s.failed("find a row again", err)
+		table := s.relation(q.table.From)
+		if oid != "" {
+			if err = conn.QueryRow(ctx, `SELECT $1::text::oid::regclass::text`, oid).Scan(&table); err != nil {
+				return s.failed("find a row again", err)
+			}
 		}
 		places := make([]string, len(indexes))
 		for i, at := range indexes {
@@ -711,7 +735,7 @@ func (s *postgresSource) readOriginals(ctx context.Context, q *query, oid string
 		at := map[string][]int{} // a row that is copied to every tenant is rejected many times
 		for i, index := range indexes {
 			place := strconv.Itoa(i)
-			if oid != "" {
+			if oid != ofView {
 				place = string(refs[index][len(oid):])
 			}
 			at[place] = append(at[place], index)

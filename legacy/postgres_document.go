@@ -26,9 +26,19 @@ func (s *postgresSource) document(ctx context.Context, q *query, t *sourceTable)
 	}
 	object := "'{' || " + strings.Join(members, " || ',' || ") + " || '}'"
 	if q.table.Document != "" {
-		// The column's object with the fields in front of its own.
-		return fmt.Sprintf("CASE WHEN jsonb_typeof(x.%[1]s::jsonb) = 'object' AND x.%[1]s::jsonb <> '{}' THEN '{' || %[2]s || ',' || substr(ltrim(x.%[1]s::text), 2) ELSE %[3]s END",
-			quoteColumn(q.table.Document), strings.Join(members, " || ',' || "), object), nil
+		// The column's object with the fields in front of its own. An _id that it has is kept, unless the mapping names one.
+		with := func(members []string) string {
+			if len(members) == 0 {
+				return fmt.Sprintf("x.%s::text", quoteColumn(q.table.Document))
+			}
+			return fmt.Sprintf("'{' || %s || ',' || substr(ltrim(x.%s::text), 2)", strings.Join(members, " || ',' || "), quoteColumn(q.table.Document))
+		}
+		own := ""
+		if q.table.ID == nil && len(q.fields) > 0 {
+			own = fmt.Sprintf("WHEN jsonb_typeof(x.%[1]s::jsonb) = 'object' AND x.%[1]s::jsonb ? '_id' THEN %[2]s ", quoteColumn(q.table.Document), with(members[1:]))
+		}
+		return fmt.Sprintf("CASE %[4]sWHEN jsonb_typeof(x.%[1]s::jsonb) = 'object' AND x.%[1]s::jsonb <> '{}' THEN %[2]s ELSE %[3]s END",
+			quoteColumn(q.table.Document), with(members), object, own), nil
 	}
 	return object, nil
 }

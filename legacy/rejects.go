@@ -10,6 +10,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -23,6 +25,8 @@ type rejectLine struct {
 	Code   string          `json:"code"`
 	Reason string          `json:"reason"`
 	Row    json.RawMessage `json:"row"`
+
+	owner uuid.UUID // by the catalog
 }
 
 // WriteRejects writes the rows that an import has set aside as NDJSON, each with its reason, and tells how many there are.
@@ -63,13 +67,16 @@ func (r *run) loadRejects(ctx context.Context) error {
 		if string(line.Row) == "null" || len(line.Row) == 0 {
 			return tenant.Invalid("take the line out, and mend the row in the source", "line %d of the rejects file has no row: it was too long to keep", n)
 		}
+		if line.Row[0] != '{' {
+			return tenant.Invalid("leave everything but row as the import wrote it", "line %d of the rejects file has a row that is no object", n)
+		}
 		byTable[line.Table] = append(byTable[line.Table], line)
 	}
 	if err := scan.Err(); err != nil {
 		return tenant.Invalid("leave everything but row as the import wrote it", "the rejects file cannot be read: %v", err)
 	}
-	waiting := map[int64]bool{}
-	if err := r.Service.Rejects(ctx, r.m.Name, "", func(x tenant.ImportReject) error { waiting[x.ID] = true; return nil }); err != nil {
+	waiting := map[int64]uuid.UUID{} // whose they are
+	if err := r.Service.Rejects(ctx, r.m.Name, "", func(x tenant.ImportReject) error { waiting[x.ID] = x.Tenant; return nil }); err != nil {
 		return err
 	}
 	known := map[string]bool{}
@@ -79,7 +86,8 @@ func (r *run) loadRejects(ctx context.Context) error {
 			lines := byTable[t.Name()][:0:0]
 			for _, l := range byTable[t.Name()] {
 				// One that was loaded by an earlier run of the same file is passed over.
-				if waiting[l.ID] {
+				if owner, ok := waiting[l.ID]; ok {
+					l.owner = owner
 					lines = append(lines, l)
 				}
 			}
@@ -150,11 +158,15 @@ func (r *run) reloadRow(ctx context.Context, p *pass, line rejectLine, a *arena)
 		key = l.keyOf(rec.line)
 		return nil
 	})
+	if _, ofRow := rowError(err); ofRow {
+		p.rejected.Add(1)
+		return nil // its values are none of the source's columns
+	}
 	if err != nil {
 		return err
 	}
 	before := r.rejected.Load()
-	if err := l.flush(ctx); err != nil {
+	if err := l.writeMended(ctx, line); err != nil {
 		return err
 	}
 	if !fits || r.rejected.Load() > before || len(a.rows) == 0 && sumOf(l.loaded) == 0 {
@@ -177,6 +189,24 @@ func (r *run) reloadRow(ctx context.Context, p *pass, line rejectLine, a *arena)
 		return targetError("commit", err)
 	}
 	l.tx = nil
+	return nil
+}
+
+// writeMended loads what is in the arena. A shared row goes to the one tenant that lacks it.
+func (l *load) writeMended(ctx context.Context, line rejectLine) error {
+	if !l.p.copied {
+		return l.flush(ctx)
+	}
+	for n := range l.p.tenants {
+		if l.tenantID(l.p, int32(n)) != line.owner {
+			continue
+		}
+		for row := range l.a.rows {
+			if err := l.write(ctx, int32(n), []int32{int32(row)}); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 

@@ -45,6 +45,7 @@ type sourceTable struct {
 	rows        int64 // about
 	bytes       int64 // about
 	view        bool
+	partitioned bool
 }
 
 func (t *sourceTable) column(name string) *sourceColumn {
@@ -108,6 +109,7 @@ type query struct {
 	document bool // each record is one document in Extended JSON, as a single COPY field
 	since    string
 	maxRow   int64    // bytes; a longer row is a record with tooLong set
+	binary   bool     // lines are tuples of COPY's binary format: the types are the same on both sides
 	only     []string // keys of the tenants that are wanted; nil for all. A source may give the others' rows too
 }
 

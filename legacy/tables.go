@@ -3,6 +3,7 @@ package legacy
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -181,24 +182,15 @@ func (r *run) isEmpty(ctx context.Context, tx pgx.Tx, rel string) bool {
 	return err == nil && !rows
 }
 
-// putBack restores what a load took away. Rows that break a foreign key are set aside first.
+// putBack restores what a load took away.
 func (r *run) putBack(ctx context.Context, p *pass) error {
-	owed, err := r.Service.Owed(ctx, r.m.Name, p.name)
+	owed, err := r.owed(ctx, p)
 	if err != nil {
 		return err
 	}
-	byTenant := map[uuid.UUID][]tenant.ImportUndo{}
-	for _, u := range owed {
-		byTenant[u.Tenant] = append(byTenant[u.Tenant], u)
-	}
 	return r.each(ctx, p.tenants, func(ctx context.Context, at int32) error {
-		for _, u := range byTenant[r.tenantAt(at)] {
+		for _, u := range owed[r.tenantAt(at)] {
 			err := r.inTx(ctx, fmt.Sprintf("put the %s %s back", u.Kind, u.Name), func(tx pgx.Tx) error {
-				if u.Kind == "foreign key" {
-					if err := r.removeOrphans(ctx, tx, at, p, u.Name); err != nil {
-						return err
-					}
-				}
 				if _, err := tx.Exec(ctx, u.Statement); err != nil {
 					return err
 				}
@@ -215,64 +207,53 @@ func (r *run) putBack(ctx context.Context, p *pass) error {
 	})
 }
 
-// removeOrphans sets rows aside that refer to rows that are not there, until there are none: those that went may have
-// been referred to themselves.
-func (r *run) removeOrphans(ctx context.Context, tx pgx.Tx, at int32, p *pass, constraint string) error {
-	t := r.target[p.table.To]
-	n := slices.IndexFunc(t.foreignKeys, func(f foreignKey) bool { return f.name == constraint })
-	if n < 0 {
-		return nil
+// owed is what is to be put back for a pass, by tenant.
+func (r *run) owed(ctx context.Context, p *pass) (map[uuid.UUID][]tenant.ImportUndo, error) {
+	all, err := r.Service.Owed(ctx, r.m.Name, p.name)
+	out := map[uuid.UUID][]tenant.ImportUndo{}
+	for _, u := range all {
+		out[u.Tenant] = append(out[u.Tenant], u)
 	}
-	f := t.foreignKeys[n]
-	var given, same, key []string
-	for j := range f.columns {
-		given = append(given, "c."+quoteColumn(f.columns[j])+" IS NOT NULL")
-		same = append(same, "f."+quoteColumn(f.references[j])+" = c."+quoteColumn(f.columns[j]))
+	return out, err
+}
+
+// addOwedKeys puts foreign keys into the model that an interrupted load has taken away from the schema it was read from.
+func (i *Importer) addOwedKeys(ctx context.Context, schema string) error {
+	owed, err := i.Service.Owed(ctx, i.m.Name, "")
+	if err != nil {
+		return err
 	}
-	for _, c := range t.primaryKey {
-		key = append(key, "c."+quoteColumn(c)+"::text")
-	}
-	rowKey := "jsonb_build_array(" + strings.Join(key, ", ") + ")"
-	if len(key) == 0 {
-		rowKey = "jsonb_build_array(md5(c::text))"
-	}
-	sums := make([]string, len(p.q.fields))
-	for n, fd := range p.q.fields {
-		sums[n] = "c." + quoteColumn(fd.name) + "::text"
-	}
-	schema := quoteColumn(r.list[at].tenant.Schema)
-	sql := fmt.Sprintf(`DELETE FROM %s AS c WHERE %s AND NOT EXISTS (SELECT FROM %s.%s AS f WHERE %s) RETURNING %s::text, to_jsonb(c)::text, %s`,
-		r.relation(at, p.table), strings.Join(given, " AND "), schema, quoteColumn(f.table), strings.Join(same, " AND "), rowKey, checksumSQL(sums))
-	for {
-		rows, err := tx.Query(ctx, sql)
-		if err != nil {
-			return err
+	for _, u := range owed {
+		definition, ours := strings.CutPrefix(u.Statement, "ALTER TABLE "+quoteColumn(schema)+"."+quoteColumn(u.Target)+" ADD CONSTRAINT ")
+		t := i.target[u.Target]
+		if u.Kind != "foreign key" || !ours || t == nil || slices.ContainsFunc(t.foreignKeys, func(f foreignKey) bool { return f.name == u.Name }) {
+			continue
 		}
-		listKey := r.list[at].key
-		var rejects []tenant.ImportReject
-		var key, row string
-		var sum int64
-		_, err = pgx.ForEachRow(rows, []any{&key, &row, &sum}, func() error {
-			text, u := row, uint64(sum)
-			rejects = append(rejects, tenant.ImportReject{
-				Target: p.name, Tenant: r.tenantAt(at), TenantKey: &listKey, Key: compactKey(key), Code: "23503", Row: &text, Sum: &u,
-				Reason: fmt.Sprintf("the row of %s that it refers to by %s is missing", f.table, strings.Join(f.columns, ", ")),
-			})
-			return nil
-		})
-		if err != nil || len(rejects) == 0 {
-			return err
-		}
-		p.rejected.Add(int64(len(rejects)))
-		r.rejected.Add(int64(len(rejects)))
-		for _, x := range rejects {
-			r.noteReason(p.name, x.Reason)
-		}
-		count := tenant.ImportCount{Tenant: r.tenantAt(at), Loaded: -int64(len(rejects)), Rejected: int64(len(rejects))}
-		if err := r.held.Record(ctx, tx, p.name, tenant.ImportPart{}, []tenant.ImportCount{count}, rejects); err != nil {
-			return err
+		if m := keyPattern.FindStringSubmatch(definition); m != nil {
+			to := identifiers(m[2])
+			t.foreignKeys = append(t.foreignKeys, foreignKey{u.Name, identifiers(m[1]), to[len(to)-1], identifiers(m[3])})
 		}
 	}
+	return nil
+}
+
+// keyPattern takes a foreign key apart as pg_get_constraintdef writes it.
+var (
+	keyPattern        = regexp.MustCompile(` FOREIGN KEY \(((?:"(?:[^"]|"")*"|[^")])*)\) REFERENCES ((?:"(?:[^"]|"")*"|[^"(])*)\(((?:"(?:[^"]|"")*"|[^")])*)\)`)
+	identifierPattern = regexp.MustCompile(`"((?:[^"]|"")*)"|[^",. ]+`)
+)
+
+// identifiers are the names in a list of columns or a qualified name.
+func identifiers(list string) []string {
+	var out []string
+	for _, m := range identifierPattern.FindAllStringSubmatch(list, -1) {
+		name := m[0]
+		if strings.HasPrefix(name, `"`) {
+			name = strings.ReplaceAll(m[1], `""`, `"`)
+		}
+		out = append(out, name)
+	}
+	return out
 }
 
 // finishTables sets sequences behind the loaded values and gathers statistics.

@@ -18,6 +18,7 @@ type targetTable struct {
 	columns     []targetColumn
 	primaryKey  []string
 	foreignKeys []foreignKey // to tables of the same schema
+	code        bool         // something of the migrations' own runs when a row comes: a trigger, check, default or expression
 }
 
 type targetColumn struct {
@@ -55,7 +56,12 @@ func readTarget(ctx context.Context, db queryer, schema string) (target, error) 
 	rows, err := db.Query(ctx, `SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), t.typname, coalesce(b.typname, t.typname),
 			CASE WHEN t.typname IN ('varchar', 'bpchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 0 END,
 			a.attnotnull, a.atthasdef AND a.attgenerated = '' OR a.attidentity <> '', a.attgenerated <> '',
-			coalesce(array_position(k.conkey, a.attnum), 0)
+			coalesce(array_position(k.conkey, a.attnum), 0),
+			c.relhastriggers AND EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal)
+				OR EXISTS (SELECT FROM pg_constraint h WHERE h.conrelid = c.oid AND h.contype NOT IN ('p', 'u', 'f', 'n'))
+				OR EXISTS (SELECT FROM pg_attrdef d WHERE d.adrelid = c.oid)
+				OR EXISTS (SELECT FROM pg_index x WHERE x.indrelid = c.oid AND (x.indexprs IS NOT NULL OR x.indpred IS NOT NULL))
+				OR EXISTS (SELECT FROM pg_attribute y JOIN pg_type z ON z.oid = y.atttypid WHERE y.attrelid = c.oid AND y.attnum > 0 AND z.typnamespace <> 'pg_catalog'::regnamespace)
 		FROM pg_class c
 		JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 		JOIN pg_type t ON t.oid = a.atttypid
@@ -69,11 +75,12 @@ func readTarget(ctx context.Context, db queryer, schema string) (target, error) 
 	var table, base, typname string
 	var c targetColumn
 	var position int
+	var code bool
 	keys := map[string]map[int]string{}
-	_, err = pgx.ForEachRow(rows, []any{&table, &c.name, &c.typ, &typname, &base, &c.length, &c.notNull, &c.hasDefault, &c.generated, &position}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&table, &c.name, &c.typ, &typname, &base, &c.length, &c.notNull, &c.hasDefault, &c.generated, &position, &code}, func() error {
 		t := out[table]
 		if t == nil {
-			t = &targetTable{name: table}
+			t = &targetTable{name: table, code: code}
 			out[table], keys[table] = t, map[int]string{}
 		}
 		c.kind = postgresKind(base)

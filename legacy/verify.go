@@ -111,23 +111,36 @@ func (v *run) verifyCatalog(ctx context.Context) (bool, error) {
 
 // setAside is what the rejects of a table mean for its comparison.
 type setAside struct {
-	counts   map[uuid.UUID]int64  // rejects that are still aside, by tenant; Nil for nobody's
-	sums     map[uuid.UUID]digest // rows of the source that are to be subtracted
-	without  []string             // keys of rows that the source cannot compute a checksum of
-	resolved []string             // keys of rows that were mended and loaded: the source's rows are others
-	nobodys  int64                // rows that were no tenant's, also those that were mended and loaded
+	counts  map[uuid.UUID]int64  // rejects that are still aside, by tenant; Nil for nobody's
+	sums    map[uuid.UUID]digest // rows of the source that are to be subtracted
+	without []string             // keys of rows that the source cannot compute a checksum of
+	// resolved are keys of rows that were mended and loaded: the source's rows are others. A mended row may have come to
+	// another tenant, and so counts for Nil, every one; a shared one has not.
+	resolved map[uuid.UUID][]string
+	nobodys  int64 // rows that were no tenant's, also those that were mended and loaded
+}
+
+func (a *setAside) resolvedOf(id uuid.UUID) []string {
+	if id == uuid.Nil {
+		return a.resolved[uuid.Nil]
+	}
+	return append(slices.Clone(a.resolved[uuid.Nil]), a.resolved[id]...)
 }
 
 func (v *run) rejectsOf(ctx context.Context, t *Table) (*setAside, error) {
-	out := &setAside{counts: map[uuid.UUID]int64{}, sums: map[uuid.UUID]digest{}}
+	out := &setAside{counts: map[uuid.UUID]int64{}, sums: map[uuid.UUID]digest{}, resolved: map[uuid.UUID][]string{}}
 	err := v.Service.AllRejects(ctx, v.m.Name, t.Name(), func(r tenant.ImportReject, loaded string) error {
 		if loaded != "" {
-			out.resolved = append(out.resolved, loaded)
+			owner := uuid.Nil
+			if t.Shared != "" {
+				owner = r.Tenant
+			}
+			out.resolved[owner] = append(out.resolved[owner], loaded)
 		} else {
 			out.counts[r.Tenant]++
 		}
 		switch {
-		case r.Tenant == uuid.Nil:
+		case r.Tenant == uuid.Nil && t.Shared != SharedSchema:
 			out.nobodys++
 		case r.Sum != nil:
 			d := out.sums[r.Tenant]
@@ -196,7 +209,7 @@ func (v *run) verifyTable(ctx context.Context, t *Table) (*TableReport, error) {
 		if t.ToCollection != "" {
 			target, err = v.digestCollections(gctx, p)
 		} else {
-			target, err = v.digestTables(gctx, p, aside.resolved)
+			target, err = v.digestTables(gctx, p, aside)
 		}
 		return err
 	})
@@ -217,7 +230,7 @@ func (v *run) compare(ctx context.Context, p *pass, source map[string]digest, ta
 	same := true
 	without := map[uuid.UUID]int64{}
 	err := v.Service.AllRejects(ctx, v.m.Name, p.name, func(r tenant.ImportReject, _ string) error {
-		if r.Sum == nil && r.Tenant != uuid.Nil {
+		if r.Sum == nil && (r.Tenant != uuid.Nil || p.table.Shared == SharedSchema) {
 			without[r.Tenant]++
 		}
 		return nil
@@ -288,11 +301,15 @@ type tableDigest struct {
 }
 
 // digestTables computes the tenants' side inside PostgreSQL.
-func (v *run) digestTables(ctx context.Context, p *pass, without []string) ([]tableDigest, error) {
+func (v *run) digestTables(ctx context.Context, p *pass, aside *setAside) ([]tableDigest, error) {
 	out := make([]tableDigest, len(p.tenants))
-	sum, filter := v.targetSum(p), ""
-	if len(without) > 0 {
-		filter = fmt.Sprintf(" FILTER (WHERE NOT (%s = ANY(ARRAY[%s]::jsonb[])))", v.targetKey(p, "x"), literals(without))
+	sum := v.targetSum(p)
+	filter := func(at int32) string {
+		without := aside.resolvedOf(v.tenantAt(at))
+		if len(without) == 0 {
+			return ""
+		}
+		return fmt.Sprintf(" FILTER (WHERE NOT (%s = ANY(ARRAY[%s]::jsonb[])))", v.targetKey(p, "x"), literals(without))
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(v.Parallel)
@@ -300,7 +317,7 @@ func (v *run) digestTables(ctx context.Context, p *pass, without []string) ([]ta
 		g.Go(func() error {
 			var selects []string
 			for n := first; n < min(first+tablesAtOnce, len(p.tenants)); n++ {
-				selects = append(selects, fmt.Sprintf("SELECT %d, count(*)%s, coalesce(sum(%s)%s, 0)::text, count(*) FROM %s AS x", n, filter, sum, filter, v.relation(p.tenants[n], p.table)))
+				selects = append(selects, fmt.Sprintf("SELECT %d, count(*)%s, coalesce(sum(%s)%s, 0)::text, count(*) FROM %s AS x", n, filter(p.tenants[n]), sum, filter(p.tenants[n]), v.relation(p.tenants[n], p.table)))
 			}
 			return v.inSession(ctx, func(tx pgx.Tx) error {
 				rows, err := tx.Query(ctx, strings.Join(selects, " UNION ALL "))
@@ -389,7 +406,7 @@ func (v *run) stage(ctx context.Context, p *pass, look func(tx pgx.Tx) error) er
 				rows[n] = int32(n)
 			}
 			err := bisect(rows, func(rows []int32) error {
-				if err := a.copyTo(ctx, conn, rows, "SAVEPOINT rows; COPY pg_temp.tenantctl_staged (tenantctl_tenant, "+list+") FROM STDIN"); err != nil {
+				if err := a.copyTo(ctx, conn, rows, false, "SAVEPOINT rows; COPY pg_temp.tenantctl_staged (tenantctl_tenant, "+list+") FROM STDIN"); err != nil {
 					if _, ok := rowError(err); !ok {
 						return err
 					}
@@ -494,7 +511,7 @@ func (v *run) differences(ctx context.Context, p *pass, n int32, aside *setAside
 	}
 	at := p.tenants[n]
 	one := v.alone(p, at)
-	left := append(slices.Clone(aside.without), aside.resolved...)
+	left := append(slices.Clone(aside.without), aside.resolvedOf(v.tenantAt(at))...)
 	cond := "true"
 	if len(left) > 0 {
 		cond = fmt.Sprintf("NOT (key = ANY(ARRAY[%s]::jsonb[]))", literals(left))
