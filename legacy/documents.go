@@ -18,7 +18,7 @@ import (
 // documentsAtOnce and documentBytes bound one insertion.
 const (
 	documentsAtOnce = 1000
-	documentBytes   = 8 << 20
+	documentBytes   = 4 << 20
 )
 
 // collection is a tenant's collection that a table is loaded into.

@@ -414,7 +414,7 @@ func (s *postgresSource) selection(ctx context.Context, q *query, rel, ref strin
 	if err != nil {
 		return "", err
 	}
-	cells := append([]string{b.key, ref, b.state}, b.fields...)
+	cells := append([]string{cmp.Or(b.shown, b.key), ref, b.state}, b.fields...)
 	return "SELECT " + strings.Join(cells, ", ") + " FROM " + rel + " AS x" + b.joins + where(append(conds, b.conds...)), nil
 }
 
@@ -428,6 +428,7 @@ func where(conds []string) string {
 // row is the SQL of a record.
 type row struct {
 	key, state string
+	shown      string // key, without a cast where none is needed
 	fields     []string
 	joins      string
 	conds      []string
@@ -449,6 +450,9 @@ func (s *postgresSource) buildRow(ctx context.Context, q *query, t *sourceTable)
 	}
 	if q.table.Key != "" {
 		b.key = last + "." + quoteColumn(q.table.Key) + "::text"
+		if !q.binary {
+			b.shown = last + "." + quoteColumn(q.table.Key) // COPY writes it as text in any case
+		}
 	}
 	size := ""
 	if t != nil && q.maxRow > 0 {

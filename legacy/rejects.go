@@ -113,7 +113,7 @@ func (r *run) reloadTable(ctx context.Context, t *Table, lines []rejectLine) err
 		p.byKey[r.list[at].key] = int32(n)
 	}
 	p.q = r.query(t, "", nil)
-	a := r.takeArena(1)
+	a := r.takeArena(1, t.ToCollection != "")
 	defer r.giveArena(a)
 	for _, line := range lines {
 		if err := r.reloadRow(ctx, p, line, a); err != nil {

@@ -397,7 +397,7 @@ func (v *run) stage(ctx context.Context, p *pass, look func(tx pgx.Tx) error) er
 		if _, err := tx.Exec(ctx, fmt.Sprintf("CREATE TEMP TABLE tenantctl_staged ON COMMIT DROP AS SELECT 0 AS tenantctl_tenant, %s FROM %s WHERE false", list, v.relation(p.tenants[0], p.table))); err != nil {
 			return targetError("compute checksums of "+p.name, err)
 		}
-		a := v.takeArena(2)
+		a := v.takeArena(2, false)
 		defer v.giveArena(a)
 		conn := tx.Conn().PgConn()
 		flush := func() error {

@@ -90,9 +90,19 @@ func (s *Service) closeHolders(ctx context.Context, name string, tenants []Tenan
 	if err != nil {
 		return catalogError("look for operations on the tenants", err)
 	}
+	closed := map[uuid.UUID]bool{} // imports: with all their tenants
 	for _, op := range ops {
+		if op.Run != nil && closed[*op.Run] || closed[op.ID] {
+			continue
+		}
 		if _, err := s.catalog.yield(ctx, op, ""); err != nil {
 			return err
+		}
+		if op.Kind == OpImport {
+			closed[op.ID] = true
+			if op.Run != nil {
+				closed[*op.Run] = true
+			}
 		}
 	}
 	return nil
@@ -101,10 +111,9 @@ func (s *Service) closeHolders(ctx context.Context, name string, tenants []Tenan
 // ID is the import's operation.
 func (i *Import) ID() uuid.UUID { return i.op.ID }
 
-// HoldSQL is one SQL statement that makes the surrounding transaction fail where the import has lost a tenant.
-func (i *Import) HoldSQL() string {
-	return fmt.Sprintf("SELECT tenantctl.hold_all('%s', %d)", i.op.ID, i.op.Fence)
-}
+// HoldSQL is one SQL statement that makes the surrounding transaction fail where the import was taken over. Its tenants'
+// operations never end before its own.
+func (i *Import) HoldSQL() string { return i.s.catalog.leaseOf(i.op).HoldSQL() }
 
 // End closes the import's operations: done, failed with a cause, or aborted by an interruption. result goes into the
 // history.

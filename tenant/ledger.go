@@ -211,13 +211,23 @@ func (c *Catalog) seize(ctx context.Context, tx pgx.Tx, op *Operation) error {
 	return nil
 }
 
-// closeDead ends a dead operation that needs no resumption.
+// closeDead ends a dead operation that needs no resumption. An import ends with all its tenants: it works on them together.
 func (c *Catalog) closeDead(ctx context.Context, op *Operation) error {
+	if op.Kind == OpImport && op.Run != nil {
+		run, err := c.oneOperation(ctx, "o.id = $1", *op.Run)
+		if err != nil {
+			return err
+		}
+		if run != nil && run.State.Live() {
+			op = run
+		}
+	}
 	return c.inTx(ctx, "close a dead operation", func(tx pgx.Tx) error {
 		if err := c.seize(ctx, tx, op); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `UPDATE tenantctl.operations SET state = 'failed', fence = fence + 1, finished_at = clock_timestamp(), error = $2::jsonb WHERE id = $1`,
+		_, err := tx.Exec(ctx, `UPDATE tenantctl.operations SET state = 'failed', fence = fence + 1, finished_at = clock_timestamp(), error = $2::jsonb
+			WHERE id = $1 OR parent_id = $1 AND kind = 'import' AND state = 'running'`,
 			op.ID, jsonText(Failure{Code: "dead", Message: "its process died (" + op.Owner.Label() + ")"}))
 		return err
 	})

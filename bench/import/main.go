@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -40,13 +41,15 @@ type bench struct {
 	nosql                           string
 	dir                             string // migrations, mappings and files
 	made                            int    // databases and mappings, for their names
+	said                            string // by the program, at last
 	report                          table.Writer
 }
 
 // measured is what doing something took.
 type measured struct {
 	took time.Duration
-	peak int64 // bytes of memory of the child process; 0 where there is none
+	load time.Duration // of an import: until the rows were there, before ANALYZE
+	peak int64         // bytes of memory of the child process; 0 where there is none
 }
 
 func run(ctx context.Context) error {
@@ -163,7 +166,7 @@ func (b *bench) measure(ctx context.Context, do func() (peak int64, err error)) 
 	}
 	start := time.Now()
 	peak, err := do()
-	return measured{time.Since(start), peak}, err
+	return measured{took: time.Since(start), peak: peak}, err
 }
 
 // tenantctl runs the program against a database of tenants, and tells how much memory it took at most.
@@ -173,9 +176,12 @@ func (b *bench) tenantctl(ctx context.Context, target, source string, nosql bool
 	c.Env = append(os.Environ(), "TENANTCTL_POSTGRES_URL="+target, "TENANTCTL_IMPORT_URL="+source,
 		"TENANTCTL_MIGRATIONS_POSTGRES="+filepath.Join(b.dir, "postgres"), "TENANTCTL_MIGRATIONS_MONGODB="+filepath.Join(b.dir, "mongodb"),
 		fmt.Sprintf("TENANTCTL_NOSQL_ENABLED=%t", nosql))
-	if out, err := c.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("tenantctl %v: %w: %s", args, err, out)
+	var out, errOut strings.Builder
+	c.Stdout, c.Stderr = &out, &errOut
+	if err := c.Run(); err != nil {
+		return 0, fmt.Errorf("tenantctl %v: %w: %s", args, err, errOut.String())
 	}
+	b.said = out.String()
 	peak = c.ProcessState.SysUsage().(*syscall.Rusage).Maxrss
 	if runtime.GOOS != "darwin" {
 		peak <<= 10 // elsewhere it is in KiB
@@ -186,7 +192,7 @@ func (b *bench) tenantctl(ctx context.Context, target, source string, nosql bool
 // better is the better of two measurements; the first may be none.
 func better(a, b measured) measured {
 	if a.took == 0 || b.took < a.took {
-		a.took = b.took
+		a.took, a.load = b.took, b.load
 	}
 	a.peak = max(a.peak, b.peak)
 	return a

@@ -88,18 +88,6 @@ CREATE TABLE tenantctl.import_undo (
 );
 CREATE INDEX import_undo_tenant ON tenantctl.import_undo (tenant_id);
 
--- +goose StatementBegin
-CREATE FUNCTION tenantctl.hold_all(op uuid, held bigint) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM tenantctl.hold(op, held);
-    PERFORM 1 FROM tenantctl.operations WHERE parent_id = op AND state = 'running' FOR KEY SHARE;
-    IF EXISTS (SELECT FROM tenantctl.operations WHERE parent_id = op AND state <> 'running') THEN
-        RAISE EXCEPTION 'tenants of operation % were taken over', op USING ERRCODE = 'TC001';
-    END IF;
-END $$;
--- +goose StatementEnd
-
 -- +goose Down
-DROP FUNCTION tenantctl.hold_all;
 DROP TABLE tenantctl.import_undo, tenantctl.import_rejects, tenantctl.import_loads, tenantctl.import_parts, tenantctl.import_passes, tenantctl.import_keys, tenantctl.imports;
 DROP INDEX tenantctl.operations_one_import;
