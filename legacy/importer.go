@@ -47,7 +47,7 @@ type Event struct {
 
 const (
 	defaultMemory   = 64 << 20
-	defaultPartSize = 32 << 20
+	defaultPartSize = 16 << 20
 	defaultMaxRow   = 16 << 20
 )
 

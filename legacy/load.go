@@ -539,8 +539,8 @@ func (r *run) tenantsAtOnce(ctx context.Context, t *Table, transactions int) (in
 	if err != nil {
 		return 0, targetError("look at the server's locks", err)
 	}
-	// A quarter of them is left to everybody else.
-	return max(1, locks*3/4/each/transactions), nil
+	// Half of them are left to everybody else.
+	return max(1, locks/2/each/transactions), nil
 }
 
 // relation is a tenant's table in SQL.
