@@ -414,6 +414,9 @@ func (r *run) loadLevel(ctx context.Context, tables []*Table) error {
 }
 
 func (r *run) loadParts(ctx context.Context, jobs []job) error {
+	if len(jobs) == 0 {
+		return nil
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	todo := make(chan job)
 	g.Go(func() error {
@@ -427,7 +430,7 @@ func (r *run) loadParts(ctx context.Context, jobs []job) error {
 		}
 		return nil
 	})
-	workers := min(r.loaders, max(1, len(jobs)))
+	workers := min(r.loaders, len(jobs))
 	for range workers {
 		g.Go(func() error {
 			a := r.takeArena(workers, jobs[0].pass.table.ToCollection != "")
