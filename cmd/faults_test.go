@@ -98,6 +98,7 @@ type faultTest struct {
 	trace, back   []string // points passed on the way there, and on the way back
 	before, after []string
 	points        int
+	writeOld      sync.Once
 }
 
 // fault is what is done to a run, and how its end is brought about then.
@@ -129,13 +130,7 @@ func (f *faultTest) prepare(t testing.TB, faults ...fault) {
 	b, file := *f.bench, faults[0].name+".csv"
 	if f.from == old {
 		b.extra = append(slices.Clone(b.extra), "TENANTCTL_MIGRATIONS_POSTGRES=old/postgres", "TENANTCTL_MIGRATIONS_MONGODB=old/mongodb")
-		for _, first := range []string{"postgres/00001_customers.sql", "mongodb/00001_documents.up.json", "mongodb/00001_documents.down.json"} {
-			content, err := os.ReadFile(filepath.Join(b.dir, "migrations", first))
-			if err != nil {
-				t.Fatal(err)
-			}
-			b.write(t, filepath.Join("old", first), string(content))
-		}
+		f.writeOld.Do(func() { f.oldMigrations(t) }) // others read them at the same time
 	}
 	tenants := "name,domains\n"
 	for _, x := range faults {
@@ -147,6 +142,18 @@ func (f *faultTest) prepare(t testing.TB, faults ...fault) {
 		for _, x := range faults {
 			b.must(t, "suspend", x.name)
 		}
+	}
+}
+
+// oldMigrations writes the first migration of each store into a folder of its own.
+func (f *faultTest) oldMigrations(t testing.TB) {
+	t.Helper()
+	for _, first := range []string{"postgres/00001_customers.sql", "mongodb/00001_documents.up.json", "mongodb/00001_documents.down.json"} {
+		content, err := os.ReadFile(filepath.Join(f.dir, "migrations", first))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.write(t, filepath.Join("old", first), string(content))
 	}
 }
 
