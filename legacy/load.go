@@ -43,8 +43,8 @@ type Report struct {
 	Rejects    string        `json:"rejects,omitempty"` // file
 	Notes      []string      `json:"notes,omitempty"`
 	DurationMS int64         `json:"duration_ms"`
-	LoadMS     int64         `json:"load_ms,omitempty"`   // of it, until the rows were there
-	FinishMS   int64         `json:"finish_ms,omitempty"` // of it, for indexes, constraints, sequences and statistics
+	LoadMS     int64         `json:"load_ms"`   // of it, until the rows were there
+	FinishMS   int64         `json:"finish_ms"` // of it, for indexes, constraints, sequences and statistics
 }
 
 // Counts are rows of a table, or of one tenant's part of it.
