@@ -122,11 +122,11 @@ func (r *run) reloadTable(ctx context.Context, t *Table, lines []rejectLine) err
 		r.Events(Event{Table: p.name, Rows: p.read.Add(1), Of: p.of, Reject: p.rejected.Load()})
 	}
 	r.Events(Event{Table: p.name, Rows: p.read.Load(), Of: p.of, Reject: p.rejected.Load(), End: true})
-	return r.finishTables2(ctx, p)
+	return r.finishReloaded(ctx, p)
 }
 
-// finishTables2 finishes what rows were loaded into.
-func (r *run) finishTables2(ctx context.Context, p *pass) error {
+// finishReloaded finishes what rows were loaded into.
+func (r *run) finishReloaded(ctx context.Context, p *pass) error {
 	if p.table.ToCollection != "" {
 		return nil
 	}
