@@ -475,24 +475,42 @@ func northwindModel(dump string) string {
 
 func TestPgbenchBranchesBecomeTenants(t *testing.T) {
 	t.Parallel()
-	pgbench, err := exec.LookPath(filepath.Join(os.Getenv("DEVSTACK_PG_BINDIR"), "pgbench"))
-	if err != nil {
-		if pgbench, err = exec.LookPath("pgbench"); err != nil {
-			t.Skip("there is no pgbench")
-		}
-	}
 	b := newImportBench(t, `CREATE TABLE pgbench_branches (bid int PRIMARY KEY, bbalance int, filler char(88));
 CREATE TABLE pgbench_tellers (tid int PRIMARY KEY, bid int, tbalance int, filler char(84));
 CREATE TABLE pgbench_accounts (aid int PRIMARY KEY, bid int, abalance int, filler char(84));
 CREATE TABLE pgbench_history (tid int, bid int, aid int, delta int, mtime timestamp, filler char(22));`, "", "SELECT 1",
 		"tenants: {from: pgbench_branches, key: bid, name: \"'branch-' || bid\"}\ntables:\n  - {from: pgbench_branches, key: bid}\n  - {from: pgbench_tellers, key: bid}\n  - {from: pgbench_accounts, key: bid}\n  - {from: pgbench_history, key: bid}\n")
-	for _, args := range [][]string{{"-i", "-q", "-s", "1"}, {"-n", "-t", "50", "-c", "2"}} {
-		c := exec.Command(pgbench, append(args, b.legacy)...)
-		if out, err := c.CombinedOutput(); err != nil {
-			t.Fatalf("pgbench: %v\n%s", err, out)
-		}
-	}
+	runPgbench(t, b.legacy)
 	b.must(t, "import", "run", "-f", "mapping.yaml", "--defer-indexes")
 	b.clean(t)
 	b.want(t, `SELECT concat_ws(',', (SELECT count(*) FROM `+b.prefix+`branch_1.pgbench_accounts), (SELECT count(*) FROM `+b.prefix+`branch_1.pgbench_history))`, "100000,100")
+}
+
+// runPgbench fills a database as pgbench does at scale 1, with a hundred transactions. A server that was downloaded comes
+// without it: then the same tables and as many rows are made by hand.
+func runPgbench(t *testing.T, url string) {
+	t.Helper()
+	pgbench, err := exec.LookPath(filepath.Join(os.Getenv("DEVSTACK_PG_BINDIR"), "pgbench"))
+	if err != nil {
+		pgbench, err = exec.LookPath("pgbench")
+	}
+	if err != nil {
+		conn, err := pgx.Connect(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(t.Context())
+		if _, err := conn.Exec(t.Context(), `CREATE TABLE pgbench_branches (bid int PRIMARY KEY, bbalance int, filler char(88)); INSERT INTO pgbench_branches VALUES (1, 0);
+			CREATE TABLE pgbench_tellers (tid int PRIMARY KEY, bid int, tbalance int, filler char(84)); INSERT INTO pgbench_tellers SELECT g, 1, 0 FROM generate_series(1, 10) g;
+			CREATE TABLE pgbench_accounts (aid int PRIMARY KEY, bid int, abalance int, filler char(84)); INSERT INTO pgbench_accounts SELECT g, 1, 0, '' FROM generate_series(1, 100000) g;
+			CREATE TABLE pgbench_history (tid int, bid int, aid int, delta int, mtime timestamp, filler char(22)); INSERT INTO pgbench_history SELECT 1, 1, g, g, now() FROM generate_series(1, 100) g`); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	for _, args := range [][]string{{"-i", "-q", "-s", "1"}, {"-n", "-t", "50", "-c", "2"}} {
+		if out, err := exec.Command(pgbench, append(args, url)...).CombinedOutput(); err != nil {
+			t.Fatalf("pgbench: %v\n%s", err, out)
+		}
+	}
 }

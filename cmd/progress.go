@@ -72,6 +72,7 @@ func (p *progress) advance(e tenant.Event) {
 		p.failed++
 		p.bar.Describe(fmt.Sprintf("%s, %d failed", e.Operation.Kind, p.failed))
 	}
+	// A terminal that does not take the bar must not end the run.
 	_ = p.bar.Set(e.Done)
 }
 
@@ -80,7 +81,7 @@ func (p *progress) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bar != nil {
-		_ = p.bar.Finish()
+		_ = p.bar.Finish() // as above
 		p.bar = nil
 	}
 }

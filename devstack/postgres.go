@@ -214,7 +214,7 @@ func (p *postgres) stop() {
 	select {
 	case <-p.proc.done:
 	case <-time.After(postgresStopLimit):
-		_ = kill(p.proc.cmd)
+		_ = kill(p.proc.cmd) // as above
 		<-p.proc.done
 	}
 }

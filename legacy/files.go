@@ -171,7 +171,7 @@ func (s *fileSource) open(file string) (content io.Reader, read *counter, closeF
 	if err != nil {
 		return nil, nil, nil, fileError("open "+file, err)
 	}
-	closeFile = func() { _ = f.Close() }
+	closeFile = func() { _ = f.Close() } // it was only read: nothing can be lost
 	read = &counter{r: f}
 	content = read
 	switch strings.ToLower(path.Ext(file)) {
@@ -181,7 +181,7 @@ func (s *fileSource) open(file string) (content io.Reader, read *counter, closeF
 		var d *zstd.Decoder
 		if d, err = zstd.NewReader(read, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(128<<20)); err == nil {
 			content = d
-			closeFile = func() { d.Close(); _ = f.Close() }
+			closeFile = func() { d.Close(); _ = f.Close() } // as above
 		}
 	}
 	if err == nil {

@@ -140,11 +140,11 @@ func (s *fileSource) writer(q *query, file string) (*fileWriter, error) {
 	}
 	var err error
 	if file != "" {
-		w.csv, _ = format(file)
+		w.csv, _ = format(file) // a file that is read has one of the known names
 	} else if found, err := s.files(t.From); err != nil {
 		return nil, err
 	} else {
-		w.texts, _ = format(found[0])
+		w.texts, _ = format(found[0]) // as above
 	}
 	if w.csv {
 		if w.header, err = s.header(file); err != nil {

@@ -205,7 +205,7 @@ func (s *stand) rejectsFile() string {
 func (s *stand) forget() {
 	s.t.Helper()
 	s.sql(`DELETE FROM tenantctl.imports; DELETE FROM tenantctl.operations;
-		DO $$ DECLARE r record; BEGIN FOR r IN SELECT schema_name AS s FROM information_schema.schemata WHERE schema_name LIKE 't\_%' LOOP EXECUTE 'DROP SCHEMA ' || r.s || ' CASCADE'; EXECUTE 'CREATE SCHEMA ' || r.s; EXECUTE 'SET LOCAL search_path = ' || r.s; EXECUTE ` + quoteLiteral(s.tables.model) + `; END LOOP; END $$`)
+		DO $$ DECLARE r record; BEGIN FOR r IN SELECT schema_name AS s FROM information_schema.schemata WHERE schema_name LIKE 't\_%' LOOP EXECUTE 'DROP SCHEMA ' || r.s || ' CASCADE'; EXECUTE 'CREATE SCHEMA ' || r.s; EXECUTE 'SET LOCAL search_path = ' || r.s; EXECUTE ` + literal(s.tables.model) + `; END LOOP; END $$`)
 }
 
 // crew has what a load takes away for its time, and rows of every fate.

@@ -137,15 +137,7 @@ func (s *mysqlSource) digestWhere(ctx context.Context, b *mysqlSelect, in string
 		if err := scan(&key, &d.rows, &sum); err != nil {
 			return err
 		}
-		if d.sum, err = modulo(sum); err != nil {
-			return err
-		}
-		k := nobody
-		if key != nil {
-			k = *key
-		}
-		out[k] = d
-		return nil
+		return putDigest(out, key, d.rows, sum)
 	})
 	return out, s.failed("compute checksums of table "+b.t.name, err)
 }

@@ -1,7 +1,6 @@
 package legacy
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"go.mongodb.org/mongo-driver/v2/bson"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantctl/tenantctl/tenant"
@@ -114,6 +112,7 @@ type setAside struct {
 	counts  map[uuid.UUID]int64  // rejects that are still aside, by tenant; Nil for nobody's
 	sums    map[uuid.UUID]digest // rows of the source that are to be subtracted
 	without []string             // keys of rows that the source cannot compute a checksum of
+	unlike  map[uuid.UUID]int64  // how many those are, by tenant
 	// resolved are keys of rows that were mended and loaded: the source's rows are others. A mended row may have come to
 	// another tenant, and so counts for Nil, every one; a shared one has not.
 	resolved map[uuid.UUID][]string
@@ -128,7 +127,7 @@ func (a *setAside) resolvedOf(id uuid.UUID) []string {
 }
 
 func (v *run) rejectsOf(ctx context.Context, t *Table) (*setAside, error) {
-	out := &setAside{counts: map[uuid.UUID]int64{}, sums: map[uuid.UUID]digest{}, resolved: map[uuid.UUID][]string{}}
+	out := &setAside{counts: map[uuid.UUID]int64{}, sums: map[uuid.UUID]digest{}, unlike: map[uuid.UUID]int64{}, resolved: map[uuid.UUID][]string{}}
 	err := v.Service.AllRejects(ctx, v.m.Name, t.Name(), func(r tenant.ImportReject, loaded string) error {
 		if loaded != "" {
 			owner := uuid.Nil
@@ -148,8 +147,7 @@ func (v *run) rejectsOf(ctx context.Context, t *Table) (*setAside, error) {
 			out.sums[r.Tenant] = d
 		default:
 			out.without = append(out.without, r.Key)
-			d := out.sums[r.Tenant]
-			out.sums[r.Tenant] = d
+			out.unlike[r.Tenant]++
 		}
 		return nil
 	})
@@ -228,16 +226,6 @@ func (v *run) verifyTable(ctx context.Context, t *Table) (*TableReport, error) {
 func (v *run) compare(ctx context.Context, p *pass, source map[string]digest, target []tableDigest, aside *setAside) (*TableReport, error) {
 	report := &TableReport{Table: p.name, Tenants: make([]TenantReport, 0, len(p.tenants))}
 	same := true
-	without := map[uuid.UUID]int64{}
-	err := v.Service.AllRejects(ctx, v.m.Name, p.name, func(r tenant.ImportReject, _ string) error {
-		if r.Sum == nil && (r.Tenant != uuid.Nil || p.table.Shared == SharedSchema) {
-			without[r.Tenant]++
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
 	var everything digest
 	for _, d := range source {
 		everything.add(d)
@@ -248,7 +236,7 @@ func (v *run) compare(ctx context.Context, p *pass, source map[string]digest, ta
 		if p.copied {
 			want = everything
 		}
-		total := want.rows + without[id]
+		total := want.rows + aside.unlike[id]
 		want.rows -= aside.sums[id].rows
 		want.sum -= aside.sums[id].sum
 		match := want == target[n].digest
@@ -385,125 +373,6 @@ func literals(texts []string) string {
 	return strings.Join(out, ", ")
 }
 
-// stage copies what a source gives for a pass into a temporary table of the target's types, an arena at a time, and has
-// look see each. Rows whose values do not fit the types are left out: they were rejected too.
-func (v *run) stage(ctx context.Context, p *pass, look func(tx pgx.Tx) error) error {
-	return v.inSession(ctx, func(tx pgx.Tx) error {
-		columns := make([]string, len(p.q.fields))
-		for n, f := range p.q.fields {
-			columns[n] = quoteColumn(f.name)
-		}
-		list := strings.Join(columns, ", ")
-		if _, err := tx.Exec(ctx, fmt.Sprintf("CREATE TEMP TABLE tenantctl_staged ON COMMIT DROP AS SELECT 0 AS tenantctl_tenant, %s FROM %s WHERE false", list, v.relation(p.tenants[0], p.table))); err != nil {
-			return targetError("compute checksums of "+p.name, err)
-		}
-		a := v.takeArena(2, false)
-		defer v.giveArena(a)
-		conn := tx.Conn().PgConn()
-		flush := func() error {
-			rows := make([]int32, len(a.rows))
-			for n := range rows {
-				rows[n] = int32(n)
-			}
-			err := bisect(rows, func(rows []int32) error {
-				if err := a.copyTo(ctx, conn, rows, false, "SAVEPOINT rows; COPY pg_temp.tenantctl_staged (tenantctl_tenant, "+list+") FROM STDIN"); err != nil {
-					if _, ok := rowError(err); !ok {
-						return err
-					}
-					_, rerr := conn.Exec(ctx, "ROLLBACK TO SAVEPOINT rows").ReadAll()
-					return errors.Join(rerr, err)
-				}
-				return nil
-			}, func(int32, *pgconn.PgError) error { return nil })
-			a.reset()
-			if err != nil {
-				return targetError("compute checksums of "+p.name, err)
-			}
-			if err := look(tx); err != nil {
-				return err
-			}
-			_, err = tx.Exec(ctx, "TRUNCATE pg_temp.tenantctl_staged")
-			return targetError("compute checksums of "+p.name, err)
-		}
-		parts, err := p.src.parts(ctx, p.q, v.PartSize)
-		if err != nil {
-			return err
-		}
-		var line []byte
-		for _, one := range parts {
-			err := p.src.read(ctx, p.q, one, "", func(rec *record) error {
-				to := int32(0)
-				if !p.copied {
-					var ours bool
-					if to, ours = p.byKey[string(rec.key)]; !ours || rec.key == nil {
-						to = -1
-					}
-				}
-				if rec.line == nil {
-					if to < 0 {
-						p.unread++
-					}
-					return nil
-				}
-				line = append(fmt.Appendf(line[:0], "%d", to), '\t')
-				if len(p.q.fields) == 0 {
-					line = line[:len(line)-1]
-				}
-				line = append(line, rec.line...)
-				if !a.fits(nil, line) {
-					if err := flush(); err != nil {
-						return err
-					}
-				}
-				a.add(0, nil, line)
-				return nil
-			})
-			if err != nil {
-				return err
-			}
-		}
-		return flush()
-	})
-}
-
-// digestByStaging computes the source's side for a source that cannot: inside PostgreSQL, by a temporary table.
-func (v *run) digestByStaging(ctx context.Context, p *pass, without []string) (map[string]digest, error) {
-	out := map[string]digest{}
-	cond := ""
-	if len(without) > 0 {
-		cond = fmt.Sprintf(" WHERE NOT (%s = ANY(ARRAY[%s]::jsonb[]))", v.targetKey(p, "x"), literals(without))
-	}
-	err := v.stage(ctx, p, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, fmt.Sprintf("SELECT tenantctl_tenant, count(*), coalesce(sum(%s), 0)::text FROM pg_temp.tenantctl_staged AS x%s GROUP BY 1", v.targetSum(p), cond))
-		if err != nil {
-			return targetError("compute checksums of "+p.name, err)
-		}
-		var n int
-		var d digest
-		var text string
-		_, err = pgx.ForEachRow(rows, []any{&n, &d.rows, &text}, func() (err error) {
-			if d.sum, err = modulo(text); err != nil {
-				return err
-			}
-			key := nobody
-			if n >= 0 {
-				key = v.list[p.tenants[n]].key
-			}
-			sum := out[key]
-			sum.add(d)
-			out[key] = sum
-			return nil
-		})
-		return targetError("compute checksums of "+p.name, err)
-	})
-	if p.unread > 0 {
-		d := out[nobody]
-		d.rows += p.unread
-		out[nobody] = d
-	}
-	return out, err
-}
-
 // differences finds the first rows of one tenant that are not the same on both sides.
 func (v *run) differences(ctx context.Context, p *pass, n int32, aside *setAside) ([]Difference, error) {
 	if p.table.ToCollection != "" {
@@ -545,123 +414,9 @@ func (v *run) differences(ctx context.Context, p *pass, n int32, aside *setAside
 	return out, err
 }
 
-// digestDocuments computes the source's side of a collection. Documents have no checksum in MongoDB: they are read.
-func (v *run) digestDocuments(ctx context.Context, p *pass) (map[string]digest, error) {
-	out := map[string]digest{}
-	err := v.eachDocument(ctx, p, func(key string, doc bson.Raw) error {
-		d := out[key]
-		d.add(digest{1, documentSum(doc)})
-		out[key] = d
-		return nil
-	})
-	if p.unread > 0 {
-		d := out[nobody]
-		d.rows += p.unread
-		out[nobody] = d
-	}
-	return out, err
-}
-
-// eachDocument gives the documents that a source makes, with the keys of their tenants. Those that cannot be read were
-// rejected and are left out.
-func (v *run) eachDocument(ctx context.Context, p *pass, yield func(key string, doc bson.Raw) error) error {
-	parts, err := p.src.parts(ctx, p.q, v.PartSize)
-	if err != nil {
-		return err
-	}
-	var buf []byte
-	for _, one := range parts {
-		err := p.src.read(ctx, p.q, one, "", func(rec *record) error {
-			key := nobody
-			if _, ours := p.byKey[string(rec.key)]; ours && rec.key != nil {
-				key = string(rec.key)
-			}
-			if rec.line == nil {
-				if key == nobody {
-					p.unread++
-				}
-				return nil
-			}
-			var doc bson.Raw
-			var err error
-			if doc, buf, err = parseDocument(buf, rec.line, p.q); err != nil {
-				return nil
-			}
-			return yield(key, doc)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (v *run) digestCollections(ctx context.Context, p *pass) ([]tableDigest, error) {
-	out := make([]tableDigest, len(p.tenants))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(v.Parallel)
-	for n, at := range p.tenants {
-		g.Go(func() error {
-			cur, err := v.collection(at, p.table).Find(ctx, bson.D{})
-			if err == nil {
-				for cur.Next(ctx) {
-					out[n].add(digest{1, documentSum(cur.Current)})
-					out[n].all++
-				}
-				err = errors.Join(cur.Err(), cur.Close(ctx))
-			}
-			return documentError("read collection "+p.table.ToCollection, v.list[at].tenant.Name, err)
-		})
-	}
-	return out, g.Wait()
-}
-
 // alone is a pass for one of its tenants.
 func (v *run) alone(p *pass, at int32) *pass {
 	q := *p.q
 	q.only = []string{v.list[at].key}
 	return &pass{table: p.table, q: &q, src: p.src, name: p.name, tenants: []int32{at}, byKey: map[string]int32{v.list[at].key: 0}, copied: p.copied}
-}
-
-func (v *run) differentDocuments(ctx context.Context, p *pass, n int32) ([]Difference, error) {
-	at := p.tenants[n]
-	one, name := v.alone(p, at), v.list[at].tenant.Name
-	c := v.collection(at, p.table)
-	var out []Difference
-	ids, sums := bson.A{}, map[string]uint64{}
-	compare := func() error {
-		cur, err := c.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}})
-		if err != nil {
-			return documentError("read collection "+p.table.ToCollection, name, err)
-		}
-		for cur.Next(ctx) {
-			id := cur.Current.Lookup("_id").String()
-			if want, asked := sums[id]; asked && want != documentSum(cur.Current) {
-				out = append(out, Difference{name, id, "differs"})
-			}
-			delete(sums, id)
-		}
-		for id := range sums {
-			out = append(out, Difference{name, id, "missing"})
-		}
-		ids = ids[:0]
-		clear(sums)
-		return documentError("read collection "+p.table.ToCollection, name, errors.Join(cur.Err(), cur.Close(ctx)))
-	}
-	err := v.eachDocument(ctx, one, func(key string, doc bson.Raw) error {
-		if key != v.list[at].key && !p.copied || len(out) >= differencesShown {
-			return nil
-		}
-		id := doc.Lookup("_id")
-		ids = append(ids, bson.RawValue{Type: id.Type, Value: bytes.Clone(id.Value)})
-		sums[id.String()] = documentSum(doc)
-		if len(ids) < documentsAtOnce {
-			return nil
-		}
-		return compare()
-	})
-	if err == nil && len(ids) > 0 {
-		err = compare()
-	}
-	return out, err
 }

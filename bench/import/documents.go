@@ -34,7 +34,7 @@ func (b *bench) ndjson(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = client.Disconnect(ctx) }()
+	defer func() { _ = client.Disconnect(ctx) }() // everything was measured by then
 	for n, file := range []string{"events.ndjson", "events.ndjson.gz"} {
 		work := fmt.Sprintf("%d documents of %s", b.documents, file)
 		var ours, bare measured

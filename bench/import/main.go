@@ -153,6 +153,7 @@ func (b *bench) fresh(ctx context.Context, like string) (url string, drop func()
 		return "", nil, err
 	}
 	return database(b.server, name), func() {
+		// What is left goes with the throwaway server.
 		_ = b.exec(ctx, database(b.server, "postgres"), fmt.Sprintf("DROP DATABASE %s WITH (FORCE)", name))
 	}, nil
 }

@@ -264,6 +264,7 @@ func (b *bench) schemas(ctx context.Context, source string) (drop func(), err er
 		both[0] = append(both[0], fmt.Sprintf("CREATE SCHEMA hand%[1]d; CREATE TABLE hand%[1]d.events (%[2]s); CREATE INDEX ON hand%[1]d.events (created_at)", i+1, eventColumns))
 		both[1] = append(both[1], fmt.Sprintf("DROP SCHEMA hand%d CASCADE", i+1))
 	}
+	// What is left goes with the throwaway server.
 	return func() { _ = b.exec(ctx, source, both[1]...) }, b.exec(ctx, source, both[0]...)
 }
 

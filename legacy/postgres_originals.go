@@ -1,0 +1,201 @@
+package legacy
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+func (s *postgresSource) originals(ctx context.Context, q *query, refs [][]byte) ([]original, error) {
+	out := make([]original, len(refs))
+	byTable := map[string][]int{}
+	for i, ref := range refs {
+		// A place is a ctid such as (0,1), with the partition's oid in front where there are some; a row of a view is its own.
+		oid, _, _ := bytes.Cut(ref, []byte("("))
+		if ref[0] == '{' {
+			oid = []byte(ofView)
+		}
+		byTable[string(oid)] = append(byTable[string(oid)], i)
+	}
+	for oid, indexes := range byTable {
+		for chunk := range slices.Chunk(indexes, 1000) {
+			if err := s.originalsOf(ctx, q, oid, chunk, refs, out); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// ofView stands for rows that are given as JSON.
+const ofView = "{"
+
+// originalsOf reads rows of one table by their places, with checksums; where one of those fails, one by one.
+func (s *postgresSource) originalsOf(ctx context.Context, q *query, oid string, indexes []int, refs [][]byte, out []original) error {
+	err := s.readOriginals(ctx, q, oid, indexes, refs, out, true)
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return err
+	}
+	if len(indexes) == 1 {
+		return s.readOriginals(ctx, q, oid, indexes, refs, out, false)
+	}
+	half := len(indexes) / 2
+	if err := s.originalsOf(ctx, q, oid, indexes[:half], refs, out); err != nil {
+		return err
+	}
+	return s.originalsOf(ctx, q, oid, indexes[half:], refs, out)
+}
+
+func (s *postgresSource) readOriginals(ctx context.Context, q *query, oid string, indexes []int, refs [][]byte, out []original, sums bool) error {
+	size := "0"
+	if q.maxRow > 0 {
+		t, err := s.table(ctx, q.table.From)
+		if err != nil {
+			return err
+		}
+		text, err := s.rowSize(ctx, q, t)
+		if err != nil {
+			return err
+		}
+		size = cmp.Or(text, size)
+	}
+	conn, err := s.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { s.release(conn, err) }()
+	var rel, ref, cond string
+	if oid == ofView {
+		rows := make([]json.RawMessage, len(indexes))
+		for i, at := range indexes {
+			rows[i] = refs[at]
+		}
+		rel, ref, cond = s.recordset(q, rows), "(x.tenantctl_ordinal - 1)::text", "true"
+	} else {
+		table := s.relation(q.table.From)
+		if oid != "" {
+			if err = conn.QueryRow(ctx, `SELECT $1::text::oid::regclass::text`, oid).Scan(&table); err != nil {
+				return s.failed("find a row again", err)
+			}
+		}
+		places := make([]string, len(indexes))
+		for i, at := range indexes {
+			places[i] = literal(string(refs[at][len(oid):]))
+		}
+		rel, ref, cond = table, "x.ctid::text", "x.ctid = ANY(ARRAY["+strings.Join(places, ", ")+"]::tid[])"
+	}
+	sum := "NULL::bigint"
+	if sums && !q.document {
+		sum = s.checksum(q)
+	}
+	if _, err = conn.Exec(ctx, "SAVEPOINT originals"); err != nil {
+		return s.failed("find a row again", err)
+	}
+	long := fmt.Sprintf("(%s) > %d", size, max(q.maxRow, 1))
+	sql := fmt.Sprintf(`SELECT %s, %s::text, CASE WHEN NOT (%s) THEN (to_jsonb(x) - 'tenantctl_ordinal')::text END, CASE WHEN NOT (%s) THEN %s END FROM %s AS x WHERE %s`, ref, s.rowKey(q), long, long, sum, rel, cond)
+	rows, qerr := conn.Query(ctx, sql)
+	var place, key string
+	var text *string
+	var checksum *int64
+	found := 0
+	if qerr == nil {
+		at := map[string][]int{} // a row that is copied to every tenant is rejected many times
+		for i, index := range indexes {
+			place := strconv.Itoa(i)
+			if oid != ofView {
+				place = string(refs[index][len(oid):])
+			}
+			at[place] = append(at[place], index)
+		}
+		_, qerr = pgx.ForEachRow(rows, []any{&place, &key, &text, &checksum}, func() error {
+			o := original{key: compactKey(key)}
+			if text != nil {
+				o.row = json.RawMessage(strings.ToValidUTF8(*text, "\uFFFD"))
+			}
+			if checksum != nil {
+				u := uint64(*checksum)
+				o.sum = &u
+			}
+			for _, index := range at[place] {
+				out[index] = o
+				found++
+			}
+			return nil
+		})
+	}
+	if qerr != nil {
+		if _, rerr := conn.Exec(ctx, "ROLLBACK TO originals"); rerr != nil {
+			err = rerr
+		}
+		return s.failed("find a row again", qerr)
+	}
+	if _, err = conn.Exec(ctx, "RELEASE originals"); err != nil {
+		return s.failed("find a row again", err)
+	}
+	if found < len(indexes) {
+		return fmt.Errorf("source %s: %d rows of table %s that were read a moment ago are gone", s.name, len(indexes)-found, q.table.From)
+	}
+	return nil
+}
+
+// compactKey is a JSON array without spaces, whoever wrote it.
+func compactKey(key string) string {
+	var b bytes.Buffer
+	if json.Compact(&b, []byte(key)) != nil {
+		return key
+	}
+	return b.String()
+}
+
+// rowKey is the SQL of what names a row: the target's primary key as a JSON array, else a checksum of the whole row.
+func (s *postgresSource) rowKey(q *query) string {
+	var parts []string
+	for _, f := range q.fields {
+		if f.key {
+			parts = append(parts, s.expression("x", f.column)+"::text")
+		}
+	}
+	if len(parts) == 0 {
+		return "jsonb_build_array(md5(x::text))"
+	}
+	return "jsonb_build_array(" + strings.Join(parts, ", ") + ")"
+}
+
+// recordset is an SQL relation of rows that are given as JSON.
+func (s *postgresSource) recordset(q *query, rows []json.RawMessage) string {
+	var b bytes.Buffer
+	b.WriteByte('[')
+	for i, r := range rows {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.Write(r)
+	}
+	b.WriteByte(']')
+	return fmt.Sprintf("(SELECT r.*, row_number() OVER () AS tenantctl_ordinal FROM jsonb_populate_recordset(NULL::%s, %s::jsonb) AS r)", s.relation(q.table.From), literal(b.String()))
+}
+
+func (s *postgresSource) reread(ctx context.Context, q *query, rows []json.RawMessage, yield func(*record) error) error {
+	for len(rows) > 0 {
+		n := min(len(rows), 1000)
+		sql, err := s.selection(ctx, q, s.recordset(q, rows[:n]), "x.tenantctl_ordinal::text")
+		if err != nil {
+			return err
+		}
+		if err := s.stream(ctx, q, sql+" ORDER BY x.tenantctl_ordinal", yield); err != nil {
+			return err
+		}
+		rows = rows[n:]
+	}
+	return nil
+}

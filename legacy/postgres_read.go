@@ -1,0 +1,294 @@
+package legacy
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+func (s *postgresSource) parts(ctx context.Context, q *query, size int64) ([]part, error) {
+	t, err := s.table(ctx, q.table.From)
+	if err != nil {
+		return nil, err
+	}
+	if t.view {
+		return []part{{id: "all", rows: t.rows}}, nil
+	}
+	// Another hash of the parents is built for each part: it must not cost more than the part itself.
+	for _, h := range q.table.Via {
+		parent, err := s.table(ctx, h.Table)
+		if err != nil {
+			return nil, err
+		}
+		size = max(size, 4*parent.bytes)
+	}
+	var leaf string
+	var bytes, tuples, node int64
+	var ranges bool
+	var out []part
+	err = s.query(ctx, "look at table "+q.table.From, `SELECT c.oid::regclass::text, pg_relation_size(c.oid), greatest(c.reltuples, 0)::bigint, current_setting('server_version_num')::int >= 140000, pg_relation_filenode(c.oid)::bigint
+		FROM pg_class c WHERE c.oid = $1::text::regclass AND c.relkind IN ('r', 'm')
+		UNION ALL SELECT c.oid::regclass::text, pg_relation_size(c.oid), greatest(c.reltuples, 0)::bigint, current_setting('server_version_num')::int >= 140000, pg_relation_filenode(c.oid)::bigint
+		FROM pg_partition_tree($1::text::regclass) p JOIN pg_class c ON c.oid = p.relid WHERE p.isleaf AND c.oid <> $1::text::regclass ORDER BY 1`, []any{s.relation(q.table.From)}, []any{&leaf, &bytes, &tuples, &ranges, &node}, func() error {
+		blocks := (bytes + blockSize - 1) / blockSize
+		step := max(1, size/blockSize)
+		if !ranges || blocks == 0 {
+			// Older servers read the whole table for each range.
+			step = blocks + 1
+		}
+		for low := int64(0); low == 0 || low < blocks; low += step {
+			p := part{
+				// A table that was rewritten has its rows elsewhere: its checkpoints are of another file.
+				id:  fmt.Sprintf("%s/%d/%d+%d", leaf, node, low, step),
+				low: leaf, high: fmt.Sprintf("x.ctid >= '(%d,0)'", low), rows: tuples * min(step, blocks-low) / max(1, blocks),
+			}
+			if low+step < blocks {
+				p.high += fmt.Sprintf(" AND x.ctid < '(%d,0)'", low+step)
+			}
+			out = append(out, p)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// selection is a query's SELECT from rel, an SQL relation; what is in it is called x.
+func (s *postgresSource) selection(ctx context.Context, q *query, rel, ref string, conds ...string) (string, error) {
+	t, err := s.table(ctx, q.table.From)
+	if err != nil {
+		return "", err
+	}
+	b, err := s.buildRow(ctx, q, t)
+	if err != nil {
+		return "", err
+	}
+	cells := append([]string{cmp.Or(b.shown, b.key), ref, b.state}, b.fields...)
+	return "SELECT " + strings.Join(cells, ", ") + " FROM " + rel + " AS x" + b.joins + where(append(conds, b.conds...)), nil
+}
+
+func where(conds []string) string {
+	if len(conds) == 0 {
+		return ""
+	}
+	return " WHERE (" + strings.Join(conds, ") AND (") + ")"
+}
+
+// row is the SQL of a record.
+type row struct {
+	key, state string
+	shown      string // key, without a cast where none is needed
+	fields     []string
+	joins      string
+	conds      []string
+}
+
+func (s *postgresSource) buildRow(ctx context.Context, q *query, t *sourceTable) (*row, error) {
+	b := &row{key: "''", state: "''"}
+	last := "x"
+	var missing []string
+	for i, h := range q.table.Via {
+		alias := fmt.Sprintf("via%d", i+1)
+		var on []string
+		for j := range h.Columns {
+			on = append(on, fmt.Sprintf("%s.%s = %s.%s", alias, quoteColumn(h.References[j]), last, quoteColumn(h.Columns[j])))
+		}
+		b.joins += fmt.Sprintf(" LEFT JOIN %s AS %s ON %s", s.relation(h.Table), alias, strings.Join(on, " AND "))
+		missing = append(missing, fmt.Sprintf("WHEN %s.%s IS NULL THEN '%d'", alias, quoteColumn(h.References[0]), i))
+		last = alias
+	}
+	if q.table.Key != "" {
+		b.key = last + "." + quoteColumn(q.table.Key) + "::text"
+		if !q.binary {
+			b.shown = last + "." + quoteColumn(q.table.Key) // COPY writes it as text in any case
+		}
+	}
+	size := ""
+	if t != nil && q.maxRow > 0 {
+		var err error
+		if size, err = s.rowSize(ctx, q, t); err != nil {
+			return nil, err
+		}
+	}
+	var states []string
+	if size != "" {
+		states = append(states, fmt.Sprintf("WHEN %s > %d THEN 'L' || (%s)", size, q.maxRow, size))
+	}
+	if states = append(states, missing...); len(states) > 0 {
+		b.state = "CASE " + strings.Join(states, " ") + " ELSE '' END"
+	}
+	if q.table.Where != "" {
+		b.conds = append(b.conds, q.table.Where)
+	}
+	if q.since != "" {
+		b.conds = append(b.conds, fmt.Sprintf("x.%s >= %s", quoteColumn(q.table.Since), literal(q.since)))
+	}
+	if len(q.only) > 0 && q.table.Key != "" {
+		keys := make([]string, len(q.only))
+		for i, k := range q.only {
+			keys[i] = literal(k)
+		}
+		b.conds = append(b.conds, fmt.Sprintf("%s = ANY(ARRAY[%s])", b.key, strings.Join(keys, ", ")))
+	}
+	if q.document {
+		doc, err := s.document(ctx, q, t)
+		if err != nil {
+			return nil, err
+		}
+		b.fields = []string{doc}
+	} else {
+		for _, f := range q.fields {
+			b.fields = append(b.fields, s.expression("x", f.column))
+		}
+	}
+	if size != "" {
+		for i, f := range b.fields {
+			b.fields[i] = fmt.Sprintf("CASE WHEN %s <= %d THEN %s END", size, q.maxRow, f)
+		}
+	}
+	return b, nil
+}
+
+// rowSize is the SQL of a row's length in bytes; empty where the table holds nothing long. Lengths of values that lie
+// outside the row are known without reading them.
+func (s *postgresSource) rowSize(ctx context.Context, q *query, t *sourceTable) (string, error) {
+	var long bool
+	err := s.query(ctx, "look at table "+t.name, `SELECT EXISTS (SELECT FROM pg_class c WHERE c.reltoastrelid <> 0 AND pg_relation_size(c.reltoastrelid) >= $2
+		AND (c.oid = $1::text::regclass OR c.oid IN (SELECT relid FROM pg_partition_tree($1::text::regclass))))`, []any{s.relation(t.name), q.maxRow / 200}, []any{&long}, func() error { return nil })
+	if err != nil {
+		return "", err
+	}
+	if !long && !t.view {
+		return "", nil
+	}
+	var sizes []string
+	for _, c := range t.columns {
+		column := "x." + quoteColumn(c.name)
+		switch {
+		case c.kind == kindText && c.length == 0 && (c.typ == "text" || strings.HasPrefix(c.typ, "character varying")):
+			sizes = append(sizes, "coalesce(octet_length("+column+"), 0)::bigint")
+		case c.kind == kindBytes:
+			sizes = append(sizes, "2 * coalesce(octet_length("+column+"), 0)::bigint")
+		case c.kind == kindJSON || c.kind == kindOther:
+			sizes = append(sizes, "4 * coalesce(pg_column_size("+column+"), 0)::bigint")
+		}
+	}
+	return strings.Join(sizes, " + "), nil
+}
+
+// expression is a column's value in SQL.
+func (s *postgresSource) expression(alias string, c Column) string {
+	switch {
+	case c.SQL != "":
+		return "(" + c.SQL + ")"
+	case c.Value != nil:
+		return literal(*c.Value) + "::text"
+	case c.Lookup != nil:
+		var on []string
+		for theirs, ours := range c.Lookup.Match {
+			on = append(on, fmt.Sprintf("looked_up.%s = %s.%s", quoteColumn(theirs), alias, quoteColumn(ours)))
+		}
+		slices.Sort(on)
+		return fmt.Sprintf("(SELECT looked_up.%s FROM %s AS looked_up WHERE %s)", quoteColumn(c.Lookup.Take), s.relation(c.Lookup.Table), strings.Join(on, " AND "))
+	}
+	return alias + "." + quoteColumn(c.From)
+}
+
+func (s *postgresSource) read(ctx context.Context, q *query, p part, _ string, yield func(*record) error) error {
+	t, err := s.table(ctx, q.table.From)
+	if err != nil {
+		return err
+	}
+	rel, conds, ref := p.low, []string{p.high}, "x.ctid"
+	switch {
+	case rel == "": // a view
+		rel, conds, ref = s.relation(q.table.From), nil, "pg_catalog.to_jsonb(x)::text"
+	case t.partitioned:
+		ref = "x.tableoid::text || x.ctid::text"
+	}
+	sql, err := s.selection(ctx, q, rel, ref, conds...)
+	if err != nil {
+		return err
+	}
+	return s.stream(ctx, q, sql, yield)
+}
+
+// stream runs a query by COPY and gives its records.
+func (s *postgresSource) stream(ctx context.Context, q *query, sql string, yield func(*record) error) error {
+	conn, err := s.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	w := &recordWriter{q: q, yield: yield}
+	var to io.Writer = w
+	options := ""
+	if q.binary {
+		to, options = &tupleWriter{recordWriter: w}, " (FORMAT binary)"
+	}
+	_, err = conn.Conn().PgConn().CopyTo(ctx, to, "COPY ("+sql+") TO STDOUT"+options)
+	s.release(conn, err)
+	if w.err != nil {
+		return w.err
+	}
+	return s.failed("read table "+q.table.From, err)
+}
+
+// recordWriter makes records of the lines that COPY writes, one at a time.
+type recordWriter struct {
+	q     *query
+	yield func(*record) error
+	rec   record
+	text  []byte
+	err   error
+}
+
+func (w *recordWriter) Write(line []byte) (int, error) {
+	rec := &w.rec
+	*rec = record{}
+	rest := line
+	var head [recordHead][]byte
+	for i := range head {
+		n := bytes.IndexByte(rest, '\t')
+		if n < 0 {
+			// No fields at all: every one of them is left to its default.
+			n = len(rest) - 1
+		}
+		head[i], rest = rest[:n], rest[n+1:]
+	}
+	w.text = w.text[:0]
+	if !isNull(head[recordKey]) {
+		w.text = unescape(w.text, head[recordKey])
+		rec.key = w.text
+	}
+	rec.ref, rec.line = head[recordRef], rest
+	w.emit(head[recordState])
+	if w.err != nil {
+		return 0, errStopped
+	}
+	return len(line), nil
+}
+
+// emit gives the record away, after what its state says of it.
+func (w *recordWriter) emit(state []byte) {
+	rec := &w.rec
+	if len(state) > 0 && !isNull(state) {
+		if state[0] == 'L' {
+			rec.tooLong, w.err = strconv.ParseInt(string(state[1:]), 10, 64)
+			rec.line = nil
+		} else {
+			var hop int
+			if hop, w.err = strconv.Atoi(string(state)); w.err == nil {
+				rec.orphan, rec.key = w.q.table.Via[hop].Table, nil
+			}
+		}
+	}
+	if w.err == nil {
+		w.err = w.yield(rec)
+	}
+}
+
+func isNull(field []byte) bool { return len(field) == 2 && field[0] == '\\' && field[1] == 'N' }
