@@ -1,6 +1,7 @@
 package legacy
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"slices"
@@ -44,14 +45,22 @@ func (a *arena) reset() {
 	a.bytes, a.rows = a.bytes[:0], a.rows[:0]
 }
 
-// groups gives each tenant's rows, in the order they came.
-func (a *arena) groups(tenants int, yield func(tenant int32, rows []int32) error) error {
-	starts := make([]int32, tenants+1)
+// empty gives each tenant's rows, in the order they came, and takes them out. With half, those who have most come first, until
+// half of what is held is gone: the others gather more rows, and the server has fewer and larger COPYs to do.
+func (a *arena) empty(tenants int, half bool, yield func(tenant int32, rows []int32) error) error {
+	starts, sizes := make([]int32, tenants+1), make([]int, tenants)
 	for _, r := range a.rows {
 		starts[r.tenant+1]++
+		sizes[r.tenant] += arenaRowCost + int(r.ref+r.line)
 	}
-	for i := range tenants {
-		starts[i+1] += starts[i]
+	var queue []int32
+	total := 0
+	for t := range tenants {
+		if starts[t+1] > 0 {
+			queue = append(queue, int32(t))
+		}
+		starts[t+1] += starts[t]
+		total += sizes[t]
 	}
 	a.order = slices.Grow(a.order[:0], len(a.rows))[:len(a.rows)]
 	next := slices.Clone(starts)
@@ -59,15 +68,35 @@ func (a *arena) groups(tenants int, yield func(tenant int32, rows []int32) error
 		a.order[next[r.tenant]] = int32(i)
 		next[r.tenant]++
 	}
-	for t := range tenants {
-		if starts[t] == starts[t+1] {
-			continue
+	if half {
+		slices.SortStableFunc(queue, func(s, t int32) int { return cmp.Compare(sizes[t], sizes[s]) })
+	}
+	gone, given := 0, make([]bool, tenants)
+	for _, t := range queue {
+		if half && gone >= total/2 {
+			break
 		}
-		if err := yield(int32(t), a.order[starts[t]:starts[t+1]]); err != nil {
+		if err := yield(t, a.order[starts[t]:starts[t+1]]); err != nil {
 			return err
 		}
+		given[t] = true
+		gone += sizes[t]
 	}
+	a.keep(func(tenant int32) bool { return !given[tenant] })
 	return nil
+}
+
+// keep moves the rows of some tenants together, and drops the others.
+func (a *arena) keep(these func(tenant int32) bool) {
+	bytes, rows := a.bytes[:0], a.rows[:0]
+	for _, r := range a.rows {
+		if these(r.tenant) {
+			from := a.bytes[r.at : r.at+r.ref+r.line]
+			r.at = uint32(len(bytes))
+			bytes, rows = append(bytes, from...), append(rows, r)
+		}
+	}
+	a.bytes, a.rows = bytes, rows
 }
 
 func (a *arena) ref(row int32) []byte {

@@ -346,39 +346,25 @@ func (r *run) loadParts(ctx context.Context, jobs []job) error {
 		return nil
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	todo := make(chan job)
-	g.Go(func() error {
-		defer close(todo)
-		for _, j := range jobs {
-			select {
-			case todo <- j:
-			case <-ctx.Done():
-				return nil
-			}
-		}
-		return nil
-	})
+	q := &jobQueue{left: jobs}
 	workers := min(r.loaders, len(jobs))
 	for range workers {
 		g.Go(func() error {
 			a := r.takeArena(workers, jobs[0].pass.table.ToCollection != "")
 			defer r.giveArena(a)
-			for j := range todo {
-				if ctx.Err() != nil {
+			for ctx.Err() == nil {
+				j, ok := q.next(nil)
+				if !ok {
 					break
 				}
-				if err := r.loadPart(ctx, j, a); err != nil {
+				if err := r.loadPart(ctx, j, q, a); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 	}
-	err := g.Wait()
-	if err == nil && ctx.Err() != nil && context.Cause(ctx) == context.Canceled {
-		return nil
-	}
-	return err
+	return g.Wait()
 }
 
 // setLoaders chooses how many parts of these tables are loaded at once: no more than the sources have connections for, and

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,7 +33,7 @@ const (
 const (
 	partTries     = 5
 	rejectsAtOnce = 500 // rejects that are held before they are written
-	commitBytes   = 64 << 20
+	partsAtOnce   = 4   // a transaction ends when it holds so many times the bytes of a part
 )
 
 // reject is a row that is to be set aside, before the source has given it back.
@@ -44,13 +45,17 @@ type reject struct {
 	sum          *uint64 // where the source cannot compute it
 }
 
-// load is the work on one part: rows go from the source through the arena into the tenants' tables, in transactions
-// that end with a checkpoint.
+// load is the work on some parts of a pass: rows go from the source through the arena into the tenants' tables, in
+// transactions that end with the parts' checkpoints.
 type load struct {
 	*run
-	p    *pass
-	part part
-	a    *arena
+	p     *pass
+	a     *arena
+	queue *jobQueue
+	parts []part // that this load has taken
+	done  map[string]tenant.ImportPart
+	part  part                // that is being read
+	ended []tenant.ImportPart // of this transaction: parts that were read to their ends
 
 	conn    *pgxpool.Conn
 	tx      pgx.Tx
@@ -67,21 +72,22 @@ type load struct {
 	told    int64 // of them, for progress
 }
 
-// loadPart loads a part, again where the server says that another try may do.
-func (r *run) loadPart(ctx context.Context, j job, a *arena) error {
+// loadPart loads a part, and further ones of its pass in the same transaction while that is small: again where the server
+// says that another try may do.
+func (r *run) loadPart(ctx context.Context, j job, q *jobQueue, a *arena) error {
+	parts, done := []part{j.part}, j.pass.done
 	for try := 1; ; try++ {
-		l := &load{run: r, p: j.pass, part: j.part, a: a}
+		l := &load{run: r, p: j.pass, a: a, queue: q, parts: parts, done: done}
 		err := l.load(ctx)
 		var pg *pgconn.PgError
 		if err == nil || try == partTries || !errors.As(err, &pg) || pg.Code != "40P01" && pg.Code != "40001" && pg.Code != "55P03" {
 			return err
 		}
 		time.Sleep(time.Duration(rand.IntN(200)*try) * time.Millisecond)
-		_, parts, perr := r.held.Pass(ctx, j.pass.name)
-		if perr != nil {
-			return perr
+		if _, done, err = r.held.Pass(ctx, j.pass.name); err != nil {
+			return err
 		}
-		j.pass.done = parts
+		parts = slices.DeleteFunc(l.parts, func(one part) bool { return done[one.id].Done })
 	}
 }
 
@@ -98,19 +104,31 @@ func (l *load) load(ctx context.Context) error {
 	if err := l.begin(ctx); err != nil {
 		return err
 	}
-	l.after = l.p.done[l.part.id].Position
-	err = l.p.src.read(ctx, l.p.q, l.part, l.after, func(rec *record) error { return l.take(ctx, rec) })
-	if err != nil {
-		return err
+	for n := 0; n < len(l.parts); n++ {
+		l.part = l.parts[n]
+		l.after = l.done[l.part.id].Position
+		err = l.p.src.read(ctx, l.p.q, l.part, l.after, func(rec *record) error { return l.take(ctx, rec) })
+		if err != nil {
+			return err
+		}
+		l.ended = append(l.ended, tenant.ImportPart{Part: l.part.id, Position: l.after, Done: true})
+		if n == len(l.parts)-1 && !l.large() {
+			if j, ok := l.queue.next(l.p); ok {
+				l.parts = append(l.parts, j.part)
+			}
+		}
 	}
-	return l.commit(ctx, true)
+	return l.commit(ctx, nil)
 }
+
+// large tells whether the transaction is to end as soon as it can.
+func (l *load) large() bool { return l.written >= partsAtOnce*l.PartSize }
 
 // take puts a record where it belongs.
 func (l *load) take(ctx context.Context, rec *record) error {
 	l.total++
-	if l.written >= commitBytes && rec.after != "" && l.after != "" {
-		if err := l.commit(ctx, false); err != nil {
+	if l.large() && rec.after != "" && l.after != "" {
+		if err := l.commit(ctx, &tenant.ImportPart{Part: l.part.id, Position: l.after}); err != nil {
 			return err
 		}
 		if err := l.begin(ctx); err != nil {
@@ -125,8 +143,8 @@ func (l *load) take(ctx context.Context, rec *record) error {
 			return err
 		}
 	default:
-		if !l.a.fits(rec.ref, rec.line) {
-			if err := l.flush(ctx); err != nil {
+		for !l.a.fits(rec.ref, rec.line) {
+			if err := l.empty(ctx, true); err != nil {
 				return err
 			}
 		}
@@ -302,8 +320,8 @@ func (l *load) rollback(ctx context.Context) {
 	}
 }
 
-// commit writes what is left and the checkpoint, and ends the transaction.
-func (l *load) commit(ctx context.Context, done bool) error {
+// commit writes what is left and the checkpoints, and ends the transaction. within is where it ends in the midst of a part.
+func (l *load) commit(ctx context.Context, within *tenant.ImportPart) error {
 	if err := l.flush(ctx); err != nil {
 		return err
 	}
@@ -330,10 +348,18 @@ func (l *load) commit(ctx context.Context, done bool) error {
 		}
 		l.again = l.again[:0]
 	}
-	at := tenant.ImportPart{Part: l.part.id, Position: l.after, Done: done}
-	if err := l.held.Record(ctx, l.tx, l.p.name, at, counts, rejects); err != nil {
-		return targetError("record the checkpoint", err)
+	if within != nil {
+		l.ended = append(l.ended, *within)
 	}
+	for n, at := range l.ended {
+		if n > 0 {
+			counts, rejects = nil, nil // they are recorded once
+		}
+		if err := l.held.Record(ctx, l.tx, l.p.name, at, counts, rejects); err != nil {
+			return targetError("record the checkpoint", err)
+		}
+	}
+	l.ended = nil
 	if err := tenant.Checkpoint(ctx, "import/part/before"); err != nil {
 		return err
 	}
@@ -354,8 +380,11 @@ func (l *load) tell() {
 }
 
 // flush empties the arena into the tenants' tables or collections.
-func (l *load) flush(ctx context.Context) error {
-	err := l.a.groups(len(l.p.tenants), func(n int32, rows []int32) error {
+func (l *load) flush(ctx context.Context) error { return l.empty(ctx, false) }
+
+// empty writes all of the arena, or half of it.
+func (l *load) empty(ctx context.Context, half bool) error {
+	err := l.a.empty(len(l.p.tenants), half, func(n int32, rows []int32) error {
 		if l.p.copied {
 			for to := range l.p.tenants {
 				if err := l.write(ctx, int32(to), rows); err != nil {
@@ -366,7 +395,6 @@ func (l *load) flush(ctx context.Context) error {
 		}
 		return l.write(ctx, n, rows)
 	})
-	l.a.reset()
 	l.tell()
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/google/uuid"
@@ -37,6 +38,23 @@ type pass struct {
 type job struct {
 	pass *pass
 	part part
+}
+
+// jobQueue hands out jobs to loaders.
+type jobQueue struct {
+	mu   sync.Mutex
+	left []job
+}
+
+// next gives the next job, and where p is not nil only one of that pass.
+func (q *jobQueue) next(p *pass) (j job, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.left) == 0 || p != nil && q.left[0].pass != p {
+		return j, false
+	}
+	j, q.left = q.left[0], q.left[1:]
+	return j, true
 }
 
 // groups splits the tenants that a table is still to be loaded for.

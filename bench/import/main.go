@@ -3,6 +3,7 @@
 // nothing.
 //
 //	make bench-import ROWS=5000000 TENANTS=500
+//	bin/devstack run -- go run ./bench/import -tries 3 -loads BEFORE,AFTER  # only the load, of two builds
 package main
 
 import (
@@ -59,6 +60,7 @@ func run(ctx context.Context) error {
 	flag.IntVar(&b.documents, "documents", 100_000, "lines of the NDJSON file")
 	flag.IntVar(&b.tries, "tries", 2, "measure floor and import by turns so often, and take the best of each")
 	program := flag.String("tenantctl", "bin/tenantctl", "the built program")
+	builds := flag.String("loads", "", "measure only the load and its floor, for these builds of the program, separated by commas")
 	devstack := flag.String("devstack", "bin/devstack", "what starts the second server")
 	flag.Parse()
 	if b.server == "" || b.nosql == "" {
@@ -79,6 +81,9 @@ func run(ctx context.Context) error {
 	defer stop()
 	b.report.SetOutputMirror(os.Stdout)
 	b.report.SetTitle("%d rows into %d tenants; best of %d, fsync on, CHECKPOINT before each", b.rows, b.tenants, b.tries)
+	if *builds != "" {
+		return b.loads(ctx, strings.Split(*builds, ","))
+	}
 	b.report.AppendHeader(table.Row{"work", "who", "total", "tenantctl import run", "peak memory"})
 	for _, step := range []func(context.Context) error{b.prepare, b.shared, b.acrossServers, b.throughKeys, b.ndjson} {
 		if err := step(ctx); err != nil {
