@@ -6,11 +6,13 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"golang.org/x/term"
 
+	"github.com/tenantctl/tenantctl/archive"
 	"github.com/tenantctl/tenantctl/config"
 	"github.com/tenantctl/tenantctl/nosql"
 	"github.com/tenantctl/tenantctl/schema"
@@ -149,9 +151,40 @@ func (a *app) wire(c *tenant.Catalog, resources []tenant.Resource) *tenant.Servi
 		// Each worker holds one connection and now and then needs a second.
 		MaxParallel: max(1, a.cfg.Postgres.MaxConnections-2),
 		Log:         a.logger(a.cfg), Events: a.progress.event,
+		Vault: a.vault(), KeepDeleted: a.cfg.Delete.PurgeAfter, Tool: version,
 	})
 	a.closers = append(a.closers, s.Close)
 	return s
+}
+
+// vault opens the place of backups; nil where there is none.
+func (a *app) vault() func(context.Context) (tenant.Vault, error) {
+	b := a.cfg.Backup
+	if b.URL == "" {
+		return nil
+	}
+	return func(ctx context.Context) (tenant.Vault, error) {
+		c := archive.Config{URL: b.URL, KeysURL: b.Keys, KeyPerTenant: b.Encryption == config.EncryptionTenantKey, IdentityFile: b.IdentityFile}
+		if b.Encryption != config.EncryptionNone {
+			for _, r := range strings.Split(b.Recipients, ",") {
+				if r = strings.TrimSpace(r); r != "" {
+					c.Recipients = append(c.Recipients, r)
+				}
+			}
+			if len(c.Recipients) == 0 {
+				return nil, tenant.Invalid("set it to the public keys of those who may open backups", "backup.recipients is not set, and backup.encryption is %s", b.Encryption)
+			}
+		}
+		v, err := archive.OpenVault(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		a.closers = append(a.closers, func() {
+			// The program is ending; nothing is in flight any more.
+			_ = v.Close()
+		})
+		return v, nil
+	}
 }
 
 // offline is the service for commands that read migration files and no server.
@@ -172,7 +205,7 @@ func schemaConfig(cfg *config.Config) schema.Config {
 		URL: cfg.Postgres.URL.Reveal(), Dir: cfg.Migrations.Postgres, Roles: cfg.Postgres.Roles == config.RolesPerTenant,
 		MaxConnections: cfg.Postgres.MaxConnections, SchemasPerConnection: cfg.Postgres.SchemasPerConnection,
 		LockTimeout: cfg.Postgres.LockTimeout, LockRetries: cfg.Postgres.LockRetries,
-		StatementTimeout: cfg.Postgres.StatementTimeout, ConnectTimeout: cfg.Postgres.ConnectTimeout,
+		StatementTimeout: cfg.Postgres.StatementTimeout, ConnectTimeout: cfg.Postgres.ConnectTimeout, Bin: cfg.Postgres.Bin,
 	}
 }
 

@@ -15,6 +15,7 @@ type createOptions struct {
 	domains     []string
 	labels      []string
 	file        string
+	cloneFrom   string
 	ifNotExists bool
 	dryRun      bool
 	run         runFlags
@@ -35,6 +36,7 @@ several domains or labels are separated by ';'), YAML (a list) or NDJSON, with t
 ` + exitHelp,
 		Example: `  tenantctl create acme --domain acme.example.com --label plan=pro
   tenantctl create acme globex initech --if-not-exists
+  tenantctl create acme-test --clone-from acme
   tenantctl create --file tenants.csv --parallel 8`,
 		RunE: func(cmd *cobra.Command, args []string) error { return runCreate(cmd, a, o, args) },
 	}
@@ -42,6 +44,7 @@ several domains or labels are separated by ';'), YAML (a list) or NDJSON, with t
 	f.StringArrayVar(&o.domains, "domain", nil, "a `domain` of the tenant (repeatable; one tenant only)")
 	f.StringArrayVar(&o.labels, "label", nil, "a label, as `key=value` (repeatable)")
 	f.StringVar(&o.file, "file", "", "create the tenants in this `file`: .csv, .yaml or .ndjson")
+	f.StringVar(&o.cloneFrom, "clone-from", "", "make it as a copy of this `tenant`, as tenantctl clone does")
 	f.BoolVar(&o.ifNotExists, "if-not-exists", false, "a tenant that is there already is a success")
 	addDryRun(c, &o.dryRun)
 	o.run.add(c)
@@ -62,8 +65,11 @@ func runCreate(cmd *cobra.Command, a *app, o createOptions, args []string) error
 	if err != nil {
 		return err
 	}
-	if o.dryRun {
+	if o.dryRun && o.cloneFrom == "" {
 		return runCreateDry(cmd, a, s, o, reqs, many)
+	}
+	if o.cloneFrom != "" {
+		return runCreateClone(cmd, a, o, args)
 	}
 	if many {
 		return runCreateMany(cmd, a, s, o, reqs, opts)
@@ -84,6 +90,14 @@ func runCreate(cmd *cobra.Command, a *app, o createOptions, args []string) error
 		}
 	}
 	return nil
+}
+
+// runCreateClone is clone by another name.
+func runCreateClone(cmd *cobra.Command, a *app, o createOptions, args []string) error {
+	if len(args) != 1 || o.ifNotExists {
+		return tenant.Invalid("usage: tenantctl create NAME --clone-from TENANT", "--clone-from takes one name, and neither --file nor --if-not-exists")
+	}
+	return runClone(cmd, a, cloneOptions{domains: o.domains, labels: o.labels, dryRun: o.dryRun}, o.cloneFrom, args[0])
 }
 
 // requests gives what is to be made: from arguments or a file.

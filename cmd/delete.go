@@ -1,9 +1,9 @@
 package cmd
 
 import (
-	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,89 +12,130 @@ import (
 
 type deleteOptions struct {
 	confirmFlags
-	now bool
-	due bool
+	now, noBackup bool
 }
 
 func newDeleteCmd(a *app) *cobra.Command {
 	var o deleteOptions
 	c := &cobra.Command{
 		Use:   "delete NAME",
-		Short: "Delete a tenant from every store, for good",
-		Long: `Locks the tenant's users out, drops its database and its schema with all data, proves that nothing is left, and
-keeps a record of what was there. There is no way back: take a backup first where the data may be wanted.
+		Short: "Lock a tenant out and keep it for a while, or delete it for good",
+		Long: `Locks the tenant's users out, backs the tenant up (unless --no-backup is given), and keeps everything in place for
+delete.purge_after: until then, tenantctl undelete puts all back as it was. After it, tenantctl purge --due takes the
+tenant away for good. Its name and domains are free then, not before. --now does all of it at once.
 Asks for the tenant's name, unless --yes is given. After a crash the same command goes on.
 
 ` + exitHelp,
-		Example:           "  tenantctl delete acme\n  tenantctl delete acme --yes\n  tenantctl delete acme --dry-run",
+		Example:           "  tenantctl delete acme\n  tenantctl delete acme --now --yes\n  tenantctl delete acme --no-backup --dry-run",
 		Args:              oneName,
 		ValidArgsFunction: a.completeNames,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return runDelete(cmd, a, o.confirmFlags, args[0], (*tenant.Service).PlanDelete, (*tenant.Service).Delete)
-		},
+		RunE:              func(cmd *cobra.Command, args []string) error { return runDelete(cmd, a, o, args[0]) },
 	}
 	o.add(c)
-	c.Flags().BoolVar(&o.now, "now", false, "at once; the same as without, since deleted tenants are not kept")
+	c.Flags().BoolVar(&o.now, "now", false, "purge it at once: there is no undelete then")
+	c.Flags().BoolVar(&o.noBackup, "no-backup", false, "make no backup first")
 	return c
 }
 
-func newPurgeCmd(a *app) *cobra.Command {
-	var o deleteOptions
-	c := &cobra.Command{
-		Use:   "purge [NAME]",
-		Short: "Drop what is left of deleted tenants",
-		Long: `Drops in every store what is left of a tenant that is deleted, being deleted, or was left by a create that failed,
-and proves that nothing is left. --due purges every deleted tenant whose purge_after has passed: for cron.
-An active or suspended tenant is refused.
-
-` + exitHelp,
-		Example:           "  tenantctl purge acme\n  tenantctl purge --due --yes",
-		ValidArgsFunction: a.completeNames,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if o.due {
-				return runPurgeDue(cmd, a, o, args)
-			}
-			if err := oneName(cmd, args); err != nil {
-				return err
-			}
-			return runDelete(cmd, a, o.confirmFlags, args[0], (*tenant.Service).PlanPurge, (*tenant.Service).Purge)
-		},
-	}
-	o.add(c)
-	c.Flags().BoolVar(&o.due, "due", false, "every deleted tenant whose time has come")
-	return c
-}
-
-type (
-	planDeletion func(*tenant.Service, context.Context, tenant.Name) (*tenant.Deletion, error)
-	doDeletion   func(*tenant.Service, context.Context, tenant.Name) (*tenant.Outcome, error)
-)
-
-func runDelete(cmd *cobra.Command, a *app, o confirmFlags, arg string, plan planDeletion, do doDeletion) error {
+func runDelete(cmd *cobra.Command, a *app, o deleteOptions, arg string) error {
 	s, err := a.service(cmd.Context())
 	if err != nil {
 		return err
 	}
 	name := tenant.Name(arg)
-	d, err := plan(s, cmd.Context(), name)
+	req := tenant.DeleteRequest{NoBackup: o.noBackup, Now: o.now}
+	t, err := s.PlanDeletion(cmd.Context(), name, req)
 	if err != nil {
 		return err
 	}
+	d, err := s.Inventory(cmd.Context(), name)
+	if err != nil {
+		return err
+	}
+	how := a.deletionWords(t, req)
 	if o.dryRun {
-		return a.printPlan(d.Tenant, "delete %s: %s", name, holdings(d))
+		return a.printPlan(d.Tenant, "delete %s %s: %s", name, how, holdings(d))
+	}
+	if t.State == tenant.Deleted && !o.now {
+		return a.printOutcome(&tenant.Outcome{Tenant: t}, "")
 	}
 	q := question{
-		text:  fmt.Sprintf("This deletes tenant %s for good: %s.", name, holdings(d)),
-		short: fmt.Sprintf("this would delete tenant %s and its %s for good", name, loss(d)), answer: arg,
+		text:  fmt.Sprintf("This deletes tenant %s %s: %s.", name, how, holdings(d)),
+		short: fmt.Sprintf("this would delete tenant %s and its %s %s", name, loss(d), how), answer: arg,
 	}
 	if err := a.confirm(o.yes, q); err != nil {
 		return err
 	}
-	out, err := do(s, cmd.Context(), name)
+	out, err := s.Delete(cmd.Context(), name, req)
+	a.progress.end()
 	if err != nil {
 		return err
 	}
-	return a.printOutcome(out, "deleted")
+	verb := "deleted for good"
+	if out.Tenant.PurgeAfter != nil && out.Tenant.State == tenant.Deleted && !o.now {
+		verb = fmt.Sprintf("deleted, kept until %s (tenantctl undelete %s)", out.Tenant.PurgeAfter.Format(timeFormat), name)
+	}
+	return a.printOutcome(out, verb)
+}
+
+// deletionWords says how a tenant is deleted.
+func (a *app) deletionWords(t tenant.Tenant, req tenant.DeleteRequest) string {
+	if req.Now || !t.State.Migrates() {
+		return "for good"
+	}
+	after := "after a backup"
+	if req.NoBackup {
+		after = "without a backup"
+	}
+	return fmt.Sprintf("%s, to be kept for %s", after, keeping(a.cfg.Delete.PurgeAfter))
+}
+
+// keeping is a duration of days or hours in words.
+func keeping(d time.Duration) string {
+	if days := int(d / (24 * time.Hour)); days > 0 && d%(24*time.Hour) == 0 {
+		return tenant.Plural(days, "day")
+	}
+	return d.String()
+}
+
+func newUndeleteCmd(a *app) *cobra.Command {
+	var dryRun bool
+	c := &cobra.Command{
+		Use:   "undelete NAME",
+		Short: "Put a deleted tenant back as it was",
+		Long: `Lets the users of a deleted tenant in again, with their old passwords, until purge has taken the tenant: nothing of it
+was moved. A tenant that was suspended before is suspended again. What a restore has replaced or left beside (named
+in its result) becomes a tenant of its own. Not deleted at all is success.
+
+` + exitHelp,
+		Example:           "  tenantctl undelete acme",
+		Args:              oneName,
+		ValidArgsFunction: a.completeNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.service(cmd.Context())
+			if err != nil {
+				return err
+			}
+			name := tenant.Name(args[0])
+			if dryRun {
+				t, change, err := s.PlanUndelete(cmd.Context(), name)
+				if err != nil {
+					return err
+				}
+				if !change {
+					return a.printPlan(t, "leave %s as it is: %s", name, t.State)
+				}
+				return a.printPlan(t, "undelete %s", name)
+			}
+			out, err := s.Undelete(cmd.Context(), name)
+			if err != nil {
+				return err
+			}
+			return a.printOutcome(out, "undeleted, "+string(out.Tenant.State))
+		},
+	}
+	addDryRun(c, &dryRun)
+	return c
 }
 
 // loss is how much a deletion takes away.
@@ -122,55 +163,4 @@ func holdings(d *tenant.Deletion) string {
 		parts = append(parts, fmt.Sprintf("%s with %s, %s", strings.Join(st.Remains, " and "), tenant.Plural(int(st.Objects), thing), bytes(st.Bytes)))
 	}
 	return strings.Join(parts, "; ")
-}
-
-func runPurgeDue(cmd *cobra.Command, a *app, o deleteOptions, args []string) error {
-	if err := noArgs(cmd, args); err != nil {
-		return err
-	}
-	s, err := a.service(cmd.Context())
-	if err != nil {
-		return err
-	}
-	due, err := s.Due(cmd.Context())
-	if err != nil {
-		return err
-	}
-	if !o.dryRun && len(due) > 0 {
-		q := question{
-			text:  fmt.Sprintf("This purges %s for good: %s.", tenant.Plural(len(due), "tenant"), some(due, len(due))),
-			short: fmt.Sprintf("this would purge %s for good", tenant.Plural(len(due), "tenant")), answer: fmt.Sprint(len(due)),
-		}
-		if err := a.confirm(o.yes, q); err != nil {
-			return err
-		}
-	}
-	l := a.newList("tenant", "state").wrapped()
-	failed := 0
-	for _, name := range due {
-		if cmd.Context().Err() != nil {
-			break
-		}
-		doc, state := outcomeDoc{Tenant: tenant.Tenant{Name: name}, DryRun: o.dryRun}, "would be purged"
-		if !o.dryRun {
-			out, err := s.Purge(cmd.Context(), name)
-			state = "purged"
-			if err != nil {
-				failed++
-				state = err.Error()
-				out = &tenant.Outcome{Tenant: tenant.Tenant{Name: name}, Err: err}
-			}
-			doc = docOf(*out)
-		}
-		if err := l.add(doc, string(name), name, state); err != nil {
-			return err
-		}
-	}
-	if err := l.end("nothing is due"); err != nil {
-		return err
-	}
-	if failed > 0 {
-		return &tenant.Error{Kind: tenant.ErrPartial, Msg: fmt.Sprintf("%d of %d tenants could not be purged", failed, len(due)), Hint: "run the same command again"}
-	}
-	return nil
 }

@@ -18,7 +18,7 @@ func newDescribeCmd(a *app) *cobra.Command {
 		Use:   "describe NAME",
 		Short: "Show everything about a tenant, as the stores have it",
 		Long: `Shows the catalog's record of one tenant, what is really there in every store (version, size, tables or
-collections, users, locks), and its last operations.
+collections, users, locks), its last backup, and its last operations.
 
 ` + exitHelp,
 		Example:           "  tenantctl describe acme\n  tenantctl describe acme -o yaml",
@@ -58,6 +58,12 @@ func (a *app) describe(w io.Writer, d *tenant.Description) {
 	t.Render()
 	for _, n := range notes {
 		fmt.Fprintln(w, "note:", n)
+	}
+	fmt.Fprintln(w)
+	if b := d.LastBackup; b != nil {
+		fmt.Fprintf(w, "last backup: %s, %s ago, %s, %s\n", tenant.ShortID(b.ID), age(b.CreatedAt), bytes(b.Size), b.Location)
+	} else {
+		fmt.Fprintln(w, "last backup: (none)")
 	}
 	if len(d.Operations) == 0 {
 		return

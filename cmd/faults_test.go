@@ -15,7 +15,7 @@ import (
 // faultCase is a command to be stopped at every point.
 type faultCase struct {
 	name string
-	from string   // what there is before: "" for nothing, a tenant that is whole, old or suspended
+	from string   // what there is before: "" for nothing, a tenant that is whole, old, suspended or deleted
 	args []string // NAME stands for the tenant
 	// again is how the command ends where its work is done: what is there already or gone already is no success of
 	// create, delete and rename.
@@ -26,18 +26,24 @@ type faultCase struct {
 	fleet bool
 	// between tells that there are good states between the first and the last, such as a version.
 	between bool
-	minimum int // points; fewer mean that checkpoints got lost
+	source  bool // there is a tenant "source" with a backup
+	minimum int  // points; fewer mean that checkpoints got lost
 }
 
 const (
 	whole     = "whole"
 	old       = "old" // at the first version in both stores
 	suspended = "suspended"
+	deleted   = "deleted"
 )
 
 var faultCases = []faultCase{
 	{name: "create", args: []string{"create", "NAME", "--domain", "NAME.example.com", "--label", "plan=pro"}, again: 5, undo: "fail@create/mongodb/after", minimum: 25},
-	{name: "delete", from: whole, args: []string{"delete", "NAME", "--yes"}, again: 4, undo: "fail@delete/lock/after", minimum: 14},
+	{name: "delete", from: whole, args: []string{"delete", "NAME", "--yes"}, undo: "fail@delete/lock/after", minimum: 6},
+	{name: "undelete", from: deleted, args: []string{"undelete", "NAME"}, minimum: 6},
+	{name: "purge", from: deleted, args: []string{"purge", "NAME", "--yes"}, again: 4, minimum: 14},
+	{name: "restore-as", args: []string{"restore", "source@latest", "--as", "NAME"}, source: true, again: 5, undo: "fail@restore/migrate/after", minimum: 15},
+	{name: "clone", args: []string{"clone", "source", "NAME"}, source: true, again: 5, undo: "fail@clone/mongodb/after", minimum: 12},
 	{name: "suspend", from: whole, args: []string{"suspend", "NAME"}, undo: "fail@suspend/mongodb/after", minimum: 8},
 	{name: "resume", from: suspended, args: []string{"resume", "NAME"}, undo: "fail@resume/mongodb/after", minimum: 8},
 	{name: "rename", from: whole, args: []string{"rename", "NAME", "NAMEx"}, again: 4, minimum: 5},
@@ -69,6 +75,11 @@ func TestConvergesAfterAFaultAtEveryPoint(t *testing.T) {
 				b.keepUsers(t)
 				b.must(t, "init")
 				f := &faultTest{faultCase: c, bench: b}
+				if c.source {
+					b.must(t, "create", "source")
+					b.customer(t, "source", "someone")
+					b.must(t, "backup", "source")
+				}
 				f.learn(t)
 				faults := f.faults()
 				points.Add(int64(f.points))
@@ -138,9 +149,12 @@ func (f *faultTest) prepare(t testing.TB, faults ...fault) {
 	}
 	b.write(t, file, tenants)
 	b.must(t, "create", "--file", file)
-	if f.from == suspended {
-		for _, x := range faults {
+	for _, x := range faults {
+		switch f.from {
+		case suspended:
 			b.must(t, "suspend", x.name)
+		case deleted:
+			b.must(t, "delete", x.name, "--no-backup", "--yes")
 		}
 	}
 }

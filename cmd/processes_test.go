@@ -28,7 +28,7 @@ func TestTwoProcessesOnOneTenantOneIsBusy(t *testing.T) {
 		{"set", "set/finish/before", []string{"create", "set"}, []string{"set", "set", "--label", "a=b"}},
 		{"credentials", "credentials/postgres/before", []string{"create", "credentials"}, []string{"credentials", "credentials", "--rotate"}},
 		{"redo", "migrate-redo/postgres/before", []string{"create", "redo"}, []string{"migrate", "redo", "redo", "--only", "postgres", "--yes"}},
-		{"delete", "delete/mongodb/after", []string{"create", "delete"}, []string{"delete", "delete", "--yes"}},
+		{"delete", "purge/mongodb/after", []string{"create", "delete"}, []string{"delete", "delete", "--now", "--no-backup", "--yes"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -37,7 +37,7 @@ func TestTwoProcessesOnOneTenantOneIsBusy(t *testing.T) {
 			}
 			first := b.start(t, "stop@"+c.point, c.args...)
 			first.stopped()
-			for _, args := range [][]string{c.args, {"suspend", c.name}, {"delete", c.name, "--yes"}} {
+			for _, args := range [][]string{c.args, {"suspend", c.name}, {"delete", c.name, "--no-backup", "--yes"}} {
 				second := b.exits(t, 5, args...)
 				if !strings.Contains(second.stderr, "is in progress (operation ") || !strings.Contains(second.stderr, fmt.Sprintf("pid %d on ", first.Process.Pid)) {
 					t.Errorf("it does not say who is at work: %s", second)
@@ -63,7 +63,7 @@ func TestAProcessThatWasTakenOverChangesNothing(t *testing.T) {
 	b.extra = []string{"TENANTCTL_OPERATIONS_LEASE=3s"}
 	var late []*lateComer
 	for _, c := range faultCases {
-		if !slices.Contains([]string{"create", "delete", "suspend", "rename", "migrate"}, c.name) {
+		if !slices.Contains([]string{"create", "delete", "purge", "suspend", "rename", "migrate"}, c.name) {
 			continue // their ways are those of the others
 		}
 		f := &faultTest{faultCase: c, bench: b}
@@ -362,7 +362,7 @@ func TestCtrlCAtTheQuestionDoesNothing(t *testing.T) {
 	b.must(t, "init")
 	b.must(t, "create", "acme")
 	before := b.everything(t)
-	r := b.prepared(t, "", "delete", "acme")
+	r := b.prepared(t, "", "delete", "acme", "--no-backup")
 	terminal, err := pty.Start(r.Cmd)
 	if err != nil {
 		t.Fatal(err)

@@ -85,7 +85,7 @@ func (b *bench) prepared(t testing.TB, fault string, args ...string) *running {
 	r.Dir = b.dir
 	r.Env = append(os.Environ(), b.env()...)
 	r.Env = append(r.Env, "HOME="+b.dir, "XDG_CONFIG_HOME="+b.dir, "TENANTCTL_CONFIG=", "TENANTCTL_TEST_FAULT="+fault)
-	r.Env = append(r.Env, b.extra...)
+	r.Env = append(append(r.Env, "TENANTCTL_BACKUP_URL="+filepath.Join(b.dir, "backups")), b.extra...)
 	r.Stdout, r.Stderr = &r.stdout, &r.stderr
 	r.WaitDelay = time.Second
 	t.Cleanup(func() {

@@ -59,9 +59,9 @@ func interruptible(parent context.Context) (context.Context, func()) {
 func newRootCmd(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "tenantctl",
-		Short: "Create, migrate, inspect and delete tenants across PostgreSQL and MongoDB",
+		Short: "Create, migrate, back up, restore and delete tenants across PostgreSQL and MongoDB",
 		Long: `tenantctl owns the life of a tenant: a PostgreSQL schema and a MongoDB database, made, migrated,
-inspected, suspended and deleted as one, for one tenant or ten thousand. It is safe to kill at any
+backed up, restored, cloned, suspended and deleted as one, for one tenant or ten thousand. It is safe to kill at any
 instant: run the same command again, or tenantctl ops resume.
 
 ` + exitHelp,
@@ -98,8 +98,9 @@ instant: run the same command again, or tenantctl ops resume.
 		}
 	}
 	add(groupTenants, newCreateCmd(a), newListCmd(a), newGetCmd(a), newDescribeCmd(a), newSetCmd(a), newRenameCmd(a),
-		newCredentialsCmd(a), newSuspendCmd(a), newResumeCmd(a), newDeleteCmd(a), newPurgeCmd(a))
-	add(groupFleet, newMigrateCmd(a), newImportCmd(a), newExecCmd(a), newShellCmd(a))
+		newCredentialsCmd(a), newSuspendCmd(a), newResumeCmd(a), newDeleteCmd(a), newUndeleteCmd(a), newPurgeCmd(a),
+		newRestoreCmd(a), newCloneCmd(a), newExportCmd(a))
+	add(groupFleet, newMigrateCmd(a), newBackupCmd(a), newImportCmd(a), newExecCmd(a), newShellCmd(a))
 	add(groupSetup, newInitCmd(a), newDoctorCmd(a), newOpsCmd(a), newConfigCmd(a), newVersionCmd(a))
 	root.AddCommand(newDocsCmd())
 	root.SetHelpCommandGroupID(groupSetup)

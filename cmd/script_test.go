@@ -94,7 +94,7 @@ func setupScript(env *testscript.Env) error {
 	env.Values[scriptKey{}] = s
 	home := filepath.Join(env.WorkDir, "home")
 	env.Vars = append(env.Vars, s.env()...)
-	env.Vars = append(env.Vars, asProgram+"=1", "TENANTCTL_ACTOR=tester", "HOME="+home, "XDG_CONFIG_HOME="+filepath.Join(home, ".config"), "PREFIX="+strings.TrimSuffix(s.prefix, "_"), "TESTBINARY="+program)
+	env.Vars = append(env.Vars, asProgram+"=1", "TENANTCTL_ACTOR=tester", "TENANTCTL_BACKUP_URL="+filepath.Join(env.WorkDir, "backups"), "HOME="+home, "XDG_CONFIG_HOME="+filepath.Join(home, ".config"), "PREFIX="+strings.TrimSuffix(s.prefix, "_"), "TESTBINARY="+program)
 	copyMigrations(t, env.WorkDir)
 	return os.MkdirAll(home, 0o755)
 }

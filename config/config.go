@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// The values of postgres.roles, nosql.users and log.format.
+// The values of postgres.roles, nosql.users, backup.encryption and log.format.
 const (
 	RolesPerTenant = "per-tenant"
 	RolesNone      = "none"
@@ -18,6 +18,10 @@ const (
 	UsersAuto    = "auto"
 	UsersRequire = "require"
 	UsersNone    = "none"
+
+	EncryptionNone       = "none"
+	EncryptionRecipients = "recipients"
+	EncryptionTenantKey  = "tenant-key"
 
 	LogText = "text"
 	LogJSON = "json"
@@ -31,6 +35,8 @@ type Config struct {
 	Naming     Naming     `mapstructure:"naming"`
 	Fleet      Fleet      `mapstructure:"fleet"`
 	Operations Operations `mapstructure:"operations"`
+	Backup     Backup     `mapstructure:"backup"`
+	Delete     Delete     `mapstructure:"delete"`
 	Log        Log        `mapstructure:"log"`
 	// Actor is recorded in the audit; empty: the user of the operating system.
 	Actor string `mapstructure:"actor"`
@@ -49,6 +55,7 @@ type Postgres struct {
 	LockRetries          int           `mapstructure:"lock_retries"`
 	StatementTimeout     time.Duration `mapstructure:"statement_timeout"` // 0: no limit
 	ConnectTimeout       time.Duration `mapstructure:"connect_timeout"`
+	Bin                  string        `mapstructure:"bin"` // folder of pg_dump; empty: found
 }
 
 // NoSQL says how MongoDB is reached and used.
@@ -81,6 +88,20 @@ type Fleet struct {
 type Operations struct {
 	Lease time.Duration `mapstructure:"lease"`
 	Keep  time.Duration `mapstructure:"keep"`
+}
+
+// Backup says where backups are kept, and who can open them.
+type Backup struct {
+	URL          string `mapstructure:"url"`        // a folder or a URL; empty: there are no backups
+	Encryption   string `mapstructure:"encryption"` // EncryptionNone, EncryptionRecipients or EncryptionTenantKey
+	Recipients   string `mapstructure:"recipients"` // age1..., separated by commas
+	IdentityFile string `mapstructure:"identity_file"`
+	Keys         string `mapstructure:"keys"` // a folder or a URL; empty: URL
+}
+
+// Delete says what becomes of deleted tenants.
+type Delete struct {
+	PurgeAfter time.Duration `mapstructure:"purge_after"`
 }
 
 // Log is what is logged and how.

@@ -72,7 +72,7 @@ func TestSaysASingleFaultInOneLine(t *testing.T) {
 }
 
 func TestRefusesUnknownKeyWithSuggestion(t *testing.T) {
-	const top = "known ones are postgres, nosql, migrations, naming, fleet, operations, log, actor"
+	const top = "known ones are postgres, nosql, migrations, naming, fleet, operations, backup, delete, log, actor"
 	cases := []struct{ file, want string }{
 		{"postgre: {}", "postgre (c:1): unknown key; did you mean postgres?"},
 		{"Postgres: {url: x}", "Postgres (c:1): unknown key; did you mean postgres?"},
@@ -170,6 +170,13 @@ func TestRefusesValuesOutOfTheirRule(t *testing.T) {
 		"fleet.max_failures":              {[]string{"1", "10000", "1%", "100%"}, []string{"0", "-1", "0%", "101%", "5 %", "%", "1.5%"}},
 		"operations.lease":                {[]string{"3s", "30d", "1d12h30m"}, []string{"2999ms", "30", "d", "1d1d", "1d-1h", "-1d", "999999999d", "1.5d"}},
 		"operations.keep":                 {[]string{"1h", "720h", "36500d"}, []string{"0", "59m", "36501d", "36500d2000000h"}},
+		"postgres.bin":                    {[]string{"", "/usr/lib/postgresql/15/bin"}, nil},
+		"backup.url":                      {[]string{"", "backups", "/srv/a b", "file:///srv", "s3://b?region=x", "gs://b", "azblob://c"}, nil},
+		"backup.encryption":               {[]string{"none", "recipients", "tenant-key"}, []string{"age", "None"}},
+		"backup.recipients":               {[]string{"", "age1a,age1b"}, nil},
+		"backup.identity_file":            {[]string{"", "a file"}, nil},
+		"backup.keys":                     {[]string{"", "keys", "s3://b"}, nil},
+		"delete.purge_after":              {[]string{"0s", "1h", "7d"}, []string{"7", "-1d"}},
 		"log.level":                       {[]string{"debug", "info", "warn", "error"}, []string{"WARN", "warn+1", "trace"}},
 		"log.format":                      {[]string{"text", "json"}, []string{"xml"}},
 		"actor":                           {[]string{"anyone at all"}, nil},
@@ -268,4 +275,13 @@ func FuzzReadsAnyFileAndPlacesItsFaultsInIt(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestRefusesAPlaceForBackupsOfAnotherScheme(t *testing.T) {
+	for _, key := range []string{"backup.url", "backup.keys"} {
+		isolate(t)
+		write(t, "c", strings.Replace(key, ".", ":\n  ", 1)+": http://u:hunter2@b\n")
+		_, err := Load(Options{File: "c"})
+		expectFaults(t, err, key+" (c:2): xxxxx is not "+keyNamed(t, key).Expects())
+	}
 }

@@ -69,6 +69,10 @@ var keys = []Key{
 		Doc: "How long to wait for a new connection.",
 	},
 	{
+		Name: "postgres.bin", kind: optionalFolder(),
+		Doc: "The folder of pg_dump and pg_restore, which backup and clone need, as new as the server or newer. Empty: found in PATH and where Debian keeps them.",
+	},
+	{
 		Name: "nosql.enabled", Default: "true", kind: boolean(),
 		Doc: "false: tenants have no MongoDB database.",
 	},
@@ -117,6 +121,32 @@ var keys = []Key{
 	{
 		Name: "operations.keep", Default: "720h", kind: durationFrom(time.Hour),
 		Doc: "How long finished operations stay in the catalog.",
+	},
+	{
+		Name: "backup.url", kind: place(),
+		Doc: "Where backups are kept: a folder, file:///srv/backups, s3://bucket?region=eu-central-1, gs://bucket or azblob://container, with ?prefix=tenants/ for a part of it. " +
+			"Credentials come from the environment, as the cloud's own tools take them. Empty: there are no backups, and delete wants --no-backup.",
+	},
+	{
+		Name: "backup.encryption", Default: EncryptionNone, kind: oneOf(EncryptionNone, EncryptionRecipients, EncryptionTenantKey),
+		Doc: "none: backups can be read by whoever reaches the store. recipients: encrypted by age for backup.recipients. " +
+			"tenant-key: for a key of each tenant's own, which is kept encrypted for backup.recipients; destroying it makes all backups of the tenant unreadable.",
+	},
+	{
+		Name: "backup.recipients", kind: anyText(),
+		Doc: "The public keys (age1...) that can open encrypted backups, separated by commas.",
+	},
+	{
+		Name: "backup.identity_file", Flag: "identity", kind: optionalFile(),
+		Doc: "A file with the private keys (AGE-SECRET-KEY-1...), as age-keygen writes it: needed to verify and restore encrypted backups, not to make them.",
+	},
+	{
+		Name: "backup.keys", kind: place(),
+		Doc: "Where the tenants' own keys are kept, where that is not backup.url: a store whose objects can be removed, however long backup.url must keep them.",
+	},
+	{
+		Name: "delete.purge_after", Default: "7d", kind: durationFrom(0),
+		Doc: "How long a deleted tenant, and what a restore has replaced, is kept and can be undeleted; then purge --due takes it.",
 	},
 	{
 		Name: "log.level", Default: "warn", Flag: "log-level", kind: logLevel(),

@@ -13,7 +13,7 @@ import (
 // kind is what the value of a key may be. Every source gives text; parse makes the typed value of it.
 type kind struct {
 	expects string // completes "... is not", and stands in the documentation
-	path    bool   // relative to the folder of the file that sets it
+	path    bool   // relative to the folder of the file that sets it, unless it is a URL
 	parse   func(text string) (any, error)
 }
 
@@ -130,6 +130,30 @@ func folder() kind {
 	k.path = true
 	return k
 }
+
+func optionalFolder() kind {
+	k := shaped("the path of a folder", func(text string) (any, bool) { return text, true })
+	k.path = true
+	return k
+}
+
+func optionalFile() kind {
+	k := shaped("the path of a file", func(text string) (any, bool) { return text, true })
+	k.path = true
+	return k
+}
+
+// place is a folder or the URL of a store; empty for none.
+func place() kind {
+	expects := "a folder or a URL that begins with " + strings.Join(placeSchemes, ", ")
+	k := shaped(expects, func(text string) (any, bool) {
+		return text, !strings.Contains(text, "://") || slices.ContainsFunc(placeSchemes, func(s string) bool { return strings.HasPrefix(text, s) })
+	})
+	k.path = true
+	return k
+}
+
+var placeSchemes = []string{"file://", "s3://", "gs://", "azblob://"}
 
 // secretFile may be empty, which is the same as not set; the file is read while loading.
 func secretFile() kind {

@@ -95,7 +95,7 @@ func resolve(v *viper.Viper, file file, options Options) ([]*entry, error) {
 			}
 		}
 		e.text = v.GetString(key.Name)
-		if key.kind.path && e.from.level == fromFile && e.text != "" && !filepath.IsAbs(e.text) {
+		if key.kind.path && e.from.level == fromFile && e.text != "" && !filepath.IsAbs(e.text) && !strings.Contains(e.text, "://") {
 			e.text = filepath.Join(filepath.Dir(file.path), e.text)
 		}
 		entries = append(entries, e)

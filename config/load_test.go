@@ -63,7 +63,7 @@ func flags(t *testing.T, arguments ...string) *pflag.FlagSet {
 	t.Helper()
 	set := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	set.Int("parallel", 99, "")
-	for _, name := range []string{"max-failures", "log-level", "log-format", "actor"} {
+	for _, name := range []string{"max-failures", "identity", "log-level", "log-format", "actor"} {
 		set.String(name, "a default of the flag itself", "")
 	}
 	if err := set.Parse(arguments); err != nil {
@@ -100,6 +100,13 @@ func TestEveryKeyTakesFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
 		{"fleet.max_failures", func(c *Config) any { return c.Fleet.MaxFailures }, "1", "2", "2", "5%", "100%", "5%", "100%"},
 		{"operations.lease", func(c *Config) any { return c.Operations.Lease }, 30 * time.Second, 3 * time.Second, "3s", "1m", "", time.Minute, nil},
 		{"operations.keep", func(c *Config) any { return c.Operations.Keep }, 720 * time.Hour, 48 * time.Hour, "2d", "1d12h", "", 36 * time.Hour, nil},
+		{"postgres.bin", func(c *Config) any { return c.Postgres.Bin }, "", "/f", "/f", "/e", "", "/e", nil},
+		{"backup.url", func(c *Config) any { return c.Backup.URL }, "", "s3://f", "s3://f", "e", "", "e", nil},
+		{"backup.encryption", func(c *Config) any { return c.Backup.Encryption }, "none", "recipients", "recipients", "tenant-key", "", "tenant-key", nil},
+		{"backup.recipients", func(c *Config) any { return c.Backup.Recipients }, "", "age1f", "age1f", "age1e", "", "age1e", nil},
+		{"backup.identity_file", func(c *Config) any { return c.Backup.IdentityFile }, "", "/f", "/f", "/e", "/g", "/e", "/g"},
+		{"backup.keys", func(c *Config) any { return c.Backup.Keys }, "", "/f", "/f", "/e", "", "/e", nil},
+		{"delete.purge_after", func(c *Config) any { return c.Delete.PurgeAfter }, 168 * time.Hour, 48 * time.Hour, "2d", "1h", "", time.Hour, nil},
 		{"log.level", func(c *Config) any { return c.Log.Level }, slog.LevelWarn, slog.LevelDebug, "debug", "info", "error", slog.LevelInfo, slog.LevelError},
 		{"log.format", func(c *Config) any { return c.Log.Format }, "text", "json", "json", "text", "json", "text", "json"},
 		{"actor", func(c *Config) any { return c.Actor }, "", "007", "007", "e", "", "e", ""},

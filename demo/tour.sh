@@ -129,8 +129,8 @@ quietly tenantctl list --state active -o name
 [ "$out" = $'acme\nglobex\ninitech\numbrella' ] || fail 'not all four tenants are active'
 
 title '5. Delete it, and look for anything that is left'
-run tenantctl delete umbrella --yes
-expect 'umbrella: deleted'
+run tenantctl delete umbrella --now --no-backup --yes
+expect 'umbrella: deleted for good'
 for place in "schema:select nspname from pg_namespace where nspname like 'tenant\_%' order by 1" \
   "role:select rolname from pg_roles where rolname like 'tenant\_%' order by 1"; do
   quietly probe "$TENANTCTL_POSTGRES_URL" "${place#*:}"

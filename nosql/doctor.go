@@ -1,6 +1,7 @@
 package nosql
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -57,18 +58,36 @@ func found(name, status string, err error) tenant.Check {
 	return c
 }
 
+// build is what a server says of its program.
+type build struct {
+	Version  string        `bson:"version"`
+	Features bson.RawValue `bson:"ferretdbFeatures"` // of FerretDB 1
+	Ferret1  string        `bson:"ferretdbVersion"`
+	Ferret2  struct {
+		Version string `bson:"version"`
+	} `bson:"ferretdb"`
+}
+
+func (b build) isFerret() bool { return !b.Features.IsZero() || b.ferretVersion() != "" }
+
+func (b build) ferretVersion() string {
+	return strings.TrimPrefix(cmp.Or(b.Ferret1, b.Ferret2.Version), "v")
+}
+
+func (r *Resource) build(ctx context.Context) (b build, err error) {
+	err = r.client.Database("admin").RunCommand(ctx, bson.D{{Key: "buildInfo", Value: 1}}).Decode(&b)
+	return b, err
+}
+
 func (r *Resource) whichServer(ctx context.Context) string {
-	var info struct {
-		Version  string        `bson:"version"`
-		FerretDB bson.RawValue `bson:"ferretdbFeatures"`
-	}
-	if err := r.client.Database("admin").RunCommand(ctx, bson.D{{Key: "buildInfo", Value: 1}}).Decode(&info); err != nil {
+	b, err := r.build(ctx)
+	switch {
+	case err != nil:
 		return "MongoDB of unknown version (" + topology.MinSupportedMongoDBVersion + " or newer)"
+	case b.isFerret():
+		return "FerretDB, which calls itself MongoDB " + b.Version
 	}
-	if !info.FerretDB.IsZero() {
-		return "FerretDB, which calls itself MongoDB " + info.Version
-	}
-	return "MongoDB " + info.Version
+	return "MongoDB " + b.Version
 }
 
 // whoAmI is the user that the connection is authenticated as; empty for nobody.

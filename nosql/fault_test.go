@@ -3,8 +3,12 @@ package nosql
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/tenantctl/tenantctl/tenant"
 	"github.com/tenantctl/tenantctl/tenant/tenanttest"
@@ -46,12 +50,27 @@ func TestConvergesAfterADeathAtEveryCommand(t *testing.T) {
 			_, err := r.Lock(ctx, ten)
 			return err
 		}},
+		{"revive", func(t *testing.T, r *Resource, ten tenant.Tenant) {
+			create(t, r, ten)
+			must(t, r.dropUser(t.Context(), ten))
+		}, func(ctx context.Context, r *Resource, ten tenant.Tenant) error { return r.Revive(ctx, ten) }},
+		{"exchange", func(t *testing.T, r *Resource, ten tenant.Tenant) {
+			// What was loaded is marked as beside's and has no user; what it replaces is ten's, and so is its user.
+			loaded, replaced := besideOf(ten), ten
+			loaded.Database, replaced.Database = ten.Database, loaded.Database
+			must(t, r.claim(t.Context(), loaded))
+			create(t, r, replaced)
+		}, func(ctx context.Context, r *Resource, ten tenant.Tenant) error {
+			return r.Exchange(ctx, nil, ten, besideOf(ten))
+		}},
 		{"drop", create, func(ctx context.Context, r *Resource, ten tenant.Tenant) error { return r.Drop(ctx, ten) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			p := mongoproxy.Start(t, tenanttest.MongoURL(t))
 			ten := newTenant(t)
+			ten.State = tenant.Active
+			t.Cleanup(func() { must(t, client.Database(besideOf(ten).Database).Drop(context.Background())) })
 			cfg := Config{URL: p.URL(), Dir: dir, Users: UsersRequire, Timeout: 5 * time.Second}
 
 			// once starts from the same state, runs the operation with its client cut off at one command, repeats
@@ -60,6 +79,7 @@ func TestConvergesAfterADeathAtEveryCommand(t *testing.T) {
 				p.KeepUsers()
 				p.Intercept(nil)
 				must(t, client.Database(ten.Database).Drop(t.Context()))
+				must(t, client.Database(besideOf(ten).Database).Drop(t.Context()))
 				process := func(run func(first, second *Resource)) {
 					other, err := Open(t.Context(), cfg)
 					must(t, err)
@@ -95,7 +115,7 @@ func TestConvergesAfterADeathAtEveryCommand(t *testing.T) {
 				for i := range users {
 					users[i].Password = "" // another one each time
 				}
-				return content(t, client, ten.Database), users, sent
+				return content(t, client, ten.Database) + content(t, client, besideOf(ten).Database), users, sent
 			}
 
 			wantContent, wantUsers, sent := once(mongoproxy.Never, 0)
@@ -118,6 +138,88 @@ func TestConvergesAfterADeathAtEveryCommand(t *testing.T) {
 			t.Logf("%d points tried", points)
 		})
 	}
+}
+
+// besideOf is the tenant that what replaces ten's data is loaded for.
+func besideOf(ten tenant.Tenant) tenant.Tenant {
+	ten.ID = uuid.NewSHA1(ten.ID, nil)
+	ten.Database += "_beside"
+	return ten
+}
+
+// A load or a clone that died is never gone on with: what it left must be known as the new tenant's, so that a drop takes
+// all of it and nothing else.
+func TestADropTakesWhatADeathLeftOfALoadOrAClone(t *testing.T) {
+	client := plain(t)
+	origin := direct(t, example)
+	from := newTenant(t)
+	must(t, origin.Create(t.Context(), from))
+	_, err := origin.db(from).Collection("documents").InsertOne(t.Context(), bson.D{{Key: "slug", Value: "x"}})
+	must(t, err)
+	m, d := dump(t, origin, from)
+	before := content(t, client, from.Database)
+	for _, c := range []struct {
+		name string
+		do   func(ctx context.Context, r *Resource, to tenant.Tenant) error
+	}{
+		{"load", func(ctx context.Context, r *Resource, to tenant.Tenant) error {
+			_, err := restore(ctx, r, to, m, ownUser(to, d))
+			return err
+		}},
+		{"clone", func(ctx context.Context, r *Resource, to tenant.Tenant) error { return r.Clone(ctx, from, to, true) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := mongoproxy.Start(t, tenanttest.MongoURL(t))
+			p.KeepUsers()
+			cfg := Config{URL: p.URL(), Dir: example, Users: UsersRequire, Timeout: 500 * time.Millisecond}
+			to := newTenant(t)
+			for at, cut, points := 1, mongoproxy.Before, 0; ; {
+				p.Heal()
+				first, err := Open(t.Context(), cfg)
+				must(t, err)
+				ctx, die := context.WithCancel(t.Context())
+				var died atomic.Bool
+				p.Intercept(func(cmd mongoproxy.Command) mongoproxy.Action {
+					if cmd.N != at {
+						return mongoproxy.Action{}
+					}
+					died.Store(true)
+					return mongoproxy.Action{Cut: cut, Then: die}
+				})
+				err = c.do(ctx, New(first, cfg), to)
+				die()
+				if (err == nil) == died.Load() {
+					t.Fatalf("cut %d at command %d: %v", cut, at, err)
+				}
+				p.Heal()
+				p.Intercept(nil)
+				_ = first.Disconnect(context.Background()) // it may be cut off
+				second, err := Open(t.Context(), cfg)
+				must(t, err)
+				must(t, New(second, cfg).Drop(t.Context(), to))
+				disconnect(t, second)
+				if hasDatabase(t, client, to.Database) || len(p.Users()) != 0 {
+					t.Fatalf("cut %d at command %d left something behind a drop", cut, at)
+				}
+				if !died.Load() {
+					t.Logf("%d points tried", points)
+					break
+				}
+				points++
+				if cut == mongoproxy.Before {
+					cut = mongoproxy.After
+				} else {
+					at, cut = at+1, mongoproxy.Before
+				}
+			}
+		})
+	}
+	t.Cleanup(func() {
+		if content(t, plain(t), from.Database) != before {
+			t.Error("the source was changed")
+		}
+	})
 }
 
 func reads(command string) bool {

@@ -14,28 +14,35 @@ import (
 
 // Codes of MongoDB that mean something to tenantctl.
 const (
-	codeUserNotFound      = 11
-	codeUnauthorized      = 13
-	codeAuthentication    = 18
-	codeLockTimeout       = 24
-	codeNamespaceNotFound = 26
-	codeIndexNotFound     = 27
-	codeLockBusy          = 46
-	codeNamespaceExists   = 48
-	codeCommandNotFound   = 59
-	codeIndexOptions      = 85
-	codeIndexKeys         = 86
-	codeShutdown          = 91
-	codeWriteConflict     = 112
-	codeNotImplemented    = 238
-	codeNotPrimary        = 10107
-	codeDuplicateKey      = 11000
-	codeInterruptShutdown = 11600
-	codeInterruptStepDown = 11602
-	codeIndexBuildRunning = 12587
-	codeNotPrimaryNoOK    = 13435
-	codeCaseCollision     = 13297 // the name differs from another database's by case alone
-	codeUserExists        = 51003
+	codeUserNotFound        = 11
+	codeUnauthorized        = 13
+	codeAuthentication      = 18
+	codeLockTimeout         = 24
+	codeNamespaceNotFound   = 26
+	codeIndexNotFound       = 27
+	codeFailedToParse       = 9
+	codeLockBusy            = 46
+	codeNamespaceExists     = 48
+	codeCommandNotFound     = 59
+	codeInvalidOptions      = 72
+	codeInvalidNamespace    = 73
+	codeIndexOptions        = 85
+	codeIndexKeys           = 86
+	codeShutdown            = 91
+	codeWriteConflict       = 112
+	codeNotImplemented      = 238
+	codeSnapshotTooOld      = 239
+	codeSnapshotUnavailable = 246
+	codeNotPrimary          = 10107
+	codeDuplicateKey        = 11000
+	codeInterruptShutdown   = 11600
+	codeInterruptStepDown   = 11602
+	codeIndexBuildRunning   = 12587
+	codeNotPrimaryNoOK      = 13435
+	codeCaseCollision       = 13297 // the name differs from another database's by case alone
+	codeUnknownStage        = 40324
+	codeUnknownField        = 40415
+	codeUserExists          = 51003
 )
 
 // answer is what a server said against a command.

@@ -83,7 +83,7 @@ func (r *Resource) Create(ctx context.Context, t tenant.Tenant) error {
 		return err
 	}
 	if u.presence == tenant.Foreign {
-		return refused(tenant.ErrForeign, "drop that user, or give this tenant another name", "user %q of database %q was not made for this tenant", t.Role, t.Database)
+		return foreignUser(t, "drop that user, or give this tenant another name")
 	}
 	s, err := r.look(ctx, t)
 	if err != nil {
@@ -154,20 +154,14 @@ func foreignByCase(t tenant.Tenant, what string) error {
 		"%s has the name of database %q but for upper and lower case", what, t.Database)
 }
 
-// Drop takes away the user, then every collection, and the mark last: what a crash leaves is still known as ours.
+// Drop takes away the tenant's users, then every collection, and the mark last: what a crash leaves is still known as ours.
 func (r *Resource) Drop(ctx context.Context, t tenant.Tenant) error {
-	u, err := r.user(ctx, t)
-	if err != nil {
-		return err
-	}
 	s, err := r.look(ctx, t)
 	if err != nil {
 		return err
 	}
-	if u.presence == tenant.Ours {
-		if err := r.dropUser(ctx, t); err != nil {
-			return err
-		}
+	if err := r.dropUsers(ctx, t); err != nil {
+		return err
 	}
 	if err := tenant.Checkpoint(ctx, "mongodb/user-dropped"); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/tenantctl/tenantctl/tenant"
@@ -18,6 +19,7 @@ type user struct {
 	kept     bool   // the server keeps users, and the configuration wants them
 	note     string // why not
 	presence tenant.Presence
+	owner    string // the id of the tenant that it was made for; empty where it tells none
 	roles    []bson.RawValue
 }
 
@@ -26,13 +28,7 @@ func (r *Resource) user(ctx context.Context, t tenant.Tenant) (user, error) {
 	if r.cfg.Users == UsersNone {
 		return user{presence: tenant.Absent, note: "tenants have no user of their own here: nosql.users is none"}, nil
 	}
-	var reply struct {
-		Users []struct {
-			CustomData bson.RawValue   `bson:"customData"`
-			Roles      []bson.RawValue `bson:"roles"`
-		} `bson:"users"`
-	}
-	err := r.db(t).RunCommand(ctx, bson.D{{Key: "usersInfo", Value: bson.D{{Key: "user", Value: t.Role}, {Key: "db", Value: t.Database}}}}).Decode(&reply)
+	all, err := r.usersInfo(ctx, t, bson.D{{Key: "user", Value: t.Role}, {Key: "db", Value: t.Database}})
 	switch {
 	case unknownCommand(err) && r.cfg.Users == UsersRequire:
 		return user{}, refused(tenant.ErrUnsupported, "use a server that keeps users, or set nosql.users to auto", "the server keeps no users, and nosql.users is require")
@@ -40,16 +36,60 @@ func (r *Resource) user(ctx context.Context, t tenant.Tenant) (user, error) {
 		return user{presence: tenant.Absent, note: "the server keeps no users: whoever reaches it reaches every tenant"}, nil
 	case err != nil:
 		return user{}, userFailure("look up user "+t.Role, err)
-	case len(reply.Users) == 0:
+	case len(all) == 0:
 		return user{kept: true, presence: tenant.Absent}, nil
 	}
-	u := user{kept: true, presence: tenant.Foreign, roles: reply.Users[0].Roles}
-	if data, ok := reply.Users[0].CustomData.DocumentOK(); ok {
-		if owner, _ := data.Lookup("tenant").StringValueOK(); owner == t.ID.String() {
-			u.presence = tenant.Ours
-		}
+	u := user{kept: true, presence: tenant.Foreign, owner: all[0].owner(), roles: all[0].Roles}
+	if u.owner == t.ID.String() {
+		u.presence = tenant.Ours
 	}
 	return u, nil
+}
+
+// userInfo is a user as the server describes it.
+type userInfo struct {
+	Name       string          `bson:"user"`
+	CustomData bson.RawValue   `bson:"customData"`
+	Roles      []bson.RawValue `bson:"roles"`
+}
+
+func (u userInfo) owner() (id string) {
+	if data, ok := u.CustomData.DocumentOK(); ok {
+		id, _ = data.Lookup("tenant").StringValueOK()
+	}
+	return id
+}
+
+func (r *Resource) usersInfo(ctx context.Context, t tenant.Tenant, which any) ([]userInfo, error) {
+	var reply struct {
+		Users []userInfo `bson:"users"`
+	}
+	err := r.db(t).RunCommand(ctx, bson.D{{Key: "usersInfo", Value: which}}).Decode(&reply)
+	return reply.Users, err
+}
+
+// dropUsers takes away every user of the tenant's database that was made for it: the one that an exchange left there has
+// the name of another tenant's.
+func (r *Resource) dropUsers(ctx context.Context, t tenant.Tenant) error {
+	if r.cfg.Users == UsersNone {
+		return nil
+	}
+	all, err := r.usersInfo(ctx, t, 1)
+	if unknownCommand(err) && r.cfg.Users != UsersRequire {
+		return nil
+	}
+	if err != nil {
+		return userFailure("list the users of database "+t.Database, err)
+	}
+	for _, u := range all {
+		if u.owner() == t.ID.String() {
+			t.Role = u.Name
+			if err := r.dropUser(ctx, t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // userFailure names the role that would help where the server refuses for want of one.
@@ -79,16 +119,27 @@ func (r *Resource) ensureUser(ctx context.Context, t tenant.Tenant, u user) erro
 	if u.presence == tenant.Ours {
 		return r.Unlock(ctx, t)
 	}
-	err := r.change(ctx, t, "create user "+t.Role, bson.D{
-		{Key: "createUser", Value: t.Role},
-		{Key: "pwd", Value: rand.Text() + rand.Text()},
-		{Key: "roles", Value: readWrite(t)},
-		{Key: "customData", Value: bson.D{{Key: "tenant", Value: t.ID.String()}}},
-	})
+	err := r.createUser(ctx, t, readWrite(t))
 	if isCode(err, codeUserExists) { // a process that died had it on its way
 		return r.Unlock(ctx, t)
 	}
 	return err
+}
+
+func (r *Resource) createUser(ctx context.Context, t tenant.Tenant, roles bson.A) error {
+	return r.change(ctx, t, "create user "+t.Role, bson.D{
+		{Key: "createUser", Value: t.Role},
+		{Key: "pwd", Value: rand.Text() + rand.Text()},
+		{Key: "roles", Value: roles},
+		{Key: "customData", Value: userMark(t.ID)},
+	})
+}
+
+func userMark(id uuid.UUID) bson.D { return bson.D{{Key: "tenant", Value: id.String()}} }
+
+// giveUser marks a user that is there as a tenant's, with these roles; its password stays.
+func (r *Resource) giveUser(ctx context.Context, t tenant.Tenant, id uuid.UUID, roles bson.A) error {
+	return r.change(ctx, t, "update user "+t.Role, bson.D{{Key: "updateUser", Value: t.Role}, {Key: "roles", Value: roles}, {Key: "customData", Value: userMark(id)}})
 }
 
 func (r *Resource) dropUser(ctx context.Context, t tenant.Tenant) error {
@@ -115,9 +166,13 @@ func (r *Resource) ownUser(ctx context.Context, t tenant.Tenant) (u user, err er
 	case u.presence == tenant.Absent:
 		return u, refused(tenant.ErrMissing, "restore it, or delete the tenant", "user %q of database %q does not exist", t.Role, t.Database)
 	case u.presence == tenant.Foreign:
-		return u, refused(tenant.ErrForeign, "it is left as it is", "user %q of database %q was not made for this tenant", t.Role, t.Database)
+		return u, foreignUser(t, "it is left as it is")
 	}
 	return u, nil
+}
+
+func foreignUser(t tenant.Tenant, hint string) error {
+	return refused(tenant.ErrForeign, hint, "user %q of database %q was not made for this tenant", t.Role, t.Database)
 }
 
 // Lock takes every role from the user, which stops it at its next command, and ends its sessions.
@@ -129,21 +184,25 @@ func (r *Resource) Lock(ctx context.Context, t tenant.Tenant) (enforced bool, er
 	if err := r.change(ctx, t, "lock user "+t.Role, bson.D{{Key: "updateUser", Value: t.Role}, {Key: "roles", Value: bson.A{}}}); err != nil {
 		return false, err
 	}
+	if err := r.endSessions(ctx, t); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+func (r *Resource) endSessions(ctx context.Context, t tenant.Tenant) error {
 	doing := "end the sessions of user " + t.Role
-	err = send(ctx, r.client.Database("admin"), bson.D{
+	err := send(ctx, r.client.Database("admin"), bson.D{
 		{Key: "killAllSessions", Value: bson.A{bson.D{{Key: "user", Value: t.Role}, {Key: "db", Value: t.Database}}}},
 	})
 	if isCode(err, codeUnauthorized) {
-		return false, &tenant.Error{
+		return &tenant.Error{
 			Kind: tenant.ErrRights, Store: tenant.KindMongoDB, Err: err,
 			Msg:  doing + ": the user of nosql.url may not end sessions",
 			Hint: "grant it the role hostManager on admin",
 		}
 	}
-	if err != nil {
-		return false, failure(doing, err)
-	}
-	return true, nil
+	return failure(doing, err)
 }
 
 // Unlock gives the role back.

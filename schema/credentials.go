@@ -114,16 +114,21 @@ func (r *Resource) Command(ctx context.Context, t tenant.Tenant) (program string
 	if err := r.reach(ctx, t); err != nil {
 		return "", nil, nil, cleanup, err
 	}
+	env = append(r.clientEnv(), "PGOPTIONS="+strings.TrimSpace(os.Getenv("PGOPTIONS")+" -c search_path="+t.Schema))
+	return program, nil, env, cleanup, nil
+}
+
+// clientEnv is how PostgreSQL's own programs connect as the provisioning role; it holds the password.
+func (r *Resource) clientEnv() []string {
 	c := r.pool.Config().ConnConfig
-	env = []string{
+	env := []string{
 		"PGHOST=" + c.Host, "PGPORT=" + strconv.Itoa(int(c.Port)), "PGDATABASE=" + c.Database,
 		"PGUSER=" + c.User, "PGPASSWORD=" + c.Password, "PGAPPNAME=tenantctl",
-		"PGOPTIONS=" + strings.TrimSpace(os.Getenv("PGOPTIONS")+" -c search_path="+t.Schema),
 	}
 	for key, value := range r.tls() {
 		env = append(env, "PG"+strings.ToUpper(key)+"="+value)
 	}
-	return program, nil, env, cleanup, nil
+	return env
 }
 
 // reach refuses a tenant whose schema is not there for it.

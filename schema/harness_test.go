@@ -194,7 +194,7 @@ func must(t testing.TB, err error) {
 	var e *tenant.Error
 	switch {
 	case errors.As(err, &e):
-		t.Fatalf("%v (hint: %s; cause: %v)", err, e.Hint, e.Err)
+		t.Fatalf("%v (statement: %s; hint: %s; cause: %v)", err, e.Statement, e.Hint, e.Err)
 	case err != nil:
 		t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ type Config struct {
 	LockRetries          int           // how often a transaction is tried again after LockTimeout
 	Roles                bool          // a role for each tenant
 	Dir                  string        // folder of the migrations
+	Bin                  string        // folder of pg_dump and pg_restore; empty to look for them
 }
 
 // Open connects to PostgreSQL and refuses a server that cannot be worked with, before anything is touched. The pool
@@ -142,7 +143,8 @@ type Resource struct {
 	set     *files
 	broken  error
 
-	pooler poolerCheck
+	pooler      poolerCheck
+	definitions definitionCache
 }
 
 var (
@@ -151,6 +153,7 @@ var (
 	_ tenant.Credentialer = (*Resource)(nil)
 	_ tenant.Shell        = (*Resource)(nil)
 	_ tenant.Execer       = (*Resource)(nil)
+	_ tenant.Archiver     = (*Resource)(nil)
 )
 
 // New makes the resource over a pool that Open gave for the same configuration.

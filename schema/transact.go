@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -30,6 +31,13 @@ type place struct {
 // mark is written into what is made for a tenant, and tells it from everything else of that name.
 func mark(t tenant.Tenant) string { return "tenantctl:" + t.ID.String() }
 
+// marks tells whether a comment is a tenant's mark. More may follow it: the data that a restore has replaced is the
+// tenant's all the same.
+func marks(comment []byte, t tenant.Tenant) bool {
+	first, _, _ := strings.Cut(string(comment), " ")
+	return first == mark(t)
+}
+
 // lockKey is the tenant's advisory lock: of its own, not goose's one for all.
 func lockKey(t tenant.Tenant) int64 { return int64(binary.BigEndian.Uint64(t.ID[8:])) }
 
@@ -48,7 +56,7 @@ func look(t tenant.Tenant, p *place) command {
 		switch {
 		case comment == nil:
 			return tenant.Absent
-		case string(comment) == mark(t):
+		case marks(comment, t):
 			return tenant.Ours
 		}
 		return tenant.Foreign

@@ -55,7 +55,7 @@ BEGIN
 		FROM jsonb_array_elements(current_setting('tenantctl.ask')::jsonb) WITH ORDINALITY AS x(e, i) ORDER BY i
 	LOOP
 		place := to_regnamespace(quote_ident(q.schema)); newest := 0; n := 0; fault := '';
-		IF obj_description(place, 'pg_namespace') = q.mark THEN
+		IF split_part(obj_description(place, 'pg_namespace'), ' ', 1) = q.mark THEN
 			BEGIN
 				EXECUTE format('SELECT coalesce(max(version_id), 0), count(*) FROM (SELECT DISTINCT ON (version_id) version_id, is_applied
 					FROM %I.` + bookTable + ` WHERE version_id > 0 ORDER BY version_id, id DESC) last WHERE is_applied', q.schema) INTO newest, n;
@@ -65,7 +65,7 @@ BEGIN
 		END IF;
 		answers := answers || jsonb_build_object('version', newest, 'applied', n, 'fault', fault, 'presence', CASE
 			WHEN place IS NULL THEN '` + string(tenant.Absent) + `'
-			WHEN obj_description(place, 'pg_namespace') = q.mark THEN '` + string(tenant.Ours) + `'
+			WHEN split_part(obj_description(place, 'pg_namespace'), ' ', 1) = q.mark THEN '` + string(tenant.Ours) + `'
 			ELSE '` + string(tenant.Foreign) + `' END);
 	END LOOP;
 	PERFORM set_config('tenantctl.answer', to_jsonb(answers)::text, true);

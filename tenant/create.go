@@ -174,7 +174,7 @@ func (s *Service) createTaken(ctx context.Context, t Tenant, req CreateRequest, 
 	if err != nil {
 		return nil, false, err
 	}
-	if live == nil || restartable[live.Kind] {
+	if live == nil || live.restartable() {
 		switch {
 		case existing.State == Provisioning:
 			return nil, true, nil // its operation ended between the two looks

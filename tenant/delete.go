@@ -15,8 +15,8 @@ type Deletion struct {
 	Stores map[string]Stat `json:"stores"`
 }
 
-// PlanDelete tells what deleting a tenant would take away, and touches nothing.
-func (s *Service) PlanDelete(ctx context.Context, name Name) (*Deletion, error) {
+// Inventory tells what there is of a tenant, and touches nothing.
+func (s *Service) Inventory(ctx context.Context, name Name) (*Deletion, error) {
 	t, err := s.catalog.Get(ctx, name)
 	if err != nil {
 		return nil, err
@@ -36,29 +36,68 @@ func (s *Service) inventory(ctx context.Context, t Tenant) (*Deletion, error) {
 	return d, nil
 }
 
-// Delete takes a tenant away in every store, proves that nothing is left, and keeps the record of it as the
-// operation's result. Past its first step it only goes forward; after a crash the same call goes on.
-func (s *Service) Delete(ctx context.Context, name Name) (*Outcome, error) {
+// DeleteRequest says how a tenant is to be deleted.
+type DeleteRequest struct {
+	NoBackup bool
+	Now      bool // purge it at once
+}
+
+type deleteParams struct {
+	Before State `json:"before"`
+	Backup bool  `json:"backup"`
+}
+
+// Delete locks a tenant's users out, backs it up, and keeps everything in place until purge_after, when Purge may take
+// it. What a create has left is purged at once. Deleted already is success.
+func (s *Service) Delete(ctx context.Context, name Name, req DeleteRequest) (*Outcome, error) {
+	t, err := s.PlanDeletion(ctx, name, req)
+	if err != nil {
+		return nil, err
+	}
+	if leftover(t.State) {
+		return s.Purge(ctx, name, false)
+	}
+	out := &Outcome{Tenant: t}
+	if t.State != Deleted {
+		out, err = s.softDelete(ctx, t, req)
+	}
+	if err != nil || !req.Now {
+		return out, err
+	}
+	return s.Purge(ctx, name, false)
+}
+
+// PlanDeletion gives the tenant that Delete would take, or refuses as Delete would, and touches nothing.
+func (s *Service) PlanDeletion(ctx context.Context, name Name, req DeleteRequest) (Tenant, error) {
 	t, err := s.catalog.Get(ctx, name)
-	if err != nil {
-		return nil, err
+	switch {
+	case err != nil:
+		return t, err
+	case req.Now && t.Hold != "":
+		return t, held(t)
+	case !req.NoBackup && s.Vault == nil && !leftover(t.State) && t.State != Deleted:
+		return t, &Error{
+			Kind: ErrInvalid, Tenant: name, Msg: "there is no place for the backup that a delete takes first",
+			Hint: "set backup.url in the configuration, or add --no-backup",
+		}
 	}
-	live, err := s.catalog.liveOperation(ctx, t.ID)
-	if err != nil {
-		return nil, err
+	return t, nil
+}
+
+// leftover tells that a tenant in this state is no whole tenant: there is nothing to keep.
+func leftover(st State) bool { return st == Provisioning || st == Failed || st == Deleting }
+
+func held(t Tenant) error {
+	return &Error{
+		Kind: ErrInvalid, Code: "on_hold", Tenant: t.Name, Msg: "is on hold: " + t.Hold,
+		Hint: fmt.Sprintf("tenantctl set %s --no-hold, when that is right", t.Name),
 	}
-	if live != nil && live.Kind == OpCreate && s.catalog.dead(live) {
-		// What a dead create left is taken away by undoing it.
-		op, err := s.Abort(ctx, live.ID.String())
-		return &Outcome{Operation: op, Tenant: t}, err
-	}
-	was, err := s.inventory(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	op, _, err := s.begin(ctx, intent{kind: OpDelete, tenant: &t, params: was})
+}
+
+func (s *Service) softDelete(ctx context.Context, t Tenant, req DeleteRequest) (*Outcome, error) {
+	op, _, err := s.begin(ctx, intent{kind: OpDelete, tenant: &t, params: deleteParams{t.State, !req.NoBackup}})
 	if errors.Is(err, errAgain) {
-		return s.Delete(ctx, name)
+		return s.Delete(ctx, t.Name, req)
 	}
 	if err != nil {
 		return nil, err
@@ -67,47 +106,122 @@ func (s *Service) Delete(ctx context.Context, name Name) (*Outcome, error) {
 	if err == nil {
 		err = s.run(ctx, op, g)
 	}
-	return &Outcome{Operation: op, Tenant: t, Err: err}, err
+	if err != nil {
+		return &Outcome{Operation: op, Tenant: t, Err: err}, err
+	}
+	t, err = s.catalog.byID(ctx, t.ID, t.Name)
+	return &Outcome{Operation: op, Tenant: t}, err
 }
 
 func (s *Service) deleteSaga(op *Operation, t Tenant) (saga, error) {
-	was, err := deletionOf(op)
-	if err != nil {
-		return saga{}, err
+	var p deleteParams
+	if err := json.Unmarshal(op.Params, &p); err != nil {
+		return saga{}, fmt.Errorf("read the operation's parameters: %w", err)
 	}
-	before := was.Tenant.State
-	g := saga{
-		steps: []step{{
-			name: "lock",
-			do:   func(ctx context.Context) error { return s.lockForDelete(ctx, t) },
-			undo: func(ctx context.Context) error { return s.unlock(ctx, t, before) },
-		}},
-		pivot: 1,
-		commit: func(ctx context.Context, tx pgx.Tx) error {
-			op.Result = op.Params // the record of what was there
-			return s.catalog.remove(ctx, tx, t.ID)
-		},
-		rollback: func(ctx context.Context, tx pgx.Tx) error {
-			return s.catalog.setTenantState(ctx, tx, t.ID, before)
-		},
+	g := saga{steps: []step{{
+		name: "lock",
+		do:   func(ctx context.Context) error { return s.lock(ctx, t) },
+		undo: func(ctx context.Context) error { return s.unlock(ctx, t, p.Before) },
+	}}}
+	var made *Backup
+	if p.Backup {
+		dump := s.dumpStep(op, t, true, &made)
+		write := dump.do
+		dump.do = func(ctx context.Context) error {
+			err := write(ctx)
+			var e *Error
+			if errors.Is(err, ErrMissing) && errors.As(err, &e) {
+				lost := *e
+				lost.Hint = "add --no-backup to delete what is left of it"
+				return &lost
+			}
+			return err
+		}
+		g.steps = append(g.steps, dump)
 	}
-	for _, r := range s.reverse() {
-		g.steps = append(g.steps, step{name: r.Kind(), do: func(ctx context.Context) error { return r.Drop(ctx, t) }})
+	g.pivot = len(g.steps)
+	g.commit = func(ctx context.Context, tx pgx.Tx) error {
+		if p.Backup {
+			if err := s.recordBackup(ctx, tx, op, t, &made); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET state = 'deleted', deleted_from = $2, purge_after = now() + $3::interval, updated_at = now() WHERE id = $1`,
+			t.ID, string(p.Before), interval(s.KeepDeleted))
+		return err
 	}
-	g.steps = append(g.steps, step{name: "prove", do: func(ctx context.Context) error { return s.proveGone(ctx, t) }})
 	return g, nil
 }
 
-func (s *Service) lockForDelete(ctx context.Context, t Tenant) error {
-	err := s.catalog.inTx(ctx, "record that the tenant is being deleted", func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, LeaseFrom(ctx).HoldSQL()); err != nil {
-			return err
-		}
-		return s.catalog.setTenantState(ctx, tx, t.ID, Deleting)
-	})
-	if err != nil {
-		return err
+// Undelete puts a deleted tenant back as it was, while its time has not run out. Not deleted at all is success.
+func (s *Service) Undelete(ctx context.Context, name Name) (*Outcome, error) {
+	t, change, err := s.PlanUndelete(ctx, name)
+	if err != nil || !change {
+		return &Outcome{Tenant: t, Err: err}, err
 	}
+	op, _, err := s.begin(ctx, intent{kind: OpUndelete, tenant: &t, params: struct{}{}})
+	if errors.Is(err, errAgain) {
+		return s.Undelete(ctx, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.run(ctx, op, s.undeleteSaga(t)); err != nil {
+		return &Outcome{Operation: op, Tenant: t, Err: err}, err
+	}
+	t, err = s.catalog.byID(ctx, t.ID, t.Name)
+	return &Outcome{Operation: op, Tenant: t}, err
+}
+
+// PlanUndelete tells whether Undelete would change anything, and touches nothing.
+func (s *Service) PlanUndelete(ctx context.Context, name Name) (t Tenant, change bool, err error) {
+	t, err = s.catalog.Get(ctx, name)
+	switch {
+	case err != nil:
+		return t, false, err
+	case t.State.Migrates():
+		live, err := s.catalog.liveOperation(ctx, t.ID)
+		return t, live != nil && live.Kind == OpUndelete, err
+	case t.State != Deleted:
+		return t, false, &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("cannot undelete it while it is %s", t.State), Hint: "tenantctl describe " + string(name)}
+	}
+	return t, true, nil
+}
+
+func (s *Service) undeleteSaga(t Tenant) saga {
+	before := t.deletedFrom
+	if before == "" {
+		before = Active
+	}
+	g := saga{
+		commit: func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET state = $2, deleted_from = NULL, purge_after = NULL, updated_at = now() WHERE id = $1`, t.ID, string(before))
+			return err
+		},
+	}
+	for _, a := range each[Archiver](s) {
+		if before != Active {
+			continue // it was locked before it was deleted
+		}
+		g.steps = append(g.steps, step{
+			name: a.Kind(),
+			do:   func(ctx context.Context) error { return a.Revive(ctx, t) },
+			undo: func(ctx context.Context) error {
+				l, ok := a.(Locker)
+				if !ok {
+					return nil
+				}
+				_, err := l.Lock(ctx, t)
+				return err
+			},
+		})
+	}
+	g.pivot = len(g.steps)
+	return g
+}
+
+// lock locks a tenant's users out of every store, where there are any.
+func (s *Service) lock(ctx context.Context, t Tenant) error {
 	for _, l := range each[Locker](s) {
 		if _, err := l.Lock(ctx, t); err != nil && !nobody(err) {
 			return err
@@ -130,91 +244,4 @@ func (s *Service) unlock(ctx context.Context, t Tenant, before State) error {
 		}
 	}
 	return nil
-}
-
-// proveGone looks once more, in every store, for anything of the tenant's.
-func (s *Service) proveGone(ctx context.Context, t Tenant) error {
-	for _, r := range s.resources {
-		st, err := r.Stat(ctx, t)
-		if err != nil {
-			return err
-		}
-		if st.Presence == Ours {
-			return &Error{Kind: ErrDiffers, Store: r.Kind(), Msg: fmt.Sprintf("%s is still there after it was dropped", list(st.Remains)), Hint: "somebody made it anew; see who is connected"}
-		}
-	}
-	return nil
-}
-
-// Purge deletes a tenant that is past its life: deleted, being deleted, or left by a create that failed.
-func (s *Service) Purge(ctx context.Context, name Name) (*Outcome, error) {
-	t, err := s.purgeable(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return s.Delete(ctx, t.Name)
-}
-
-// PlanPurge tells what Purge would take away, and touches nothing.
-func (s *Service) PlanPurge(ctx context.Context, name Name) (*Deletion, error) {
-	t, err := s.purgeable(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return s.inventory(ctx, t)
-}
-
-func (s *Service) purgeable(ctx context.Context, name Name) (Tenant, error) {
-	t, err := s.catalog.Get(ctx, name)
-	if err != nil {
-		return t, err
-	}
-	if t.State == Active || t.State == Suspended {
-		return t, &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("is %s: purge is for what is deleted or was left by a failed create", t.State), Hint: "tenantctl delete " + string(name)}
-	}
-	return t, nil
-}
-
-// Due gives the deleted tenants whose purge_after has passed.
-func (s *Service) Due(ctx context.Context) ([]Name, error) {
-	var q query
-	q.and("t.state = 'deleted' AND t.purge_after <= now()")
-	var names []Name
-	for t, err := range s.catalog.tenants(ctx, &q) {
-		if err != nil {
-			return nil, err
-		}
-		names = append(names, t.Name)
-	}
-	return names, nil
-}
-
-// deletionOf reads what a delete wrote down before it began.
-func deletionOf(op *Operation) (*Deletion, error) {
-	var d Deletion
-	if err := json.Unmarshal(op.Params, &d); err != nil {
-		return nil, fmt.Errorf("read the operation's parameters: %w", err)
-	}
-	return &d, nil
-}
-
-// removed is the short record of a deletion for the audit: by store what there was, how many tables or collections, and
-// how many bytes.
-func removed(op *Operation) any {
-	d, err := deletionOf(op)
-	if err != nil {
-		return op.Params
-	}
-	type loss struct {
-		Places  []string `json:"places"`
-		Objects int64    `json:"objects"`
-		Bytes   int64    `json:"bytes"`
-	}
-	out := map[string]loss{}
-	for kind, st := range d.Stores {
-		if st.Presence == Ours {
-			out[kind] = loss{st.Remains, st.Objects, st.Bytes}
-		}
-	}
-	return out
 }

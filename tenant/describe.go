@@ -9,6 +9,7 @@ import (
 type Description struct {
 	Tenant
 	Stores     map[string]Stat `json:"stores"`
+	LastBackup *Backup         `json:"last_backup"`
 	Operations []*Operation    `json:"operations"` // the last ones, newest first
 }
 
@@ -34,7 +35,11 @@ func (s *Service) Describe(ctx context.Context, name Name) (*Description, error)
 	for _, op := range ops {
 		op.Interrupted = s.catalog.interrupted(op)
 	}
-	return &Description{Tenant: t, Stores: inv.Stores, Operations: ops}, nil
+	last, err := s.catalog.lastBackup(ctx, t.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &Description{Tenant: t, Stores: inv.Stores, LastBackup: last, Operations: ops}, nil
 }
 
 // List gives the selected tenants in the order of their names, as they come from the catalog.

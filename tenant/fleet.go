@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -115,6 +116,35 @@ func (s *Service) startRun(ctx context.Context, kind string, params any, childre
 		}
 	}
 	return op, Checkpoint(ctx, kind+"/run/begun")
+}
+
+// enterChildren freezes a run's set of tenants: one pending operation for each that q selects.
+func (s *Service) enterChildren(ctx context.Context, tx pgx.Tx, run uuid.UUID, kind string, params any, q *query) (int, error) {
+	rows, err := tx.Query(ctx, `SELECT t.id, t.name FROM tenantctl.tenants t WHERE `+q.where()+` ORDER BY t.name`, q.args...)
+	if err != nil {
+		return 0, err
+	}
+	type ref struct {
+		ID   uuid.UUID
+		Name string
+	}
+	refs, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ref])
+	if err != nil {
+		return 0, err
+	}
+	for part := range slices.Chunk(refs, page) {
+		ids, tenants, names := make([]string, len(part)), make([]string, len(part)), make([]string, len(part))
+		for i, r := range part {
+			ids[i], tenants[i], names[i] = newID().String(), r.ID.String(), r.Name
+		}
+		_, err := tx.Exec(ctx, `INSERT INTO tenantctl.operations (id, kind, parent_id, tenant_id, tenant_name, state, params, actor, owner)
+			SELECT i, $4, $5, t, n, 'pending', $6::jsonb, $7, $8 FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS x(i, t, n)`,
+			ids, tenants, names, kind, run, jsonText(params), s.catalog.actor, s.catalog.self.String())
+		if err != nil {
+			return 0, err
+		}
+	}
+	return len(refs), nil
 }
 
 // resumeRun takes over a run that ended partly or whose process died.

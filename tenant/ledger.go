@@ -151,7 +151,7 @@ func (c *Catalog) yield(ctx context.Context, live *Operation, kind string) (*Ope
 	switch {
 	case !c.dead(live):
 		return nil, c.busy(live)
-	case restartable[live.Kind]:
+	case live.restartable():
 		return nil, c.closeDead(ctx, live)
 	case live.Kind == kind:
 		return c.takeOver(ctx, live)
@@ -349,7 +349,7 @@ func ending(op *Operation, state OpState, cause error) entry {
 	if cause != nil {
 		detail["error"] = NewFailure(cause).Message
 	}
-	if op.Kind == OpDelete && state == OpDone {
+	if op.Kind == OpPurge && state == OpDone {
 		detail["removed"] = removed(op) // the audit outlives the operation
 	}
 	return entry{action: op.Kind, operation: op, detail: detail}

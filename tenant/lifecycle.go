@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -33,7 +34,7 @@ func (s *Service) PlanLockdown(ctx context.Context, name Name, kind string) (t T
 	if err != nil {
 		return t, false, err
 	}
-	if live == nil || restartable[live.Kind] {
+	if live == nil || live.restartable() {
 		if t.State == to {
 			return t, false, nil
 		}
@@ -100,6 +101,7 @@ type Change struct {
 	RemoveLabels  []string          `json:"remove_labels,omitempty"`
 	AddDomains    []string          `json:"add_domains,omitempty"`
 	RemoveDomains []string          `json:"remove_domains,omitempty"`
+	Hold          *string           `json:"hold,omitempty"` // why nothing of it may be taken away; "" lifts the hold
 }
 
 // PlanSet gives the tenant as the change would make it, and touches nothing.
@@ -133,6 +135,9 @@ func (s *Service) changed(t Tenant, ch *Change) (Tenant, error) {
 		labels[k] = v
 	}
 	t.Labels = labels
+	if ch.Hold != nil {
+		t.Hold = strings.TrimSpace(*ch.Hold)
+	}
 	domains := slices.Clone(t.Domains)
 	for i, d := range ch.RemoveDomains {
 		d, err := ParseDomain(d)
@@ -229,8 +234,9 @@ func (c *Catalog) apply(ctx context.Context, tx pgx.Tx, t Tenant, ch Change) err
 		labels = map[string]string{}
 	}
 	removed := append([]string{}, ch.RemoveLabels...)
-	_, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET name = $2, labels = (labels - $3::text[]) || $4::jsonb, updated_at = now() WHERE id = $1`,
-		t.ID, name, removed, jsonText(labels))
+	_, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET name = $2, labels = (labels - $3::text[]) || $4::jsonb, hold = CASE WHEN $5::text IS NULL THEN hold ELSE nullif($5, '') END,
+			updated_at = now() WHERE id = $1`,
+		t.ID, name, removed, jsonText(labels), ch.Hold)
 	if violates(err, "tenants_name_key") {
 		return &Error{Kind: ErrExists, Tenant: t.Name, Msg: fmt.Sprintf("there is a tenant %s already", name), Hint: "choose another name"}
 	}

@@ -211,7 +211,7 @@ func (s *Service) closeDead(ctx context.Context, sel Selection) error {
 		return catalogError("look for interrupted operations", err)
 	}
 	for _, op := range ops {
-		if !restartable[op.Kind] || !s.catalog.dead(op) {
+		if !op.restartable() || !s.catalog.dead(op) {
 			continue
 		}
 		if err := s.catalog.closeDead(ctx, op); err != nil && !errors.Is(err, ErrBusy) {
@@ -228,49 +228,15 @@ func (s *Service) enterMigrations(ctx context.Context, tx pgx.Tx, run uuid.UUID,
 		return 0, 0, err
 	}
 	q.and(behind(q, ts))
-	rows, err := tx.Query(ctx, `SELECT t.id, t.name FROM tenantctl.tenants t WHERE `+q.where()+` ORDER BY t.name`, q.args...)
-	if err != nil {
-		return 0, 0, err
-	}
-	type ref struct {
-		ID   uuid.UUID
-		Name string
-	}
-	refs, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ref])
-	if err != nil {
-		return 0, 0, err
-	}
-	for part := range slices.Chunk(refs, page) {
-		ids, tenants, names := make([]string, len(part)), make([]string, len(part)), make([]string, len(part))
-		for i, r := range part {
-			ids[i], tenants[i], names[i] = newID().String(), r.ID.String(), r.Name
-		}
-		_, err := tx.Exec(ctx, `INSERT INTO tenantctl.operations (id, kind, parent_id, tenant_id, tenant_name, state, actor, owner)
-			SELECT i, $4, $5, t, n, 'pending', $6, $7 FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS x(i, t, n)`,
-			ids, tenants, names, OpMigrate, run, s.catalog.actor, s.catalog.self.String())
-		if err != nil {
-			return 0, 0, err
-		}
-	}
-	return all, len(refs), nil
+	work, err = s.enterChildren(ctx, tx, run, OpMigrate, struct{}{}, q)
+	return all, work, err
 }
 
 // migrateChild brings one tenant of a run to the targets.
 func (s *Service) migrateChild(ctx context.Context, run, child *Operation, ts []target, outOfOrder bool) (changed bool, err error) {
-	if child.State != OpPending { // of a process that died
-		if _, err := s.catalog.yield(ctx, child, ""); err != nil {
-			return false, err
-		}
-		if err := s.catalog.reopen(ctx, child); err != nil {
-			return false, err
-		}
-	}
-	t, err := s.catalog.claim(ctx, run, child)
+	t, err := s.claimChild(ctx, run, child)
 	if err != nil {
-		if errors.Is(err, errRunLost) {
-			return false, err
-		}
-		return false, errors.Join(WithTenant(err, child.Tenant), s.catalog.failPending(ctx, child, err))
+		return false, err
 	}
 	s.emit(Event{Operation: child, Step: "migrate"})
 	changed, err = s.migrateOne(ctx, child, t, func(ctx context.Context) (bool, error) {

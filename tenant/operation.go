@@ -38,10 +38,26 @@ const (
 	OpRedo     = "migrate-redo"
 	OpPassword = "credentials"
 	OpImport   = "import"
+	OpBackup   = "backup"
+	OpRestore  = "restore"
+	OpTest     = "restore-test" // of a backup, in a tenant that is there for no longer
+	OpClone    = "clone"
+	OpUndelete = "undelete"
+	OpPurge    = "purge"
 )
 
-// restartable kinds leave nothing half done that their next run would not put right: a dead one is closed, not resumed.
-var restartable = map[string]bool{OpMigrate: true, OpDown: true, OpRedo: true, OpPassword: true, OpImport: true}
+// restartable operations leave nothing half done that their next run would not put right: a dead one is closed, not
+// resumed.
+func (o *Operation) restartable() bool {
+	switch o.Kind {
+	case OpMigrate, OpDown, OpRedo, OpPassword, OpImport:
+		return true
+	case OpBackup: // one that locked users out has to let them in again
+		var p backupParams
+		return json.Unmarshal(o.Params, &p) == nil && !p.Quiesce
+	}
+	return false
+}
 
 // Operation is one change, from its intent to its result.
 type Operation struct {

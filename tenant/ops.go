@@ -187,6 +187,18 @@ func (s *Service) sagaOf(ctx context.Context, op *Operation) (saga, error) {
 		return s.createSaga(t), nil
 	case OpDelete:
 		return s.deleteSaga(op, t)
+	case OpUndelete:
+		return s.undeleteSaga(t), nil
+	case OpPurge:
+		return s.purgeSaga(op, t)
+	case OpBackup:
+		return s.backupSaga(op, t, true, new(*Backup)), nil
+	case OpRestore:
+		return s.restoreSaga(op, t)
+	case OpTest:
+		return s.testSaga(op, t)
+	case OpClone:
+		return s.cloneSaga(op, t)
 	case OpSuspend, OpResume:
 		return s.lockdownSaga(op.Kind, t, new([]string)), nil
 	case OpSet, OpRename:
@@ -222,7 +234,7 @@ func (s *Service) ResumeOperation(ctx context.Context, id string) (*Operation, e
 		return nil, Invalid("tenantctl import run -f with its mapping: it goes on from the last checkpoint", "operation %s is an import", op.ID)
 	case op.TenantID == nil:
 		return nil, Invalid(fmt.Sprintf("tenantctl %s --resume %s", op.Kind, ShortID(op.ID)), "operation %s is a run", op.ID)
-	case restartable[op.Kind]:
+	case op.restartable():
 		if err := s.catalog.closeDead(ctx, op); err != nil {
 			return nil, err
 		}
@@ -262,7 +274,7 @@ func (s *Service) Abort(ctx context.Context, id string) (*Operation, error) {
 	if err != nil {
 		return nil, err
 	}
-	if restartable[op.Kind] {
+	if op.restartable() {
 		op.State = OpFailed
 		return op, s.catalog.closeDead(ctx, found)
 	}

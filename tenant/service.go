@@ -15,6 +15,10 @@ type Options struct {
 	MaxParallel int           // no fleet run works on more tenants at once, whatever is asked for; 0 for no limit
 	Log         *slog.Logger
 	Events      func(Event) // progress, called from many goroutines; may be nil
+
+	Vault       func(context.Context) (Vault, error) // opens the place of backups, when one is needed; nil where there is none
+	KeepDeleted time.Duration                        // how long a deleted tenant can be undeleted
+	Tool        string                               // version of the program, for manifests
 }
 
 // Service is every use case, one method each. The command line and any other front end call it alike.
@@ -23,6 +27,9 @@ type Service struct {
 	resources []Resource // in the order they are made; dropped in reverse
 	Options
 	log *slog.Logger
+
+	opening sync.Mutex
+	opened  Vault
 
 	beating sync.Once
 	stop    context.CancelFunc

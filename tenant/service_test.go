@@ -303,7 +303,7 @@ func TestSetChangesLabelsAndDomains(t *testing.T) {
 func TestDeleteTakesEverythingAndKeepsARecord(t *testing.T) {
 	w := newWorld(t)
 	w.create("acme")
-	out, err := w.service.Delete(t.Context(), "acme")
+	out, err := w.service.Delete(t.Context(), "acme", tenant.DeleteRequest{NoBackup: true, Now: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,7 +326,7 @@ func TestDeleteGoesOnlyForwardPastItsFirstStep(t *testing.T) {
 		}
 		return nil
 	}
-	_, err := w.service.Delete(t.Context(), "acme")
+	_, err := w.service.Delete(t.Context(), "acme", tenant.DeleteRequest{NoBackup: true, Now: true})
 	wantKind(t, err, tenant.ErrStuck)
 	if w.state("acme") != tenant.Deleting {
 		t.Errorf("state is %q", w.state("acme"))

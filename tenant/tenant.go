@@ -44,4 +44,7 @@ type Tenant struct {
 	CreatedAt  time.Time         `json:"created_at"`
 	UpdatedAt  time.Time         `json:"updated_at"`
 	PurgeAfter *time.Time        `json:"purge_after"`
+	Hold       string            `json:"hold,omitempty"` // why it may not be purged, nor its backups pruned
+
+	deletedFrom State // the state that an undelete gives back
 }

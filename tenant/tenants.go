@@ -12,13 +12,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const tenantColumns = `t.id, t.name, t.state, t.schema_name, t.database_name, t.role_name, t.labels, t.created_at, t.updated_at, t.purge_after,
+const tenantColumns = `t.id, t.name, t.state, t.schema_name, t.database_name, t.role_name, t.labels, t.created_at, t.updated_at, t.purge_after, coalesce(t.deleted_from, ''), coalesce(t.hold, ''),
 	ARRAY(SELECT d.domain FROM tenantctl.domains d WHERE d.tenant_id = t.id ORDER BY d.position, d.domain),
 	coalesce((SELECT jsonb_object_agg(v.kind, v.version) FROM tenantctl.versions v WHERE v.tenant_id = t.id), '{}')`
 
 func scanTenant(row pgx.CollectableRow) (Tenant, error) {
 	var t Tenant
-	err := row.Scan(&t.ID, &t.Name, &t.State, &t.Schema, &t.Database, &t.Role, &t.Labels, &t.CreatedAt, &t.UpdatedAt, &t.PurgeAfter,
+	err := row.Scan(&t.ID, &t.Name, &t.State, &t.Schema, &t.Database, &t.Role, &t.Labels, &t.CreatedAt, &t.UpdatedAt, &t.PurgeAfter, &t.deletedFrom, &t.Hold,
 		&t.Domains, &t.Versions)
 	t.CreatedAt, t.UpdatedAt = t.CreatedAt.UTC(), t.UpdatedAt.UTC()
 	if t.PurgeAfter != nil {

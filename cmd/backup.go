@@ -1,0 +1,414 @@
+package cmd
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"github.com/tenantctl/tenantctl/archive"
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+type backupOptions struct {
+	selection selectionFlags
+	run       runFlags
+	quiesce   bool
+	dryRun    bool
+}
+
+const backupLong = `Writes one archive for each tenant, with its PostgreSQL schema and its MongoDB database in it, to backup.url. Each
+store is read in one snapshot, while the tenant's application works on; how far apart the two are is recorded.
+--quiesce locks the tenant's users out until both are read. An archive counts as a backup once its manifest is there,
+which is written last: a killed backup leaves nothing that looks like one. See docs/restore-by-hand.md for how to
+restore a backup without tenantctl.
+
+`
+
+func newBackupCmd(a *app) *cobra.Command {
+	c := newBackupCreateCmd(a)
+	c.Use, c.Short = "backup [NAME...]", "Back tenants up, both stores in one archive"
+	c.Example = `  tenantctl backup acme
+  tenantctl backup --all --parallel 4 --max-failures 5%
+  tenantctl backup --selector plan=pro --quiesce
+  tenantctl backup prune --keep-daily 7 --keep-weekly 5 --keep-monthly 12`
+	c.AddCommand(newBackupCreateCmd(a), newBackupListCmd(a), newBackupShowCmd(a), newBackupVerifyCmd(a), newBackupPruneCmd(a))
+	return c
+}
+
+// newBackupCreateCmd is backup by its full name, for a tenant that is called like a subcommand.
+func newBackupCreateCmd(a *app) *cobra.Command {
+	var o backupOptions
+	c := &cobra.Command{
+		Use:               "create [NAME...]",
+		Short:             "The same as backup",
+		Long:              backupLong + exitHelp,
+		Example:           "  tenantctl backup create acme\n  tenantctl backup create list   # a tenant of that name",
+		ValidArgsFunction: a.completeNames,
+		RunE:              func(cmd *cobra.Command, args []string) error { return runBackup(cmd, a, &o, args) },
+	}
+	o.selection.add(c)
+	o.run.add(c)
+	c.Flags().BoolVar(&o.quiesce, "quiesce", false, "lock the tenants' users out while they are read, so that both stores are of one moment")
+	addDryRun(c, &o.dryRun)
+	return c
+}
+
+// backupDoc is a backup as lists and runs show it.
+type backupDoc struct {
+	ID        uuid.UUID        `json:"id"`
+	Tenant    tenant.Name      `json:"tenant"`
+	CreatedAt time.Time        `json:"created_at"`
+	Size      int64            `json:"size"`
+	Versions  map[string]int64 `json:"versions"`
+	Parts     []tenant.Part    `json:"parts"`
+	Encrypted bool             `json:"encrypted"`
+	Location  string           `json:"location"`
+}
+
+func docOfBackup(b *tenant.Backup) backupDoc {
+	return backupDoc{b.ID, b.Tenant, b.CreatedAt, b.Size, b.Versions, b.Parts, b.Encrypted, b.Location}
+}
+
+// backupRunDoc is a run with what it made; the parts are left to backup show.
+type backupRunDoc struct {
+	*tenant.RunResult
+	Backups []backupDoc `json:"backups"`
+}
+
+func runBackup(cmd *cobra.Command, a *app, o *backupOptions, args []string) error {
+	sel, err := o.selection.selection(args)
+	if err != nil {
+		return err
+	}
+	opts, err := o.run.options(a)
+	if err != nil {
+		return err
+	}
+	switch {
+	case opts.Resume != "" && !sel.Empty():
+		return tenant.Invalid("the run knows its tenants", "--resume takes no names and no selection")
+	case opts.Resume == "" && sel.Empty():
+		return tenant.Invalid("give names, --all, --selector, --state or --shard", "backup does not guess which tenants are meant")
+	}
+	s, err := a.service(cmd.Context())
+	if err != nil {
+		return err
+	}
+	req := tenant.BackupRequest{Selection: sel, Quiesce: o.quiesce}
+	if o.dryRun {
+		return runBackupDry(cmd, a, s, req, args)
+	}
+	doc := backupRunDoc{Backups: []backupDoc{}}
+	r, err := s.Backup(cmd.Context(), req, opts, func(b *tenant.Backup) {
+		d := docOfBackup(b)
+		d.Parts = nil
+		doc.Backups = append(doc.Backups, d)
+	})
+	if err != nil {
+		return orSubcommand(cmd, args, err)
+	}
+	doc.RunResult = r
+	a.progress.end()
+	a.warn(r.Warnings)
+	ids := make([]string, len(doc.Backups))
+	for i, b := range doc.Backups {
+		ids[i] = b.ID.String()
+	}
+	err = a.print(doc, strings.Join(ids, "\n"), func(w io.Writer) {
+		if r.Summary.Tenants == 1 && len(doc.Backups) == 1 {
+			b := doc.Backups[0]
+			fmt.Fprintf(w, "%s: backed up in %s, %s\n", b.Tenant, millis(r.DurationMS), bytes(b.Size))
+			a.fields(w, "id", b.ID, "location", b.Location)
+			return
+		}
+		a.summary(w, r)
+		var size int64
+		for _, b := range doc.Backups {
+			size += b.Size
+		}
+		if len(doc.Backups) > 0 {
+			fmt.Fprintf(w, "%s, %s\n", tenant.Plural(len(doc.Backups), "backup"), bytes(size))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if err := o.run.write(cmd.Context(), s, r); err != nil {
+		return err
+	}
+	return r.Err()
+}
+
+func runBackupDry(cmd *cobra.Command, a *app, s *tenant.Service, req tenant.BackupRequest, args []string) error {
+	ts, err := s.PlanBackup(cmd.Context(), req)
+	if err != nil {
+		return orSubcommand(cmd, args, err)
+	}
+	l := a.newList("would back up", "schema", "database")
+	for _, t := range ts {
+		if err := l.add(outcomeDoc{Tenant: t, DryRun: true}, string(t.Name), t.Name, t.Schema, t.Database); err != nil {
+			return err
+		}
+	}
+	return l.end("no tenant is selected")
+}
+
+func newBackupListCmd(a *app) *cobra.Command {
+	var scan bool
+	c := &cobra.Command{
+		Use:   "list [NAME...]",
+		Short: "List backups, newest first",
+		Long: `Lists the backups that the catalog knows, of all tenants or of those named; tenants that were purged have theirs
+listed too. --scan first looks into the place of backups and puts the catalog right: for a catalog that was lost, or
+backups that were brought there or taken away by other means.
+
+` + exitHelp,
+		Example:           "  tenantctl backup list\n  tenantctl backup list acme -o json\n  tenantctl backup list --scan",
+		ValidArgsFunction: a.completeNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.lookup(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if scan {
+				if err := runBackupScan(cmd, a, s); err != nil {
+					return err
+				}
+			}
+			l := a.newList("id", "tenant", "age", "size", "versions", "encrypted", "location")
+			for b, err := range s.Backups(cmd.Context(), tenant.BackupFilter{Names: names(args)}) {
+				if err != nil {
+					return err
+				}
+				encrypted := "no"
+				if b.Encrypted {
+					encrypted = "yes"
+				}
+				if err := l.add(docOfBackup(b), b.ID.String(), tenant.ShortID(b.ID), b.Tenant, age(b.CreatedAt), bytes(b.Size), versions(b.Versions), encrypted, b.Location); err != nil {
+					return err
+				}
+			}
+			return l.end("there are no backups")
+		},
+	}
+	c.Flags().BoolVar(&scan, "scan", false, "look into the place of backups first, and put the catalog right")
+	return c
+}
+
+func runBackupScan(cmd *cobra.Command, a *app, s *tenant.Service) error {
+	r, err := s.ScanBackups(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if len(r.Added)+len(r.Lost) > 0 {
+		a.say("scan: %d added to the catalog, %d taken out of it", len(r.Added), len(r.Lost))
+	}
+	var warnings []string
+	if n := len(r.Partial); n > 0 {
+		warnings = append(warnings, fmt.Sprintf("%s without a manifest: left by killed backups, or being written; prune removes what is older than a day", tenant.Plural(n, "archive")))
+	}
+	for _, b := range r.Broken {
+		warnings = append(warnings, "manifest that cannot be read: "+b)
+	}
+	a.warn(warnings)
+	return nil
+}
+
+func oneBackup(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return tenant.Invalid("usage: "+cmd.UseLine(), "%s takes the id of one backup, or NAME@latest, %d given", cmd.CommandPath(), len(args))
+	}
+	return nil
+}
+
+func newBackupShowCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "show BACKUP",
+		Short:   "Show everything that a backup's manifest tells",
+		Long:    "Reads the manifest of a backup where it is kept: versions, snapshots, skew, and each part with size, rows and checksum.\n\n" + exitHelp,
+		Example: "  tenantctl backup show 3f9a1c2b4d5e\n  tenantctl backup show acme@latest -o json",
+		Args:    oneBackup,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.lookup(cmd.Context())
+			if err != nil {
+				return err
+			}
+			b, err := s.OpenBackup(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(b, b.ID.String(), func(w io.Writer) { a.manifest(w, b) })
+		},
+	}
+}
+
+func (a *app) manifest(w io.Writer, b *tenant.Backup) {
+	encrypted := "no"
+	if b.Encrypted {
+		encrypted = "yes"
+	}
+	a.fields(w, "id", b.ID, "tenant", b.Tenant, "created", b.CreatedAt.Format(time.RFC3339), "size", bytes(b.Size), "versions", versions(b.Versions),
+		"encrypted", encrypted, "quiesced", b.Quiesced, "skew", millis(b.SkewMS), "location", b.Location, "made by", b.Tool)
+	for _, kind := range []string{tenant.KindPostgres, tenant.KindMongoDB} {
+		d, ok := b.Stores[kind]
+		if !ok {
+			continue
+		}
+		one := "one snapshot"
+		if !d.Snapshot {
+			one = "no snapshot: read over " + millis(d.Until.Sub(d.From).Milliseconds())
+		}
+		fmt.Fprintf(w, "\n%s: %s, %s\n", kind, d.Server, one)
+		for _, n := range d.Notes {
+			fmt.Fprintf(w, "  note: %s\n", n)
+		}
+		t := a.table(w)
+		t.AppendHeader(header([]string{"part", "rows", "size", "stored"}))
+		for _, p := range b.Parts {
+			if strings.HasPrefix(p.Path, kind+"/") {
+				rows := ""
+				if p.Name != "" {
+					rows = fmt.Sprint(p.Rows)
+				}
+				t.AppendRow(table.Row{p.Path, rows, bytes(p.Size), bytes(p.Stored)})
+			}
+		}
+		t.Render()
+	}
+}
+
+func newBackupVerifyCmd(a *app) *cobra.Command {
+	var restoreTest bool
+	c := &cobra.Command{
+		Use:   "verify BACKUP",
+		Short: "Prove that a backup can be read, or restored",
+		Long: `Reads a backup to its end and checks every part's size and checksum. --restore-test also restores it, in both stores,
+into a tenant of its own, compares rows and checksums with what was dumped, and removes that tenant. Exits 6 where
+anything differs, with the name of the part.
+
+` + exitHelp,
+		Example: "  tenantctl backup verify acme@latest\n  tenantctl backup verify 3f9a1c2b4d5e --restore-test",
+		Args:    oneBackup,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.service(cmd.Context())
+			if err != nil {
+				return err
+			}
+			v, err := s.VerifyBackup(cmd.Context(), args[0], restoreTest)
+			a.progress.end()
+			if err != nil {
+				return err
+			}
+			return a.print(v, v.Backup.String(), func(w io.Writer) {
+				how := "read to the end"
+				if restoreTest {
+					how = "restored, compared and removed"
+				}
+				fmt.Fprintf(w, "%s %s of %s: %s in %s; %s, %s, %s\n", a.paint(green, "verified:"), tenant.ShortID(v.Backup), v.Tenant, how, millis(v.DurationMS),
+					tenant.Plural(v.Parts, "part"), tenant.Plural(int(v.Rows), "row"), bytes(v.Size))
+			})
+		},
+	}
+	c.Flags().BoolVar(&restoreTest, "restore-test", false, "restore it into a tenant of its own, compare, and remove that tenant")
+	addIdentity(c)
+	return c
+}
+
+// addIdentity adds the flag of a configuration key, which is where its value is read.
+func addIdentity(c *cobra.Command) {
+	c.Flags().String("identity", "", "the `file` with the private keys that open encrypted backups (default backup.identity_file)")
+}
+
+type pruneOptions struct {
+	policy archive.Policy
+	dryRun bool
+}
+
+func newBackupPruneCmd(a *app) *cobra.Command {
+	var o pruneOptions
+	c := &cobra.Command{
+		Use:   "prune [NAME...]",
+		Short: "Remove backups that no rule keeps",
+		Long: `Keeps, for each tenant, the backups that any of the rules keeps, and removes the others; the rules mean what they mean
+to restic: --keep-daily 7 keeps the last backup of each of the last seven days that have one. Without a rule it
+refuses. Backups of a tenant on hold (tenantctl set NAME --hold REASON) are kept. Without names, also archives that a
+killed backup left more than a day ago are removed.
+
+` + exitHelp,
+		Example: `  tenantctl backup prune --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --dry-run
+  tenantctl backup prune acme --keep-last 3
+  tenantctl backup prune --keep-within 1y5m7d2h`,
+		ValidArgsFunction: a.completeNames,
+		RunE:              func(cmd *cobra.Command, args []string) error { return runBackupPrune(cmd, a, o, args) },
+	}
+	f := c.Flags()
+	f.IntVar(&o.policy.Last, "keep-last", 0, "keep the last `n`")
+	f.IntVar(&o.policy.Daily, "keep-daily", 0, "keep the last one of each of the last `n` days that have one")
+	f.IntVar(&o.policy.Weekly, "keep-weekly", 0, "the same for `n` weeks")
+	f.IntVar(&o.policy.Monthly, "keep-monthly", 0, "the same for `n` months")
+	f.Var(&o.policy.Within, "keep-within", "keep all that were made within this `period` before the newest, such as 1y5m7d2h")
+	addDryRun(c, &o.dryRun)
+	return c
+}
+
+// prunedDoc is a backup and what became of it.
+type prunedDoc struct {
+	backupDoc
+	Kept    bool     `json:"kept"`
+	Reasons []string `json:"reasons"`
+	DryRun  bool     `json:"dry_run,omitempty"`
+}
+
+func runBackupPrune(cmd *cobra.Command, a *app, o pruneOptions, args []string) error {
+	if err := o.policy.Check(); err != nil {
+		return err
+	}
+	s, err := a.lookup(cmd.Context())
+	if err != nil {
+		return err
+	}
+	l := a.newList("id", "tenant", "created", "verdict", "reasons")
+	kept, removed := 0, 0
+	var printing error
+	req := tenant.PruneRequest{Names: names(args), Keep: o.policy.Keep, DryRun: o.dryRun}
+	err = s.Prune(cmd.Context(), req, func(k tenant.Kept) {
+		verdict := "keep"
+		switch {
+		case len(k.Reasons) > 0:
+			kept++
+		case o.dryRun:
+			verdict = a.paint(yellow, "would be removed")
+			removed++
+		default:
+			verdict = a.paint(yellow, "removed")
+			removed++
+		}
+		reasons := k.Reasons
+		if reasons == nil {
+			reasons = []string{}
+		}
+		if printing == nil {
+			printing = l.add(prunedDoc{docOfBackup(k.Backup), len(k.Reasons) > 0, reasons, o.dryRun}, k.Backup.ID.String(),
+				tenant.ShortID(k.Backup.ID), k.Backup.Tenant, k.Backup.CreatedAt.Format(time.RFC3339), verdict, strings.Join(k.Reasons, ", "))
+		}
+	})
+	if end := l.end("there are no backups"); printing == nil {
+		printing = end
+	}
+	if err != nil {
+		return err
+	}
+	if kept+removed > 0 {
+		verb := "removed"
+		if o.dryRun {
+			verb = "would be removed"
+		}
+		a.say("%d kept, %d %s", kept, removed, verb)
+	}
+	return printing
+}

@@ -1,0 +1,175 @@
+package cmd
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+type purgeOptions struct {
+	confirmFlags
+	due, andBackups bool
+}
+
+func newPurgeCmd(a *app) *cobra.Command {
+	var o purgeOptions
+	c := &cobra.Command{
+		Use:   "purge [NAME]",
+		Short: "Take deleted tenants away for good, and prove it",
+		Long: `Drops in every store what is left of a tenant that is deleted, being deleted, or was left by a create that failed;
+looks into each store for remains; and writes a deletion record: what was there, counted, when, by whom, and which
+backups still exist. --and-backups removes those too, and destroys the tenant's own key where it has one. --due purges
+every deleted tenant whose purge_after has passed: for cron. A tenant that is active, suspended or on hold is refused.
+
+` + exitHelp,
+		Example:           "  tenantctl purge acme\n  tenantctl purge acme --and-backups --yes\n  tenantctl purge --due --yes\n  tenantctl purge record acme",
+		ValidArgsFunction: a.completeNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.due {
+				return runPurgeDue(cmd, a, o, args)
+			}
+			if err := oneName(cmd, args); err != nil {
+				return err
+			}
+			return runPurge(cmd, a, o, args[0])
+		},
+	}
+	o.add(c)
+	c.Flags().BoolVar(&o.due, "due", false, "every deleted tenant whose time has come")
+	c.Flags().BoolVar(&o.andBackups, "and-backups", false, "remove its backups too, and destroy its own key")
+	c.AddCommand(newPurgeRecordCmd(a))
+	return c
+}
+
+func runPurge(cmd *cobra.Command, a *app, o purgeOptions, arg string) error {
+	s, err := a.service(cmd.Context())
+	if err != nil {
+		return err
+	}
+	name := tenant.Name(arg)
+	d, err := s.PlanPurge(cmd.Context(), name)
+	if err != nil {
+		return err
+	}
+	what := holdings(d)
+	if o.andBackups {
+		what += "; and all its backups"
+	}
+	if o.dryRun {
+		return a.printPlan(d.Tenant, "purge %s for good: %s", name, what)
+	}
+	q := question{
+		text:  fmt.Sprintf("This purges tenant %s for good: %s.", name, what),
+		short: fmt.Sprintf("this would purge tenant %s and its %s for good", name, loss(d)), answer: arg,
+	}
+	if err := a.confirm(o.yes, q); err != nil {
+		return err
+	}
+	out, err := s.Purge(cmd.Context(), name, o.andBackups)
+	a.progress.end()
+	if err != nil {
+		return err
+	}
+	return a.printOutcome(out, "purged")
+}
+
+func newPurgeRecordCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "record [NAME]",
+		Short: "Show the records of what was purged",
+		Long: `Shows the deletion records, newest first, of all tenants or of one by its name or id: what was there, counted, when it was
+taken away, by whom, and which backups still existed. They are kept in the catalog without end.
+
+` + exitHelp,
+		Example: "  tenantctl purge record\n  tenantctl purge record acme -o json",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.lookup(cmd.Context())
+			if err != nil {
+				return err
+			}
+			var name tenant.Name
+			if len(args) == 1 {
+				name = tenant.Name(args[0])
+			}
+			all, err := s.Deletions(cmd.Context(), name)
+			if err != nil {
+				return err
+			}
+			l := a.newList("tenant", "purged", "by", "rows", "backups left", "operation")
+			for _, text := range all {
+				var r tenant.DeletionRecord
+				if err := json.Unmarshal(text, &r); err != nil {
+					return fmt.Errorf("read a deletion record: %w", err)
+				}
+				var rows int64
+				for _, n := range r.Rows {
+					rows += n
+				}
+				left := fmt.Sprint(len(r.Backups))
+				if r.KeyGone && len(r.Backups) > 0 {
+					left += " (unreadable)"
+				}
+				if err := l.add(r, string(r.Tenant.Name), r.Tenant.Name, r.DeletedAt.Format(time.RFC3339), r.By, rows, left, tenant.ShortID(r.Operation)); err != nil {
+					return err
+				}
+			}
+			return l.end("nothing was purged")
+		},
+	}
+}
+
+func runPurgeDue(cmd *cobra.Command, a *app, o purgeOptions, args []string) error {
+	if err := noArgs(cmd, args); err != nil {
+		return err
+	}
+	s, err := a.service(cmd.Context())
+	if err != nil {
+		return err
+	}
+	due, err := s.Due(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if !o.dryRun && len(due) > 0 {
+		q := question{
+			text:  fmt.Sprintf("This purges %s for good: %s.", tenant.Plural(len(due), "tenant"), some(due, len(due))),
+			short: fmt.Sprintf("this would purge %s for good", tenant.Plural(len(due), "tenant")), answer: fmt.Sprint(len(due)),
+		}
+		if err := a.confirm(o.yes, q); err != nil {
+			return err
+		}
+	}
+	l := a.newList("tenant", "state").wrapped()
+	failed := 0
+	for _, name := range due {
+		if cmd.Context().Err() != nil {
+			break
+		}
+		doc, state := outcomeDoc{Tenant: tenant.Tenant{Name: name}, DryRun: o.dryRun}, "would be purged"
+		if !o.dryRun {
+			out, err := s.Purge(cmd.Context(), name, o.andBackups)
+			state = "purged"
+			if err != nil {
+				failed++
+				state = err.Error()
+				out = &tenant.Outcome{Tenant: tenant.Tenant{Name: name}, Err: err}
+			}
+			doc = docOf(*out)
+		}
+		if err := l.add(doc, string(name), name, state); err != nil {
+			return err
+		}
+	}
+	if err := l.end("nothing is due"); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return &tenant.Error{Kind: tenant.ErrPartial, Msg: fmt.Sprintf("%d of %d tenants could not be purged", failed, len(due)), Hint: "run the same command again"}
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+package cmd
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+type restoreOptions struct {
+	confirmFlags
+	req tenant.RestoreRequest
+}
+
+func newRestoreCmd(a *app) *cobra.Command {
+	var o restoreOptions
+	c := &cobra.Command{
+		Use:   "restore BACKUP",
+		Short: "Put a backup back, or make a tenant of it",
+		Long: `Restores a backup, named by its id (or a beginning or end of it) or as NAME@latest.
+
+In its tenant's place: the backup is restored beside, into a new schema and database, checked, migrated to the newest
+version, and then exchanged for what is there in one short step with the tenant's users locked out. What was there is
+kept like a deleted tenant, named in the result, until delete.purge_after has passed. Asks first.
+--as NEW makes a tenant of it instead, on any server.
+--only, --table and --collection restore a part into a place of its own, which nobody logs in to and which is kept
+like a deleted tenant: to look at, or to copy from. Other tables are there, without rows and foreign keys.
+
+` + exitHelp,
+		Example: `  tenantctl restore acme@latest
+  tenantctl restore 3f9a1c2b4d5e --as acme-copy
+  tenantctl restore acme@latest --table orders --table order_items
+  tenantctl restore acme@latest --dry-run`,
+		Args: oneBackup,
+		RunE: func(cmd *cobra.Command, args []string) error { return runRestore(cmd, a, o, args[0]) },
+	}
+	o.add(c)
+	f := c.Flags()
+	f.StringVar(&o.req.As, "as", "", "make a tenant of this `name`")
+	addOnly(c, &o.req.Only)
+	f.StringArrayVar(&o.req.Tables, "table", nil, "only the rows of this `table` (repeatable)")
+	f.StringArrayVar(&o.req.Collections, "collection", nil, "only the documents of this `collection` (repeatable)")
+	addIdentity(c)
+	return c
+}
+
+func runRestore(cmd *cobra.Command, a *app, o restoreOptions, id string) error {
+	o.req.Backup = id
+	s, err := a.service(cmd.Context())
+	if err != nil {
+		return err
+	}
+	p, err := s.PlanRestore(cmd.Context(), o.req)
+	if err != nil {
+		return err
+	}
+	what := restoreWords(p)
+	if o.dryRun {
+		return a.printPlan(p.Tenant, "%s", what)
+	}
+	if p.Way == tenant.RestoreSwitch {
+		q := question{
+			text:  fmt.Sprintf("This will %s.", what),
+			short: fmt.Sprintf("this would replace the data of %s", p.Tenant.Name), answer: string(p.Tenant.Name),
+		}
+		if err := a.confirm(o.yes, q); err != nil {
+			return err
+		}
+	}
+	o.req.Backup = p.Backup.ID.String() // NAME@latest may be another by now
+	out, err := s.Restore(cmd.Context(), o.req)
+	a.progress.end()
+	if err != nil {
+		return err
+	}
+	verb := "restored"
+	if p.Way == tenant.RestoreSide {
+		verb = fmt.Sprintf("restored beside, in schema %s and database %s, kept until %s", out.Tenant.Schema, out.Tenant.Database, out.Tenant.PurgeAfter.Format(timeFormat))
+	}
+	return a.printOutcome(out, verb)
+}
+
+// restoreWords says what a restore does.
+func restoreWords(p *tenant.RestorePlan) string {
+	from := fmt.Sprintf("backup %s of %s from %s (%s)", tenant.ShortID(p.Backup.ID), p.Backup.Tenant, p.Backup.CreatedAt.Format(timeFormat), versions(p.Backup.Versions))
+	var migrate string
+	if len(p.Migrates) > 0 {
+		migrate = ", migrate it to " + versions(p.Migrates)
+	}
+	switch p.Way {
+	case tenant.RestoreSwitch:
+		return fmt.Sprintf("restore %s beside tenant %s%s, and exchange the two; what the tenant has now is kept like a deleted tenant", from, p.Tenant.Name, migrate)
+	case tenant.RestoreNew:
+		return fmt.Sprintf("make tenant %s of %s%s", p.Tenant.Name, from, migrate)
+	}
+	return strings.TrimSpace(fmt.Sprintf("restore a part of %s into schema %s and database %s, kept like a deleted tenant", from, p.Tenant.Schema, p.Tenant.Database))
+}

@@ -1,0 +1,35 @@
+-- +goose Up
+
+-- Backups that are whole, whether their tenant is still there or not. The manifest in the store is the truth; this is its index.
+CREATE TABLE tenantctl.backups (
+    id          uuid PRIMARY KEY,
+    tenant_id   uuid NOT NULL,
+    tenant_name text NOT NULL,
+    created_at  timestamptz NOT NULL,
+    location    text NOT NULL,
+    size        bigint NOT NULL,
+    versions    jsonb NOT NULL,
+    parts       jsonb NOT NULL,
+    encrypted   boolean NOT NULL
+);
+CREATE INDEX backups_tenant ON tenantctl.backups (tenant_id, created_at);
+CREATE INDEX backups_name ON tenantctl.backups (tenant_name, created_at);
+COMMENT ON COLUMN tenantctl.backups.tenant_name IS 'when it was made; the tenant may have another name now';
+
+ALTER TABLE tenantctl.tenants ADD COLUMN deleted_from text CHECK (deleted_from IN ('active', 'suspended')), ADD COLUMN hold text;
+COMMENT ON COLUMN tenantctl.tenants.deleted_from IS 'the state that an undelete gives back';
+COMMENT ON COLUMN tenantctl.tenants.hold IS 'why neither the tenant nor its backups may be taken away; NULL where they may';
+
+-- What was taken away for good. It outlives the history of operations.
+CREATE TABLE tenantctl.deletions (
+    operation_id uuid PRIMARY KEY,
+    tenant_id    uuid NOT NULL,
+    tenant_name  text NOT NULL,
+    at           timestamptz NOT NULL DEFAULT now(),
+    record       jsonb NOT NULL
+);
+CREATE INDEX deletions_name ON tenantctl.deletions (tenant_name, at);
+
+-- +goose Down
+DROP TABLE tenantctl.deletions, tenantctl.backups;
+ALTER TABLE tenantctl.tenants DROP COLUMN hold, DROP COLUMN deleted_from;

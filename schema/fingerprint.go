@@ -1,0 +1,145 @@
+package schema
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// hashVersion stands before each fingerprint: those of another cannot be compared.
+const hashVersion = "1"
+
+// structure is what a schema is made of, without its rows.
+type structure struct {
+	fingerprint string   // the same for schemas whose definitions are the same but for the names of schema and role
+	rights      string   // the same where owners and grants are too
+	other       []string // objects of which the fingerprint does not tell
+	objects     map[string]bool
+	tables      []table
+	sequences   []string
+	owners      []string // the provisioning roles
+	major       int      // version of the server
+}
+
+// table is one that holds rows.
+type table struct {
+	name    string
+	columns string // as SQL, without those that are generated; empty where there are none
+	size    int64  // bytes on disk
+	root    string // the table by way of which its rows are loaded, if not by itself
+}
+
+// planning keeps the catalogs from being read as a whole, whatever their statistics say, and names as they are.
+var planning = []string{"enable_seqscan = off", "enable_hashjoin = off", "enable_mergejoin = off", "jit = off", "quote_all_identifiers = off"}
+
+// readStructure asks for the structure of the schema that is in force, in one round trip of a transaction. t is whose
+// it is, with the role that is the tenant's there.
+func readStructure(ctx context.Context, pg *pgconn.PgConn, t tenant.Tenant) (*structure, error) {
+	s := &structure{objects: map[string]bool{}, major: major(pg)}
+	commands, place := []command{}, new(place)
+	for _, p := range planning {
+		commands = append(commands, cmd("SET LOCAL %s", p))
+	}
+	commands = append(commands, look(t, place))
+	ask := func(sql string, row func(row [][]byte)) {
+		c := cmd("%s%s", members, sql)
+		c.row = row
+		commands = append(commands, c)
+	}
+	makers := cmd("SELECT current_user UNION SELECT session_user UNION SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = %s", text(t.Schema))
+	makers.row = func(row [][]byte) { s.owners = append(s.owners, string(row[0])) }
+	commands = append(commands, makers)
+	ask(objectNames, func(row [][]byte) { s.objects[string(row[0])] = true })
+	ask(otherKinds, func(row [][]byte) { s.other = append(s.other, string(row[0])) })
+	ask(rowHolders, func(row [][]byte) {
+		size, _ := strconv.ParseInt(string(row[2]), 10, 64)
+		s.tables = append(s.tables, table{string(row[0]), string(row[1]), size, string(row[3])})
+	})
+	ask(sequenceNames, func(row [][]byte) { s.sequences = append(s.sequences, string(row[0])) })
+	var names renaming // made once the objects are known
+	named := func() *renaming {
+		if names.objects == nil {
+			names = s.renaming(t)
+		}
+		return &names
+	}
+	whole, granted := sha256.New(), sha256.New()
+	for _, f := range append(slices.Clone(structureFacts), rights) {
+		if f.since > s.major {
+			continue
+		}
+		into := whole
+		if f.sql == rights.sql {
+			into = granted
+		}
+		ask(f.sql, func(row [][]byte) { f.add(into, row, named()) })
+	}
+	for _, p := range planning {
+		name, _, _ := strings.Cut(p, " ")
+		commands = append(commands, cmd("SET LOCAL %s TO DEFAULT", name))
+	}
+	if err := send(ctx, pg, commands); err != nil {
+		return nil, err
+	}
+	if err := place.ours(t); err != nil {
+		return nil, err
+	}
+	s.fingerprint = hashVersion + ":" + hex.EncodeToString(whole.Sum(nil))
+	s.rights = hashVersion + ":" + hex.EncodeToString(granted.Sum(nil))
+	return s, nil
+}
+
+// renaming gives what puts psql's variables in the place of the tenant's names.
+func (s *structure) renaming(t tenant.Tenant) renaming {
+	return renaming{schema: t.Schema, role: t.Role, owners: slices.DeleteFunc(slices.Clone(s.owners), func(o string) bool { return o == t.Role }), objects: s.objects, to: variables}
+}
+
+// add writes a row into a hash, so that no two different rows look the same.
+func (f fact) add(h hash.Hash, row [][]byte, names *renaming) {
+	for i, value := range row {
+		if value == nil {
+			h.Write([]byte{0})
+			continue
+		}
+		said := string(value)
+		switch f.fields[i] {
+		case 's':
+			said = names.sql(said)
+		case 'r':
+			said = names.roleName(token{kind: quoted, text: quote(said)})
+		}
+		h.Write(binary.AppendUvarint([]byte{1}, uint64(len(said))))
+		h.Write([]byte(said))
+	}
+	h.Write([]byte{2})
+}
+
+// sameHash tells whether two fingerprints can be compared, which needs the same way of making them.
+func sameHash(a, b string) bool {
+	x, _, _ := strings.Cut(a, ":")
+	y, _, _ := strings.Cut(b, ":")
+	return x == y
+}
+
+// major is the version of the server.
+func major(pg *pgconn.PgConn) int {
+	version := pg.ParameterStatus("server_version")
+	n, _ := strconv.Atoi(version[:prefix(version, isDigit)])
+	return n
+}
+
+// serverName is the server as a backup tells of it: "PostgreSQL 15.4".
+func serverName(pg *pgconn.PgConn) string {
+	version, _, _ := strings.Cut(pg.ParameterStatus("server_version"), " ")
+	return fmt.Sprintf("PostgreSQL %s", version)
+}

@@ -1,0 +1,299 @@
+package schema
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// How many statements one transaction runs. Each takes some of the server's locks until it ends.
+const (
+	statementsAtOnce = 100
+	analyzedAtOnce   = 50
+)
+
+// Finish makes what had to wait for the rows, gives the rights, and compares what is there with what is told of it.
+func (l *loader) Finish(ctx context.Context) error {
+	if err := l.jobs.Wait(); err != nil {
+		return err
+	}
+	if err := l.failed(); err != nil {
+		return err
+	}
+	for _, path := range []string{partSequences, partPost, partGrants} {
+		if _, there := l.texts[path]; !there || !l.made {
+			return l.fail(invalid("the backup is damaged: verify it", "part %s is missing", path))
+		}
+	}
+	steps := []struct {
+		do   func() error
+		done string
+	}{
+		{l.counted, "postgres/restored-rows"},
+		{func() error { return l.statements(statementsOf(l.texts[partSequences]), statementsAtOnce) }, "postgres/restored-sequences"},
+		{l.complete, "postgres/restored-schema"},
+		{l.grant, "postgres/restored-grants"},
+		{l.analyze, "postgres/restored-statistics"},
+		{l.compare, "postgres/restored"},
+	}
+	for _, s := range steps {
+		if err := s.do(); err != nil {
+			return l.fail(err)
+		}
+		if err := tenant.Checkpoint(ctx, s.done); err != nil {
+			return l.fail(err)
+		}
+	}
+	return nil
+}
+
+// statements runs SQL of the backup in the schema, some in each transaction.
+func (l *loader) statements(all []sqlStatement, atOnce int) error {
+	if len(all) == 0 {
+		return nil
+	}
+	conn, err := l.r.acquire(l.ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	to, access := l.names(), []command(nil)
+	for some := range slices.Chunk(all, atOnce) {
+		commands := append([]command{cmd("SET LOCAL check_function_bodies = off")}, access...)
+		for _, s := range some {
+			if !begins(s.tokens, "set") {
+				commands = append(commands, cmd("%s", fill(s.text, to)))
+			} else if begins(s.tokens, "set", "default_table_access_method") {
+				access = []command{cmd("SET LOCAL %s", strings.TrimSpace(s.text[len("set"):]))}
+				commands = append(commands, access...)
+			}
+		}
+		if err := l.r.within(l.ctx, conn, l.t, commands); err != nil {
+			return definitionFailure(l.r, conn, err)
+		}
+	}
+	return nil
+}
+
+// within runs commands in a transaction in a schema that is the tenant's, with the settings in which schemas are read.
+func (r *Resource) within(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenant, commands []command) error {
+	return r.transact(ctx, conn, t, nil, func(p *place) ([]command, error) {
+		if err := p.ours(t); err != nil {
+			return nil, err
+		}
+		return append(r.readSettings(t, major(conn.Conn().PgConn())), commands...), nil
+	})
+}
+
+// SQLSTATEs of definitions that do not fit a server.
+const (
+	syntaxError       = "42601"
+	undefinedFunction = "42883"
+	undefinedSchema   = "3F000"
+	unsupported       = "0A000"
+	undefinedFile     = "58P01"
+	unknownSetting    = "22023"
+)
+
+// definitionFailure names the statement of a backup that the server refused, and the way out.
+func definitionFailure(r *Resource, conn *pgxpool.Conn, err error) error {
+	err = failure("restore the definitions", err)
+	var e *tenant.Error
+	var at *refusedCommand
+	if !errors.As(err, &e) || e.Code == "" || !errors.As(err, &at) {
+		return err
+	}
+	helped := *e
+	helped.Statement = show(at.sql)
+	where := address(conn.Conn().Config())
+	switch {
+	case e.Hint != "":
+	case e.Code == undefinedObject && strings.Contains(e.Msg, "role \""):
+		helped.Hint = "make the role with CREATE ROLE first: a policy needs it"
+	case slices.Contains([]string{undefinedObject, undefinedFunction, undefinedSchema, undefinedTable, undefinedFile}, e.Code):
+		helped.Hint = fmt.Sprintf("make in %s what the tenant used outside its schema: CREATE EXTENSION, or the function or table itself", where)
+	case slices.Contains([]string{syntaxError, unsupported, unknownSetting}, e.Code):
+		helped.Hint = fmt.Sprintf("the backup may be of a newer server than %s", serverName(conn.Conn().PgConn()))
+	}
+	return &helped
+}
+
+// complete makes indexes, constraints, triggers and policies.
+func (l *loader) complete() error {
+	all := l.withoutForeignKeys(statementsOf(l.texts[partPost]))
+	if l.o.Role == "" {
+		for _, s := range all {
+			if speaksOfRole(s.text) {
+				l.left = true
+				l.o.Log("tenants have no roles here: what was the tenant's role's is the provisioning role's: " + show(s.text))
+			}
+		}
+	}
+	return l.statements(all, statementsAtOnce)
+}
+
+// withoutForeignKeys leaves out what cannot hold where the rows of some tables are missing.
+func (l *loader) withoutForeignKeys(all []sqlStatement) []sqlStatement {
+	if l.wanted == nil {
+		return all
+	}
+	gone := map[string]bool{}
+	return slices.DeleteFunc(all, func(s sqlStatement) bool {
+		if name := foreignKey(s.tokens); name != "" {
+			gone[name] = true
+			return true
+		}
+		return begins(s.tokens, "comment", "on", "constraint") && gone[s.tokens[3].name()]
+	})
+}
+
+// foreignKey is the name of the one that ALTER TABLE ... ADD CONSTRAINT name FOREIGN KEY makes, or "".
+func foreignKey(s []token) string {
+	if !begins(s, "alter", "table") {
+		return ""
+	}
+	for i := 2; i+4 < len(s); i++ {
+		if s[i].is("add") && s[i+1].is("constraint") && s[i+3].is("foreign") && s[i+4].is("key") {
+			return s[i+2].name()
+		}
+	}
+	return ""
+}
+
+// grant gives the rights of the backup: to the tenant's role by the name that it has now, and to others that are here.
+// Where the backup knows no role of the tenant's, it gets what a new tenant's has.
+func (l *loader) grant() error {
+	all := statementsOf(l.texts[partGrants])
+	roles := map[string]bool{}
+	for _, s := range all {
+		for _, i := range rolePositions(s.tokens) {
+			roles[s.tokens[i].name()] = true
+		}
+	}
+	missing, err := l.missingRoles(slices.Sorted(maps.Keys(roles)))
+	if err != nil {
+		return err
+	}
+	for _, name := range missing {
+		l.o.Log(fmt.Sprintf("role %s had rights in the schema and does not exist here: they are left out", name))
+	}
+	own := false
+	all = slices.DeleteFunc(all, func(s sqlStatement) bool {
+		ours := speaksOfRole(s.text)
+		own = own || ours
+		return ours && l.o.Role == "" || slices.ContainsFunc(rolePositions(s.tokens), func(i int) bool { return slices.Contains(missing, s.tokens[i].name()) })
+	})
+	if err := l.statements(all, statementsAtOnce); err != nil {
+		return err
+	}
+	if l.o.Role == "" {
+		return nil
+	}
+	conn, err := l.r.acquire(l.ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	standard := []command{cmd("GRANT USAGE ON SCHEMA %s TO %s", quote(l.t.Schema), quote(l.o.Role))}
+	if !own {
+		standard = grants(l.role(), true)
+	}
+	return refusal("grant rights to role "+l.o.Role, conn, l.role(), l.r.within(l.ctx, conn, l.t, standard))
+}
+
+// missingRoles are those of the names that the server does not know.
+func (l *loader) missingRoles(names []string) ([]string, error) {
+	names = slices.DeleteFunc(names, func(n string) bool { return n == strings.ToLower(owner) })
+	if len(names) == 0 {
+		return nil, nil
+	}
+	conn, err := l.r.acquire(l.ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release()
+	c := cmd("SELECT rolname FROM pg_roles")
+	c.row = func(row [][]byte) {
+		names = slices.DeleteFunc(names, func(n string) bool { return n == string(row[0]) })
+	}
+	return names, failure("look for roles", send(l.ctx, conn.Conn().PgConn(), []command{c}))
+}
+
+// analyze gives the planner figures of what was loaded. Partitions are looked at with the table that they are of.
+func (l *loader) analyze() error {
+	conn, err := l.r.acquire(l.ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	var names []string
+	c := cmd(analyzeSQL, text(quote(l.t.Schema)))
+	c.row = func(row [][]byte) {
+		if l.wanted == nil || l.wanted[string(row[0])] {
+			names = append(names, string(row[0]))
+		}
+	}
+	if err := send(l.ctx, conn.Conn().PgConn(), []command{c}); err != nil {
+		return failure("list the tables of schema "+l.t.Schema, err)
+	}
+	for some := range slices.Chunk(names, analyzedAtOnce) {
+		var list []string
+		for _, n := range some {
+			list = append(list, quote(n))
+		}
+		if err := l.r.within(l.ctx, conn, l.t, []command{cmd("ANALYZE %s", strings.Join(list, ", "))}); err != nil {
+			return failure("analyze the tables of schema "+l.t.Schema, err)
+		}
+	}
+	return nil
+}
+
+const analyzeSQL = `SELECT c.relname FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
+WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace(%s) AND d.classid = 'pg_class'::regclass
+	AND (c.relkind = 'r' AND NOT c.relispartition OR c.relkind = 'p' AND NOT c.relispartition OR c.relkind = 'm' AND c.relispopulated)
+ORDER BY c.relname`
+
+// compare proves that the structure is what the backup tells it is.
+func (l *loader) compare() error {
+	conn, err := l.r.acquire(l.ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	was, now := majorOf(l.o.Dumped.Server), major(conn.Conn().PgConn())
+	switch {
+	case l.wanted != nil || l.left || l.o.Dumped.Fingerprint == "":
+		return nil
+	case was != now:
+		l.o.Log(fmt.Sprintf("the backup is of %s and this is %s: their structures cannot be compared", l.o.Dumped.Server, serverName(conn.Conn().PgConn())))
+		return nil
+	}
+	s, _, err := l.r.inspect(l.ctx, conn, l.role())
+	switch {
+	case err != nil:
+		return err
+	case !sameHash(s.fingerprint, l.o.Dumped.Fingerprint):
+		l.o.Log("the backup's fingerprint was made by another version of tenantctl: the structures cannot be compared")
+	case s.fingerprint != l.o.Dumped.Fingerprint:
+		return &tenant.Error{
+			Kind: tenant.ErrDiffers, Store: tenant.KindPostgres, Msg: fmt.Sprintf("the structure of schema %s is not the one that was backed up", l.t.Schema),
+			Hint: "compare the definitions: pg_dump --schema-only --schema=" + l.t.Schema + ", and the backup's pre-data.sql and post-data.sql",
+		}
+	}
+	return nil
+}
+
+// majorOf is the version in "PostgreSQL 15.4".
+func majorOf(server string) int {
+	_, version, _ := strings.Cut(server, " ")
+	n, _ := strconv.Atoi(version[:prefix(version, isDigit)])
+	return n
+}

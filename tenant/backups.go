@@ -1,0 +1,347 @@
+package tenant
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+const backupColumns = `b.id, b.tenant_id, b.tenant_name, b.created_at, b.location, b.size, b.versions, b.parts, b.encrypted`
+
+func scanBackup(row pgx.CollectableRow) (*Backup, error) {
+	var b Backup
+	err := row.Scan(&b.ID, &b.TenantID, &b.Tenant, &b.CreatedAt, &b.Location, &b.Size, &b.Versions, &b.Parts, &b.Encrypted)
+	b.CreatedAt = b.CreatedAt.UTC()
+	return &b, err
+}
+
+// addBackup enters a backup that is whole. One that is known already is left as it is.
+func (c *Catalog) addBackup(ctx context.Context, tx DB, b *Backup) error {
+	_, err := tx.Exec(ctx, `INSERT INTO tenantctl.backups (id, tenant_id, tenant_name, created_at, location, size, versions, parts, encrypted)
+		VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9) ON CONFLICT (id) DO NOTHING`,
+		b.ID, b.TenantID, string(b.Tenant), b.CreatedAt, b.Location, b.Size, jsonText(b.Versions), jsonText(b.Parts), b.Encrypted)
+	return err
+}
+
+// forgetBackup takes a backup out of the catalog.
+func (c *Catalog) forgetBackup(ctx context.Context, id uuid.UUID) error {
+	_, err := c.pool.Exec(ctx, `DELETE FROM tenantctl.backups WHERE id = $1`, id)
+	return catalogError("forget the backup", err)
+}
+
+// BackupFilter chooses backups to list.
+type BackupFilter struct {
+	Names []Name // of the tenants, as they are called now or were then; none for all
+}
+
+// Backups gives the backups that the catalog knows, by tenant and newest first.
+func (s *Service) Backups(ctx context.Context, f BackupFilter) iter.Seq2[*Backup, error] {
+	var q query
+	if len(f.Names) > 0 {
+		names := q.arg(texts(f.Names))
+		q.and(`(b.tenant_name = ANY(` + names + `::text[]) OR b.tenant_id IN (SELECT t.id FROM tenantctl.tenants t WHERE t.name = ANY(` + names + `::text[])))`)
+	}
+	return s.catalog.backups(ctx, &q)
+}
+
+func (c *Catalog) backups(ctx context.Context, q *query) iter.Seq2[*Backup, error] {
+	return func(yield func(*Backup, error) bool) {
+		rows, err := c.pool.Query(ctx, `SELECT `+backupColumns+` FROM tenantctl.backups b WHERE `+q.where()+` ORDER BY b.tenant_name, b.tenant_id, b.created_at DESC, b.id DESC`, q.args...)
+		if err != nil {
+			yield(nil, catalogError("read the backups", err))
+			return
+		}
+		defer rows.Close()
+		for rows.Next() {
+			b, err := scanBackup(rows)
+			if err != nil {
+				yield(nil, catalogError("read the backups", err))
+				return
+			}
+			if !yield(b, nil) {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(nil, catalogError("read the backups", err))
+		}
+	}
+}
+
+// lastBackup is a tenant's newest backup, or nil.
+func (c *Catalog) lastBackup(ctx context.Context, tenant uuid.UUID) (*Backup, error) {
+	rows, err := c.pool.Query(ctx, `SELECT `+backupColumns+` FROM tenantctl.backups b WHERE b.tenant_id = $1 ORDER BY b.created_at DESC LIMIT 1`, tenant)
+	if err != nil {
+		return nil, catalogError("read the backups", err)
+	}
+	b, err := pgx.CollectOneRow(rows, scanBackup)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	return b, catalogError("read the backups", err)
+}
+
+// findBackup finds a backup by its id, a unique beginning or end of it, or by "NAME" or "NAME@latest" for a tenant's newest.
+func (c *Catalog) findBackup(ctx context.Context, id string) (*Backup, error) {
+	hint := "tenantctl backup list shows all; backup list --scan also looks into the place of backups"
+	if name, ok := strings.CutSuffix(id, "@latest"); ok {
+		for b, err := range c.backups(ctx, newestOf(name)) {
+			return b, err
+		}
+		return nil, &Error{Kind: ErrNotFound, Msg: "no backup of tenant " + shorten(name), Hint: hint}
+	}
+	if len(id) < 4 {
+		return nil, Invalid("give four characters of it or more, or NAME@latest", "the id %s is too short", shorten(id))
+	}
+	rows, err := c.pool.Query(ctx, `SELECT `+backupColumns+` FROM tenantctl.backups b WHERE starts_with(b.id::text, $1) OR right(b.id::text, length($1)) = $1 LIMIT 2`, strings.ToLower(id))
+	if err != nil {
+		return nil, catalogError("read the backup", err)
+	}
+	found, err := pgx.CollectRows(rows, scanBackup)
+	switch {
+	case err != nil:
+		return nil, catalogError("read the backup", err)
+	case len(found) == 0:
+		return nil, &Error{Kind: ErrNotFound, Msg: "no such backup: " + shorten(id), Hint: hint}
+	case len(found) > 1:
+		return nil, Invalid("give more of it, such as its end as tenantctl backup list shows it", "more than one backup has an id that begins or ends with %s", id)
+	}
+	return found[0], nil
+}
+
+// newestOf selects the newest backup of a tenant by its name now or, where no tenant has it, then.
+func newestOf(name string) *query {
+	var q query
+	n := q.arg(name)
+	q.and(`b.id = (SELECT id FROM tenantctl.backups x WHERE x.tenant_id = (SELECT t.id FROM tenantctl.tenants t WHERE t.name = ` + n + `)
+			OR x.tenant_name = ` + n + ` AND NOT EXISTS (SELECT FROM tenantctl.tenants t WHERE t.name = ` + n + `)
+		ORDER BY x.created_at DESC LIMIT 1)`)
+	return &q
+}
+
+// OpenBackup reads the manifest of a backup: what is really there, not what the catalog remembers.
+func (s *Service) OpenBackup(ctx context.Context, id string) (*Backup, error) {
+	v, err := s.vault(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known, err := s.catalog.findBackup(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	b, err := v.Open(ctx, known.TenantID, known.ID)
+	if errors.Is(err, ErrNotFound) {
+		return nil, &Error{
+			Kind: ErrDiffers, Code: "lost_backup", Msg: fmt.Sprintf("backup %s is in the catalog, but not at %s", known.ID, known.Location),
+			Hint: "tenantctl backup list --scan puts the catalog right", Err: err,
+		}
+	}
+	return b, err
+}
+
+// Scan is what a look into the place of backups found to be otherwise than the catalog had it.
+type Scan struct {
+	Added   []uuid.UUID `json:"added"`   // there, and unknown to the catalog
+	Lost    []uuid.UUID `json:"lost"`    // in the catalog, and not there
+	Partial []uuid.UUID `json:"partial"` // archives without a manifest: no backups; prune removes them
+	Broken  []string    `json:"broken"`  // manifests that cannot be read, with the reason
+
+	partial []Stored
+}
+
+// ScanBackups puts the catalog's list of backups right by what is really there. Only manifests that are new are read.
+func (s *Service) ScanBackups(ctx context.Context) (*Scan, error) {
+	v, err := s.vault(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known := map[uuid.UUID]bool{} // false until it was met
+	for b, err := range s.catalog.backups(ctx, new(query)) {
+		if err != nil {
+			return nil, err
+		}
+		known[b.ID] = false
+	}
+	r := &Scan{Added: []uuid.UUID{}, Lost: []uuid.UUID{}, Partial: []uuid.UUID{}, Broken: []string{}}
+	for st, err := range v.List(ctx, uuid.Nil) {
+		if err != nil {
+			return nil, err
+		}
+		if !st.Whole {
+			r.Partial, r.partial = append(r.Partial, st.ID), append(r.partial, st)
+			continue
+		}
+		if _, ok := known[st.ID]; ok {
+			known[st.ID] = true
+			continue
+		}
+		b, err := v.Open(ctx, st.Tenant, st.ID)
+		if errors.Is(err, ErrDiffers) || errors.Is(err, ErrInvalid) {
+			r.Broken = append(r.Broken, fmt.Sprintf("%s: %v", st.ID, err))
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := s.catalog.addBackup(ctx, s.catalog.pool, b); err != nil {
+			return nil, catalogError("enter the backup", err)
+		}
+		r.Added = append(r.Added, b.ID)
+	}
+	for id, met := range known {
+		if met {
+			continue
+		}
+		if err := s.catalog.forgetBackup(ctx, id); err != nil {
+			return nil, err
+		}
+		r.Lost = append(r.Lost, id)
+	}
+	slices.SortFunc(r.Lost, func(a, b uuid.UUID) int { return strings.Compare(a.String(), b.String()) })
+	return r, nil
+}
+
+// Kept is what a retention policy says of one backup.
+type Kept struct {
+	Backup  *Backup
+	Reasons []string // why it is kept; empty: it goes
+}
+
+// PruneRequest asks for backups to be removed that no rule keeps.
+type PruneRequest struct {
+	Names []Name
+	// Keep judges one tenant's backups, newest first: for each, the reasons to keep it.
+	Keep   func(times []time.Time) [][]string
+	DryRun bool
+}
+
+// partialAge is how old an archive without a manifest must be to be taken for a dead process's.
+const partialAge = 24 * time.Hour
+
+// Prune removes the backups that no rule keeps, and what killed backups left. Backups of a tenant on hold are kept.
+// verdict gets each backup once it has been kept or removed.
+func (s *Service) Prune(ctx context.Context, req PruneRequest, verdict func(Kept)) error {
+	v, err := s.vault(ctx)
+	if err != nil {
+		return err
+	}
+	if len(req.Names) == 0 && !req.DryRun {
+		scan, err := s.ScanBackups(ctx)
+		if err != nil {
+			return err
+		}
+		for _, st := range scan.partial {
+			if time.Since(st.At) < partialAge {
+				continue
+			}
+			if err := v.Remove(ctx, st.Tenant, st.ID); err != nil {
+				return err
+			}
+		}
+	}
+	holds, err := s.catalog.holds(ctx)
+	if err != nil {
+		return err
+	}
+	var group []*Backup
+	judge := func() error {
+		if len(group) == 0 {
+			return nil
+		}
+		times := make([]time.Time, len(group))
+		for i, b := range group {
+			times[i] = b.CreatedAt
+		}
+		reasons := req.Keep(times)
+		why, held := holds[group[0].TenantID]
+		for i, b := range group {
+			k := Kept{Backup: b, Reasons: reasons[i]}
+			if held {
+				k.Reasons = append(k.Reasons, "hold: "+why)
+			}
+			if len(k.Reasons) == 0 && !req.DryRun {
+				if err := s.removeBackup(ctx, v, b); err != nil {
+					return err
+				}
+			}
+			verdict(k)
+		}
+		group = group[:0]
+		return nil
+	}
+	var all []*Backup // removing while reading would hold a connection for each
+	for b, err := range s.Backups(ctx, BackupFilter{Names: req.Names}) {
+		if err != nil {
+			return err
+		}
+		b.Parts = nil
+		all = append(all, b)
+	}
+	slices.SortStableFunc(all, func(a, b *Backup) int { return strings.Compare(a.TenantID.String(), b.TenantID.String()) })
+	for _, b := range all {
+		if len(group) > 0 && group[0].TenantID != b.TenantID {
+			if err := judge(); err != nil {
+				return err
+			}
+		}
+		group = append(group, b)
+	}
+	return judge()
+}
+
+// removeBackup takes a backup away, the manifest first, and writes it into the audit.
+func (s *Service) removeBackup(ctx context.Context, v Vault, b *Backup) error {
+	// A hold set since the list was read is honoured: the row says no in the same statement.
+	tag, err := s.catalog.pool.Exec(ctx, `DELETE FROM tenantctl.backups b WHERE b.id = $1 AND NOT EXISTS (SELECT FROM tenantctl.tenants t WHERE t.id = b.tenant_id AND t.hold IS NOT NULL)`, b.ID)
+	if err != nil {
+		return catalogError("forget the backup", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return nil
+	}
+	if err := v.Remove(ctx, b.TenantID, b.ID); err != nil {
+		// It is still there, whole or in part; the catalog says so again.
+		return errors.Join(err, s.catalog.addBackup(context.WithoutCancel(ctx), s.catalog.pool, b))
+	}
+	return s.catalog.audit(ctx, s.catalog.pool, entry{
+		action: "remove backup", tenant: &Tenant{ID: b.TenantID, Name: b.Tenant},
+		detail: map[string]any{"backup": b.ID, "created_at": b.CreatedAt, "location": b.Location},
+	})
+}
+
+// holds are the tenants that may lose nothing, with the reasons.
+func (c *Catalog) holds(ctx context.Context) (map[uuid.UUID]string, error) {
+	rows, err := c.pool.Query(ctx, `SELECT id, hold FROM tenantctl.tenants WHERE hold IS NOT NULL`)
+	if err != nil {
+		return nil, catalogError("read the holds", err)
+	}
+	out := map[uuid.UUID]string{}
+	var id uuid.UUID
+	var why string
+	_, err = pgx.ForEachRow(rows, []any{&id, &why}, func() error {
+		out[id] = why
+		return nil
+	})
+	return out, catalogError("read the holds", err)
+}
+
+// Deletions gives the records of what was purged, newest first; of one name, or of all where it is empty.
+func (s *Service) Deletions(ctx context.Context, name Name) ([]json.RawMessage, error) {
+	rows, err := s.catalog.pool.Query(ctx, `SELECT record FROM tenantctl.deletions WHERE $1 = '' OR tenant_name = $1 OR tenant_id::text = $1 ORDER BY at DESC`, string(name))
+	if err != nil {
+		return nil, catalogError("read the deletions", err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowTo[json.RawMessage])
+	if err == nil && name != "" && len(out) == 0 {
+		return nil, &Error{Kind: ErrNotFound, Tenant: name, Msg: "no record of a deletion", Hint: "tenantctl purge record shows all"}
+	}
+	return out, catalogError("read the deletions", err)
+}

@@ -1,0 +1,138 @@
+package tenant
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// CloneRequest asks for a tenant that is made from another.
+type CloneRequest struct {
+	From Name
+	To   CreateRequest
+	Data bool // with its rows; else with its structure and its books of versions alone
+}
+
+type cloneParams struct {
+	From uuid.UUID     `json:"from"`
+	Data bool          `json:"data"`
+	To   CreateRequest `json:"to"`
+}
+
+// PlanClone gives the tenant that Clone would make, and touches nothing.
+func (s *Service) PlanClone(ctx context.Context, req CloneRequest) (from, to Tenant, err error) {
+	if from, err = s.catalog.Get(ctx, req.From); err != nil {
+		return from, to, err
+	}
+	if !from.State.Migrates() {
+		return from, to, s.catalog.unready(ctx, from)
+	}
+	if req.To.Labels == nil {
+		req.To.Labels = from.Labels
+	}
+	if to, err = s.plan(req.To); err != nil {
+		return from, to, err
+	}
+	existing, err := s.catalog.Get(ctx, to.Name)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return from, to, nil
+	case err != nil:
+		return from, to, err
+	case existing.State != Provisioning:
+		return from, to, existsAlready(existing)
+	}
+	return from, to, nil // an interrupted one, which is gone on with
+}
+
+// Clone makes a tenant as a copy of another, at the same versions, without an archive. After a crash at any point the
+// same call goes on.
+func (s *Service) Clone(ctx context.Context, req CloneRequest) (*Outcome, error) {
+	if _, err := s.archivers(); err != nil {
+		return nil, err
+	}
+	from, to, err := s.PlanClone(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	params := cloneParams{From: from.ID, Data: req.Data, To: req.To}
+	op, resumed, err := s.beginNew(ctx, OpClone, &to, params)
+	if err != nil {
+		return nil, err
+	}
+	out := &Outcome{Operation: op, Tenant: to}
+	if resumed {
+		var was cloneParams
+		if err := json.Unmarshal(op.Params, &was); err != nil || was.From != params.From || was.Data != params.Data {
+			err := stuck(op, "")
+			return out, errors.Join(err, s.catalog.setState(context.WithoutCancel(ctx), op, OpStuck, err, nil))
+		}
+	}
+	g, err := s.cloneSaga(op, to)
+	if err == nil {
+		err = s.run(ctx, op, g)
+	}
+	if out.Err = err; err != nil {
+		return out, err
+	}
+	out.Tenant, err = s.catalog.byID(ctx, to.ID, to.Name)
+	return out, err
+}
+
+func (s *Service) cloneSaga(op *Operation, t Tenant) (saga, error) {
+	var p cloneParams
+	if err := json.Unmarshal(op.Params, &p); err != nil {
+		return saga{}, fmt.Errorf("read the operation's parameters: %w", err)
+	}
+	g := saga{
+		steps:    []step{{name: "check", do: func(ctx context.Context) error { return s.checkPlaces(ctx, t) }}},
+		commit:   func(ctx context.Context, tx pgx.Tx) error { return s.catalog.setTenantState(ctx, tx, t.ID, Active) },
+		rollback: func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, t.ID) },
+	}
+	for _, a := range each[Archiver](s) {
+		g.steps = append(g.steps, step{
+			name: a.Kind(),
+			do:   func(ctx context.Context) error { return s.cloneInto(ctx, a, p, t) },
+			undo: func(ctx context.Context) error { return a.Drop(ctx, t) },
+		})
+	}
+	g.pivot = len(g.steps)
+	return g, nil
+}
+
+// cloneInto copies one store, after what an earlier attempt left was taken away.
+func (s *Service) cloneInto(ctx context.Context, a Archiver, p cloneParams, t Tenant) error {
+	from, err := s.catalog.byID(ctx, p.From, "")
+	if err != nil {
+		return err
+	}
+	live, err := s.catalog.liveOperation(ctx, from.ID)
+	switch {
+	case err != nil:
+		return err
+	case live != nil && live.Kind != OpBackup && !s.catalog.dead(live):
+		return s.catalog.busy(live)
+	}
+	if err := a.Drop(ctx, t); err != nil {
+		return err
+	}
+	if err := a.Clone(ctx, from, t, p.Data); err != nil {
+		return err
+	}
+	m, ok := a.(Migrator)
+	if !ok {
+		return nil
+	}
+	versions, err := m.Versions(ctx, []Tenant{t})
+	if err != nil {
+		return err
+	}
+	if err := versions[0].Err; err != nil {
+		return err
+	}
+	return catalogError("record the version", LeaseFrom(ctx).Record(ctx, t.ID, a.Kind(), versions[0].Version, versions[0].Applied))
+}

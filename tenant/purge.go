@@ -1,0 +1,325 @@
+package tenant
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+type purgeParams struct {
+	Deletion
+	Rows       map[string]int64 `json:"rows"`
+	Backups    []uuid.UUID      `json:"backups"`
+	AndBackups bool             `json:"and_backups"`
+}
+
+// Counter is a Resource that can count what a tenant has in it.
+type Counter interface {
+	Resource
+	// Count tells exactly how many rows each table or collection holds; nothing where the place is not there.
+	Count(ctx context.Context, t Tenant) (map[string]int64, error)
+}
+
+// DeletionRecord is what is kept of a tenant that was purged.
+type DeletionRecord struct {
+	Tenant    Tenant           `json:"tenant"`
+	Stores    map[string]Stat  `json:"stores"` // what was there
+	Rows      map[string]int64 `json:"rows"`   // counted, by "postgres/orders"
+	DeletedAt time.Time        `json:"deleted_at"`
+	By        string           `json:"by"`
+	Origin    string           `json:"origin"`
+	Operation uuid.UUID        `json:"operation"`
+	Proof     string           `json:"proof"`   // how it was made sure that nothing is left
+	Backups   []BackupLeft     `json:"backups"` // that still exist
+	Removed   []uuid.UUID      `json:"backups_removed"`
+	KeyGone   bool             `json:"key_destroyed"` // the tenant's own key: what backups are left cannot be read
+}
+
+// BackupLeft is a backup that outlives its tenant.
+type BackupLeft struct {
+	ID        uuid.UUID `json:"id"`
+	CreatedAt time.Time `json:"created_at"`
+	Location  string    `json:"location"`
+	Encrypted bool      `json:"encrypted"`
+}
+
+// Purge takes away for good what is left of a tenant: deleted, being deleted, or left by a create that failed. It proves
+// that nothing is left, and keeps the record of it. Past its first step it only goes forward; after a crash the same call
+// goes on. With andBackups its backups and its own key go too.
+func (s *Service) Purge(ctx context.Context, name Name, andBackups bool) (*Outcome, error) {
+	t, err := s.purgeable(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if andBackups {
+		if _, err := s.vault(ctx); err != nil {
+			return nil, err
+		}
+	}
+	live, err := s.catalog.liveOperation(ctx, t.ID)
+	if err != nil {
+		return nil, err
+	}
+	if live != nil && t.State == Provisioning && s.catalog.dead(live) {
+		// What a dead create left is taken away by undoing it.
+		op, err := s.Abort(ctx, live.ID.String())
+		return &Outcome{Operation: op, Tenant: t}, err
+	}
+	was := purgeParams{Rows: map[string]int64{}, Backups: []uuid.UUID{}, AndBackups: andBackups}
+	if live == nil { // else the dead one has written it down
+		if was, err = s.loss(ctx, t, andBackups); err != nil {
+			return nil, WithTenant(err, t.Name)
+		}
+	}
+	op, _, err := s.begin(ctx, intent{kind: OpPurge, tenant: &t, params: was})
+	if errors.Is(err, errAgain) {
+		return s.Purge(ctx, name, andBackups)
+	}
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.purgeSaga(op, t)
+	if err == nil {
+		err = s.run(ctx, op, g)
+	}
+	return &Outcome{Operation: op, Tenant: t, Err: err}, err
+}
+
+// loss is what a purge takes away, counted.
+func (s *Service) loss(ctx context.Context, t Tenant, andBackups bool) (purgeParams, error) {
+	p := purgeParams{Rows: map[string]int64{}, Backups: []uuid.UUID{}, AndBackups: andBackups}
+	d, err := s.inventory(ctx, t)
+	if err != nil {
+		return p, err
+	}
+	p.Deletion = *d
+	for _, c := range each[Counter](s) {
+		if d.Stores[c.Kind()].Presence != Ours {
+			continue
+		}
+		rows, err := c.Count(ctx, t)
+		if err != nil {
+			return p, err
+		}
+		for name, n := range rows {
+			p.Rows[c.Kind()+"/"+name] = n
+		}
+	}
+	var q query
+	q.and("b.tenant_id = " + q.arg(t.ID))
+	for b, err := range s.catalog.backups(ctx, &q) {
+		if err != nil {
+			return p, err
+		}
+		p.Backups = append(p.Backups, b.ID)
+	}
+	return p, nil
+}
+
+// PlanPurge tells what Purge would take away, and touches nothing.
+func (s *Service) PlanPurge(ctx context.Context, name Name) (*Deletion, error) {
+	t, err := s.purgeable(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return s.inventory(ctx, t)
+}
+
+func (s *Service) purgeable(ctx context.Context, name Name) (Tenant, error) {
+	t, err := s.catalog.Get(ctx, name)
+	switch {
+	case err != nil:
+		return t, err
+	case t.State.Migrates():
+		return t, &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("is %s: purge is for what is deleted or was left by a failed create", t.State), Hint: "tenantctl delete " + string(name)}
+	case t.Hold != "":
+		return t, held(t)
+	case t.State != Provisioning:
+		return t, nil
+	}
+	// What a restore fills beside its tenant has no operation of its own.
+	filling, err := s.catalog.oneOperation(ctx, `o.kind = 'restore' AND o.state IN ('running', 'undoing', 'stuck') AND o.params -> 'beside' ->> 'id' = $1`, t.ID.String())
+	switch {
+	case err != nil || filling == nil:
+		return t, err
+	case !s.catalog.dead(filling):
+		return t, s.catalog.busy(filling)
+	}
+	return t, stuck(filling, fmt.Sprintf("belongs to tenant %s: ", filling.Tenant))
+}
+
+// Due gives the deleted tenants whose purge_after has passed; those on hold are left out.
+func (s *Service) Due(ctx context.Context) ([]Name, error) {
+	var q query
+	q.and("t.state = 'deleted' AND t.purge_after <= now() AND t.hold IS NULL")
+	var names []Name
+	for t, err := range s.catalog.tenants(ctx, &q) {
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, t.Name)
+	}
+	return names, nil
+}
+
+func (s *Service) purgeSaga(op *Operation, t Tenant) (saga, error) {
+	var was purgeParams
+	if err := json.Unmarshal(op.Params, &was); err != nil {
+		return saga{}, fmt.Errorf("read the operation's parameters: %w", err)
+	}
+	before := was.Tenant.State
+	g := saga{
+		steps: []step{{
+			name: "lock",
+			do:   func(ctx context.Context) error { return s.lockForPurge(ctx, t) },
+			undo: func(ctx context.Context) error { return nil }, // it was locked before
+		}},
+		pivot: 1,
+		commit: func(ctx context.Context, tx pgx.Tx) error {
+			record, err := s.recordDeletion(ctx, tx, op, was)
+			if err != nil {
+				return err
+			}
+			op.Result = record
+			return s.catalog.remove(ctx, tx, t.ID)
+		},
+		rollback: func(ctx context.Context, tx pgx.Tx) error {
+			return s.catalog.setTenantState(ctx, tx, t.ID, before)
+		},
+	}
+	for _, r := range s.reverse() {
+		g.steps = append(g.steps, step{name: r.Kind(), do: func(ctx context.Context) error { return r.Drop(ctx, t) }})
+	}
+	g.steps = append(g.steps, step{name: "prove", do: func(ctx context.Context) error { return s.proveGone(ctx, t) }})
+	if was.AndBackups {
+		g.steps = append(g.steps, step{name: "backups", do: func(ctx context.Context) error { return s.removeBackups(ctx, t) }})
+	}
+	return g, nil
+}
+
+func (s *Service) lockForPurge(ctx context.Context, t Tenant) error {
+	err := s.catalog.inTx(ctx, "record that the tenant is being deleted", func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, LeaseFrom(ctx).HoldSQL()); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET state = 'deleting', updated_at = now() WHERE id = $1 AND hold IS NULL`, t.ID)
+		if err == nil && tag.RowsAffected() == 0 {
+			return &Error{Kind: ErrInvalid, Code: "on_hold", Tenant: t.Name, Msg: "was put on hold", Hint: "tenantctl describe " + string(t.Name)}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.lock(ctx, t)
+}
+
+// removeBackups takes a tenant's backups away, and destroys its own key: what a store refuses to remove cannot be read
+// then, where it was encrypted with that key.
+func (s *Service) removeBackups(ctx context.Context, t Tenant) error {
+	v, err := s.vault(ctx)
+	if err != nil {
+		return err
+	}
+	gone, keyErr := v.DropKey(ctx, t.ID)
+	if keyErr != nil {
+		return keyErr
+	}
+	var failed error
+	for st, err := range v.List(ctx, t.ID) {
+		if err == nil {
+			err = v.Remove(ctx, st.Tenant, st.ID)
+		}
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		if err := s.catalog.forgetBackup(ctx, st.ID); err != nil {
+			return err
+		}
+	}
+	if failed != nil && !gone {
+		return failed
+	}
+	return nil
+}
+
+// recordDeletion writes what was there and what still is.
+func (s *Service) recordDeletion(ctx context.Context, tx pgx.Tx, op *Operation, was purgeParams) (json.RawMessage, error) {
+	r := DeletionRecord{
+		Tenant: was.Tenant, Stores: was.Stores, DeletedAt: time.Now().UTC(), By: op.Actor, Origin: s.catalog.self.Label(), Operation: op.ID,
+		Rows: was.Rows, Proof: "each store was asked for everything under the tenant's names after the last drop, and has nothing", Backups: []BackupLeft{}, Removed: []uuid.UUID{},
+	}
+	rows, err := tx.Query(ctx, `SELECT `+backupColumns+` FROM tenantctl.backups b WHERE b.tenant_id = $1 ORDER BY b.created_at`, was.Tenant.ID)
+	if err != nil {
+		return nil, err
+	}
+	left, err := pgx.CollectRows(rows, scanBackup)
+	if err != nil {
+		return nil, err
+	}
+	still := map[uuid.UUID]bool{}
+	for _, b := range left {
+		still[b.ID] = true
+		r.Backups = append(r.Backups, BackupLeft{b.ID, b.CreatedAt, b.Location, b.Encrypted})
+	}
+	for _, id := range was.Backups {
+		if !still[id] {
+			r.Removed = append(r.Removed, id)
+		}
+	}
+	r.KeyGone = was.AndBackups && len(left) > 0
+	text := json.RawMessage(jsonText(r))
+	_, err = tx.Exec(ctx, `INSERT INTO tenantctl.deletions (operation_id, tenant_id, tenant_name, record) VALUES ($1, $2, $3, $4::jsonb) ON CONFLICT DO NOTHING`,
+		op.ID, was.Tenant.ID, string(was.Tenant.Name), string(text))
+	return text, err
+}
+
+// proveGone looks once more, in every store, for anything of the tenant's.
+func (s *Service) proveGone(ctx context.Context, t Tenant) error {
+	for _, r := range s.resources {
+		st, err := r.Stat(ctx, t)
+		if err != nil {
+			return err
+		}
+		if st.Presence == Ours {
+			return &Error{Kind: ErrDiffers, Store: r.Kind(), Msg: fmt.Sprintf("%s is still there after it was dropped", list(st.Remains)), Hint: "somebody made it anew; see who is connected"}
+		}
+	}
+	return nil
+}
+
+// deletionOf reads what a delete wrote down before it began.
+func deletionOf(op *Operation) (*Deletion, error) {
+	var d Deletion
+	if err := json.Unmarshal(op.Params, &d); err != nil {
+		return nil, fmt.Errorf("read the operation's parameters: %w", err)
+	}
+	return &d, nil
+}
+
+// removed is the short record of a deletion for the audit: by store what there was, how many tables or collections, and
+// how many bytes.
+func removed(op *Operation) any {
+	d, err := deletionOf(op)
+	if err != nil {
+		return op.Params
+	}
+	type loss struct {
+		Places  []string `json:"places"`
+		Objects int64    `json:"objects"`
+		Bytes   int64    `json:"bytes"`
+	}
+	out := map[string]loss{}
+	for kind, st := range d.Stores {
+		if st.Presence == Ours {
+			out[kind] = loss{st.Remains, st.Objects, st.Bytes}
+		}
+	}
+	return out
+}

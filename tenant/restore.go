@@ -1,0 +1,632 @@
+package tenant
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// The ways of a restore.
+const (
+	RestoreSwitch = "switch" // beside the tenant, then in its place; what it had is kept like a deleted tenant
+	RestoreNew    = "new"    // a tenant of another name
+	RestoreSide   = "side"   // a place that nobody logs in to, kept like a deleted tenant: for a part of a backup
+)
+
+// RestoreRequest asks for a backup to be restored.
+type RestoreRequest struct {
+	Backup      string   // its id, a beginning or end of it, or NAME@latest
+	As          string   // the new tenant's name; empty: in the place of the tenant that it was made of
+	Only        string   // one Kind; empty for every store
+	Tables      []string // only the rows of these
+	Collections []string
+}
+
+// partial tells that not the whole backup is asked for.
+func (r RestoreRequest) partial() bool {
+	return r.Only != "" || len(r.Tables) > 0 || len(r.Collections) > 0
+}
+
+// RestorePlan is what a restore would do.
+type RestorePlan struct {
+	Backup   *Backup          `json:"backup"`
+	Way      string           `json:"way"`
+	Tenant   Tenant           `json:"tenant"`             // as it is now, or would be made
+	Migrates map[string]int64 `json:"migrates,omitempty"` // by kind of store, the version that it would be migrated to
+
+	params restoreParams
+}
+
+// restoreParams are what the catalog keeps of a restore, so that any process can go on with it.
+type restoreParams struct {
+	Backup uuid.UUID           `json:"backup"`
+	Of     uuid.UUID           `json:"of"` // the tenant that the backup was made of
+	Way    string              `json:"way"`
+	Beside *Tenant             `json:"beside,omitempty"` // for a switch: the place that is filled
+	Names  map[string][]string `json:"names,omitempty"`  // by kind of store: only the rows of these; a store that is not in it is left out; nil for all
+}
+
+// PlanRestore checks a restore against every rule, reads the manifest, and touches nothing.
+func (s *Service) PlanRestore(ctx context.Context, req RestoreRequest) (*RestorePlan, error) {
+	b, err := s.OpenBackup(ctx, req.Backup)
+	if err != nil {
+		return nil, err
+	}
+	names, err := s.wanted(b, req)
+	if err != nil {
+		return nil, err
+	}
+	p := &RestorePlan{Backup: b, Way: RestoreSwitch, params: restoreParams{Backup: b.ID, Of: b.TenantID, Names: names}}
+	if p.Migrates, err = s.migrates(ctx, b, names); err != nil {
+		return nil, err
+	}
+	switch {
+	case req.partial():
+		p.Way, p.Migrates = RestoreSide, nil
+	case req.As != "":
+		p.Way = RestoreNew
+	}
+	p.params.Way = p.Way
+	if p.Way == RestoreSwitch {
+		p.Tenant, err = s.catalog.byID(ctx, b.TenantID, b.Tenant)
+		if errors.Is(err, ErrNotFound) {
+			return nil, &Error{Kind: ErrNotFound, Tenant: b.Tenant, Msg: "is no tenant any more", Hint: "make one of the backup: --as " + string(b.Tenant)}
+		}
+		if err == nil && !p.Tenant.State.Migrates() {
+			hint := "tenantctl describe " + string(p.Tenant.Name)
+			if p.Tenant.State == Deleted {
+				hint = fmt.Sprintf("tenantctl undelete %s first, or make another tenant of the backup with --as", p.Tenant.Name)
+			}
+			return nil, &Error{Kind: ErrInvalid, Tenant: p.Tenant.Name, Msg: fmt.Sprintf("cannot restore it while it is %s", p.Tenant.State), Hint: hint}
+		}
+		return p, err
+	}
+	name := req.As
+	if name == "" {
+		name = besideName(b.Tenant, newID())
+	}
+	p.Tenant, err = s.plan(CreateRequest{Name: name, Labels: b.Labels})
+	if err != nil {
+		return nil, err
+	}
+	if p.Way == RestoreSide {
+		p.Tenant.Labels[labelOf] = string(b.Tenant)
+	}
+	existing, err := s.catalog.Get(ctx, p.Tenant.Name)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return p, nil
+	case err != nil:
+		return nil, err
+	}
+	live, err := s.catalog.liveOperation(ctx, existing.ID)
+	if err != nil {
+		return nil, err
+	}
+	if live == nil || live.Kind != OpRestore {
+		e := existsAlready(existing)
+		var named *Error
+		if errors.As(e, &named) {
+			named.Hint = "choose another name with --as"
+		}
+		return nil, e
+	}
+	return p, nil
+}
+
+// labelOf says whose data it is that a restore has put aside or beside.
+const labelOf = "tenantctl/of"
+
+// besideName is the name of the place that a restore fills or leaves beside a tenant.
+func besideName(of Name, id uuid.UUID) string {
+	const tag = 8 // "-r" and six digits
+	base := string(of)
+	if len(base) > maxName-tag {
+		base = strings.TrimRight(base[:maxName-tag], "-")
+	}
+	return base + "-r" + ShortID(id)[6:]
+}
+
+// wanted sorts what a restore asks for by store; nil where it asks for all. What the backup does not have is refused.
+func (s *Service) wanted(b *Backup, req RestoreRequest) (map[string][]string, error) {
+	if !req.partial() {
+		for kind := range b.Stores {
+			if s.archiver(kind) == nil {
+				return nil, Invalid("switch the store on in the configuration, or restore one store with --only", "the backup holds %s, which is not used here", kind)
+			}
+		}
+		return nil, nil
+	}
+	asked := map[string][]string{KindPostgres: req.Tables, KindMongoDB: req.Collections}
+	out := map[string][]string{}
+	for kind, names := range asked {
+		if req.Only != "" && req.Only != kind {
+			if len(names) > 0 {
+				return nil, Invalid("leave one of the two away", "--only %s and names of %s exclude each other", req.Only, kind)
+			}
+			continue
+		}
+		if len(names) == 0 && req.Only == "" {
+			continue
+		}
+		if _, ok := b.Stores[kind]; !ok {
+			return nil, Invalid("", "the backup holds nothing of %s", kind)
+		}
+		if s.archiver(kind) == nil {
+			return nil, Invalid("switch it on in the configuration", "%s is not used here", kind)
+		}
+		for _, n := range names {
+			if !slices.ContainsFunc(b.Parts, func(p Part) bool { return p.Name == n && strings.HasPrefix(p.Path, kind+"/") }) {
+				return nil, &Error{Kind: ErrNotFound, Tenant: b.Tenant, Store: kind, Msg: fmt.Sprintf("the backup has no rows of %s", shorten(n)), Hint: "tenantctl backup show " + ShortID(b.ID) + " lists what it has"}
+			}
+		}
+		out[kind] = names
+	}
+	if len(out) == 0 {
+		return nil, Invalid("choose one of: postgres, mongodb", "there is no store %s here", shorten(req.Only))
+	}
+	return out, nil
+}
+
+// migrates tells which versions a backup would be brought to, and refuses one that is newer than what is known here.
+func (s *Service) migrates(ctx context.Context, b *Backup, names map[string][]string) (map[string]int64, error) {
+	out := map[string]int64{}
+	for _, m := range each[Migrator](s) {
+		d, ok := b.Stores[m.Kind()]
+		if _, asked := names[m.Kind()]; !ok || names != nil && !asked {
+			continue
+		}
+		files, err := m.Files(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var newest int64
+		if len(files) > 0 {
+			newest = files[len(files)-1].Version
+		}
+		switch {
+		case d.Version > newest:
+			return nil, &Error{
+				Kind: ErrInvalid, Code: "newer_backup", Tenant: b.Tenant, Store: m.Kind(),
+				Msg:  fmt.Sprintf("the backup is at version %d, and the newest migration known here is %d", d.Version, newest),
+				Hint: "use the newer folder of migrations",
+			}
+		case d.Version < newest:
+			out[m.Kind()] = newest
+		}
+	}
+	return out, nil
+}
+
+// Restore puts a backup back: in its tenant's place, as a new tenant, or a part of it beside. In a tenant's place, it is
+// filled beside, proved, migrated, and then exchanged for what is there in one transaction; that is kept like a deleted
+// tenant. After a crash at any point the same call goes on.
+func (s *Service) Restore(ctx context.Context, req RestoreRequest) (*Outcome, error) {
+	p, err := s.PlanRestore(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	s.beat()
+	var op *Operation
+	var resumed bool
+	if p.Way == RestoreSwitch {
+		op, resumed, err = s.beginSwitch(ctx, p)
+	} else {
+		op, resumed, err = s.beginNew(ctx, OpRestore, &p.Tenant, p.params)
+	}
+	if errors.Is(err, errAgain) {
+		return s.Restore(ctx, req)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &Outcome{Operation: op, Tenant: p.Tenant}
+	if resumed {
+		if err := sameRestore(op, p.params); err != nil {
+			return out, errors.Join(err, s.catalog.setState(context.WithoutCancel(ctx), op, OpStuck, err, nil))
+		}
+		out.Warnings = append(out.Warnings, "an interrupted restore of the same backup is gone on with")
+	}
+	var notes notes
+	g, err := s.restoreSagaNoting(op, p.Tenant, &notes)
+	if err == nil {
+		err = s.run(ctx, op, g)
+	}
+	out.Warnings = append(out.Warnings, notes.list...)
+	if out.Err = err; err != nil {
+		return out, err
+	}
+	out.Tenant, err = s.catalog.byID(ctx, p.Tenant.ID, p.Tenant.Name)
+	return out, err
+}
+
+// sameRestore refuses to go on with an interrupted restore of something else.
+func sameRestore(op *Operation, want restoreParams) error {
+	p, err := restoreParamsOf(op)
+	if err != nil {
+		return err
+	}
+	if p.Backup == want.Backup && p.Way == want.Way && jsonText(p.Names) == jsonText(want.Names) {
+		return nil
+	}
+	return stuck(op, "")
+}
+
+func restoreParamsOf(op *Operation) (restoreParams, error) {
+	var p restoreParams
+	if err := json.Unmarshal(op.Params, &p); err != nil {
+		return p, fmt.Errorf("read the operation's parameters: %w", err)
+	}
+	return p, nil
+}
+
+// beginSwitch enters a restore in a tenant's place, and reserves the place beside it.
+func (s *Service) beginSwitch(ctx context.Context, p *RestorePlan) (*Operation, bool, error) {
+	beside, err := s.plan(CreateRequest{Name: besideName(p.Tenant.Name, newID()), Labels: map[string]string{labelOf: string(p.Tenant.Name)}})
+	if err != nil {
+		return nil, false, err
+	}
+	p.params.Beside = &beside
+	return s.begin(ctx, intent{kind: OpRestore, tenant: &p.Tenant, params: p.params, reserve: func(ctx context.Context, tx pgx.Tx) error {
+		return s.catalog.insert(ctx, tx, &beside)
+	}})
+}
+
+// beginNew enters an operation that makes t, and reserves its name and places. Where a dead operation of the kind is
+// making a tenant of that name, that one is taken over, and t is what it makes.
+func (s *Service) beginNew(ctx context.Context, kind string, t *Tenant, params any) (*Operation, bool, error) {
+	s.beat()
+	for {
+		op, err := s.catalog.enter(ctx, intent{kind: kind, tenant: t, params: params, reserve: func(ctx context.Context, tx pgx.Tx) error {
+			return s.catalog.insert(ctx, tx, t)
+		}})
+		if !errors.Is(err, errTaken) {
+			return op, false, err
+		}
+		existing, err := s.catalog.Get(ctx, t.Name)
+		if errors.Is(err, ErrNotFound) {
+			return nil, false, s.placeTaken(ctx, *t)
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		live, err := s.catalog.liveOperation(ctx, existing.ID)
+		if err != nil {
+			return nil, false, err
+		}
+		if live == nil || existing.State != Provisioning {
+			if existing.State == Provisioning {
+				continue // its operation ended between the two looks
+			}
+			return nil, false, existsAlready(existing)
+		}
+		op, err = s.catalog.yield(ctx, live, kind)
+		if err != nil {
+			return nil, false, err
+		}
+		if op == nil {
+			continue
+		}
+		if op.State == OpUndoing {
+			if err := s.resumeOperation(ctx, op); err != nil {
+				return nil, false, err
+			}
+			continue
+		}
+		*t = existing
+		return op, true, nil
+	}
+}
+
+// notes collects what a person should know of a restore.
+type notes struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (n *notes) add(text string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !slices.Contains(n.list, text) {
+		n.list = append(n.list, text)
+	}
+}
+
+func (s *Service) restoreSaga(op *Operation, t Tenant) (saga, error) {
+	return s.restoreSagaNoting(op, t, new(notes))
+}
+
+func (s *Service) restoreSagaNoting(op *Operation, t Tenant, n *notes) (saga, error) {
+	p, err := restoreParamsOf(op)
+	if err != nil {
+		return saga{}, err
+	}
+	switch p.Way {
+	case RestoreSwitch:
+		if p.Beside == nil {
+			return saga{}, Invalid("", "operation %s does not know its place", op.ID)
+		}
+		return s.switchSaga(t, *p.Beside, p, n), nil
+	case RestoreNew:
+		g := saga{
+			steps: []step{
+				{name: "check", do: func(ctx context.Context) error { return s.checkPlaces(ctx, t) }},
+				s.loadStep(t, p, t.Role, true, n),
+				{name: "migrate", do: func(ctx context.Context) error { return s.migrateLoaded(ctx, t) }},
+			},
+			commit: func(ctx context.Context, tx pgx.Tx) error {
+				op.Result = restoreResult(p, "")
+				return s.catalog.setTenantState(ctx, tx, t.ID, Active)
+			},
+			rollback: func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, t.ID) },
+		}
+		g.pivot = len(g.steps)
+		return g, nil
+	}
+	g := saga{
+		steps: []step{
+			{name: "check", do: func(ctx context.Context) error { return s.checkPlaces(ctx, t) }},
+			s.loadStep(t, p, "", false, n),
+		},
+		commit: func(ctx context.Context, tx pgx.Tx) error {
+			op.Result = restoreResult(p, "")
+			return s.putAside(ctx, tx, t.ID)
+		},
+		rollback: func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, t.ID) },
+	}
+	g.pivot = len(g.steps)
+	return g, nil
+}
+
+func restoreResult(p restoreParams, replaced Name) json.RawMessage {
+	r := map[string]any{"backup": p.Backup, "way": p.Way}
+	if replaced != "" {
+		r["replaced"] = replaced
+	}
+	return json.RawMessage(jsonText(r))
+}
+
+// putAside makes a place that is being provisioned one that is kept like a deleted tenant.
+func (s *Service) putAside(ctx context.Context, tx DB, id uuid.UUID) error {
+	_, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET state = 'deleted', deleted_from = 'active', purge_after = now() + $2::interval, updated_at = now()
+		WHERE id = $1 AND state = 'provisioning'`, id, interval(s.KeepDeleted))
+	return err
+}
+
+// loadStep fills a place from a backup. What an earlier attempt left there is taken away first.
+func (s *Service) loadStep(t Tenant, p restoreParams, role string, makeRole bool, n *notes) step {
+	drop := func(ctx context.Context) error {
+		for _, r := range s.reverse() {
+			if err := r.Drop(ctx, t); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return step{
+		name: "load",
+		do: func(ctx context.Context) error {
+			if err := drop(ctx); err != nil {
+				return err
+			}
+			if err := s.point(ctx, OpRestore, "load", "cleared"); err != nil {
+				return err
+			}
+			return s.load(ctx, t, p, role, makeRole, n)
+		},
+		undo: drop,
+	}
+}
+
+// load reads an archive once and gives each store its parts.
+func (s *Service) load(ctx context.Context, t Tenant, p restoreParams, role string, makeRole bool, n *notes) error {
+	v, err := s.vault(ctx)
+	if err != nil {
+		return err
+	}
+	b, err := v.Open(ctx, p.Of, p.Backup)
+	if err != nil {
+		return err
+	}
+	loaders := map[string]PartLoader{}
+	defer func() {
+		for _, l := range loaders {
+			l.Stop()
+		}
+	}()
+	for kind, d := range b.Stores {
+		names, asked := p.Names[kind]
+		if p.Names != nil && !asked {
+			continue
+		}
+		a := s.archiver(kind)
+		if a == nil {
+			return Invalid("switch the store on in the configuration", "the backup holds %s, which is not used here", kind)
+		}
+		if len(names) == 0 {
+			names = nil
+		}
+		l, err := a.Load(ctx, t, LoadOptions{
+			Dumped: d, Role: role, MakeRole: makeRole, Names: names, Parallel: dumpParallel,
+			Log: func(text string) { n.add(kind + ": " + text) },
+		})
+		if err != nil {
+			return err
+		}
+		loaders[kind] = l
+	}
+	err = v.Read(ctx, b, func(part Part) (io.WriteCloser, error) {
+		kind, _, _ := strings.Cut(part.Path, "/")
+		if l := loaders[kind]; l != nil {
+			return l.Part(ctx, part)
+		}
+		return nil, nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range s.resources { // in order, not the map's
+		if l := loaders[r.Kind()]; l != nil {
+			if err := l.Finish(ctx); err != nil {
+				return err
+			}
+			d := b.Stores[r.Kind()]
+			if err := LeaseFrom(ctx).Record(ctx, t.ID, r.Kind(), d.Version, d.Applied); err != nil {
+				return catalogError("record the version", err)
+			}
+		} else if p.Names == nil { // a store that came into use after the backup
+			if err := r.Create(ctx, t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// migrateLoaded brings what was loaded to the newest versions.
+func (s *Service) migrateLoaded(ctx context.Context, t Tenant) error {
+	for _, m := range each[Migrator](s) {
+		moved, err := m.Up(ctx, t, Newest, true) // nobody uses it yet, so their order is no danger
+		if err != nil {
+			return err
+		}
+		if err := LeaseFrom(ctx).Record(ctx, t.ID, m.Kind(), moved.To, moved.Applied); err != nil {
+			return catalogError("record the version", err)
+		}
+	}
+	return nil
+}
+
+// switchSaga fills the place beside t, and exchanges the two. The exchange is one transaction: before it everything is
+// taken back, after it everything goes forward.
+func (s *Service) switchSaga(t, beside Tenant, p restoreParams, n *notes) saga {
+	g := saga{
+		steps: []step{
+			s.loadStep(beside, p, t.Role, false, n),
+			{name: "migrate", do: func(ctx context.Context) error { return s.migrateLoaded(ctx, beside) }},
+			{name: "lock", do: func(ctx context.Context) error { return s.lock(ctx, t) }, undo: func(ctx context.Context) error { return s.unlock(ctx, t, t.State) }},
+			{
+				name: "switch",
+				do:   func(ctx context.Context) error { return s.exchange(ctx, t, beside) },
+				undo: func(ctx context.Context) error { // the server may have committed what it could not say it had
+					switched, err := s.catalog.switched(ctx, s.catalog.pool, beside.ID)
+					if err == nil && switched {
+						err = &Error{Kind: ErrStuck, Tenant: t.Name, Msg: "the restored data is in place already", Hint: "tenantctl ops list shows the operation to resume"}
+					}
+					return err
+				},
+			},
+			{name: "settle", do: func(ctx context.Context) error { return s.settle(ctx, t, beside, n) }},
+		},
+		pivot: 4,
+	}
+	g.rollback = func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, beside.ID) }
+	g.commit = func(ctx context.Context, tx pgx.Tx) error { return nil }
+	return g
+}
+
+// switched tells whether the exchange with a place beside has been made.
+func (c *Catalog) switched(ctx context.Context, tx DB, beside uuid.UUID) (bool, error) {
+	var state State
+	err := tx.QueryRow(ctx, `SELECT state FROM tenantctl.tenants WHERE id = $1`, beside).Scan(&state)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, &Error{Kind: ErrMissing, Msg: "the place that was filled is gone from the catalog", Hint: "somebody purged it; run the restore again"}
+	}
+	return state != Provisioning, err
+}
+
+// exchange gives the filled place to t, and t's to beside, which is kept like a deleted tenant from then on.
+func (s *Service) exchange(ctx context.Context, t, beside Tenant) error {
+	return s.catalog.inTx(ctx, "exchange the tenant's places", func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, LeaseFrom(ctx).HoldSQL()); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `SELECT FROM tenantctl.tenants WHERE id IN ($1, $2) FOR UPDATE`, t.ID, beside.ID); err != nil {
+			return err
+		}
+		done, err := s.catalog.switched(ctx, tx, beside.ID)
+		if err != nil || done {
+			return err
+		}
+		if err := s.catalog.exchangeNames(ctx, tx, t, beside); err != nil {
+			return err
+		}
+		if err := s.putAside(ctx, tx, beside.ID); err != nil {
+			return err
+		}
+		if a := s.archiver(KindPostgres); a != nil { // the catalog's own store takes part in its transaction
+			return a.Exchange(ctx, tx, t, beside)
+		}
+		return nil
+	})
+}
+
+// exchangeNames exchanges the database names and the recorded versions of two tenants. Schemas are renamed instead, and
+// keep their names.
+func (c *Catalog) exchangeNames(ctx context.Context, tx pgx.Tx, t, beside Tenant) error {
+	for _, set := range []struct {
+		id   uuid.UUID
+		name string
+	}{{beside.ID, "exchange " + beside.ID.String()}, {t.ID, beside.Database}, {beside.ID, t.Database}} {
+		if _, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET database_name = $2, updated_at = now() WHERE id = $1`, set.id, set.name); err != nil {
+			return err
+		}
+	}
+	rows, err := tx.Query(ctx, `DELETE FROM tenantctl.versions WHERE tenant_id IN ($1, $2) RETURNING tenant_id, kind, version, applied`, t.ID, beside.ID)
+	if err != nil {
+		return err
+	}
+	type version struct {
+		Tenant  uuid.UUID
+		Kind    string
+		Version int64
+		Applied int
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[version])
+	if err != nil {
+		return err
+	}
+	for _, v := range all {
+		other := t.ID
+		if v.Tenant == t.ID {
+			other = beside.ID
+		}
+		if _, err := tx.Exec(ctx, `INSERT INTO tenantctl.versions (tenant_id, kind, version, applied) VALUES ($1, $2, $3, $4)`, other, v.Kind, v.Version, v.Applied); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle makes the other stores' places their new owners', and lets the users in again.
+func (s *Service) settle(ctx context.Context, t, beside Tenant, n *notes) error {
+	now, err := s.catalog.byID(ctx, t.ID, t.Name)
+	if err != nil {
+		return err
+	}
+	aside, err := s.catalog.byID(ctx, beside.ID, beside.Name)
+	if err != nil {
+		return err
+	}
+	for _, a := range each[Archiver](s) {
+		if a.Kind() == KindPostgres {
+			continue
+		}
+		if err := a.Exchange(ctx, nil, now, aside); err != nil {
+			return err
+		}
+		n.add(fmt.Sprintf("%s: the tenant's database is %s now; where the store keeps users, its user there needs a password: tenantctl credentials %s --rotate", a.Kind(), now.Database, t.Name))
+	}
+	if t.State == Active {
+		return s.unlock(ctx, now, Active)
+	}
+	return s.lock(ctx, now)
+}

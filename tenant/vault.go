@@ -1,0 +1,63 @@
+package tenant
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Backup is one backup of one tenant in both stores, as its manifest tells of it.
+type Backup struct {
+	ID         uuid.UUID         `json:"id"`
+	Tenant     Name              `json:"tenant"` // its name when the backup was made
+	TenantID   uuid.UUID         `json:"tenant_id"`
+	CreatedAt  time.Time         `json:"created_at"`
+	FinishedAt time.Time         `json:"finished_at"`
+	Size       int64             `json:"size"`     // bytes of the archive
+	Versions   map[string]int64  `json:"versions"` // newest applied migration by kind of store
+	Parts      []Part            `json:"parts"`
+	Encrypted  bool              `json:"encrypted"`
+	Location   string            `json:"location"` // URL of the archive, without secrets
+	Stores     map[string]Dumped `json:"stores,omitempty"`
+	SkewMS     int64             `json:"skew_ms"` // from the snapshot of one store to the other's, or to where its reading ended
+	Quiesced   bool              `json:"quiesced"`
+	Labels     map[string]string `json:"labels,omitempty"`
+	Domains    []string          `json:"domains,omitempty"`
+	Tool       string            `json:"tool,omitempty"` // version of tenantctl
+}
+
+// Vault is where backups are kept.
+type Vault interface {
+	// Create begins a backup's archive. about is how many bytes the stores hold, for the store's choice of piece.
+	Create(ctx context.Context, b *Backup, about int64) (Archive, error)
+	// Open reads a backup's manifest. ErrNotFound where there is none: an archive without it is no backup.
+	Open(ctx context.Context, tenant, id uuid.UUID) (*Backup, error)
+	// Read gives every part's bytes to the sink that is asked for it; nil leaves the part out, but checks it. Close is
+	// called on the sink of a part that was found right. ErrDiffers names the first part that is not.
+	Read(ctx context.Context, b *Backup, sink func(Part) (io.WriteCloser, error)) error
+	// List gives what the vault holds of a tenant, or of all with uuid.Nil, from the names alone.
+	List(ctx context.Context, tenant uuid.UUID) iter.Seq2[Stored, error]
+	// Remove takes a backup away, or what was left of one; absent is success.
+	Remove(ctx context.Context, tenant, id uuid.UUID) error
+	// DropKey destroys the tenant's own key, and tells whether there was one: its backups cannot be read any more.
+	DropKey(ctx context.Context, tenant uuid.UUID) (bool, error)
+}
+
+// Archive takes the parts of a backup.
+type Archive interface {
+	PartWriter
+	// Commit ends the archive and then writes the manifest, with which the backup is one. It completes b.
+	Commit(ctx context.Context, b *Backup) error
+	// Abandon leaves nothing of an archive that was not committed.
+	Abandon()
+}
+
+// Stored is a backup, or a piece of one, as the names in a vault tell.
+type Stored struct {
+	Tenant, ID uuid.UUID
+	Whole      bool // its manifest is there
+	At         time.Time
+}
