@@ -197,7 +197,7 @@ func (s *Service) Migrate(ctx context.Context, req MigrateRequest, opts RunOptio
 	return result, s.endRun(ctx, run, result)
 }
 
-// closeDead ends what dead processes left on the selected tenants and needs no resumption: a tenant that is current
+// closeDead ends what dead processes left on the selected tenants and needs no resumption, backups among it: a tenant that is current
 // gets no new operation that would come across it.
 func (s *Service) closeDead(ctx context.Context, sel Selection) error {
 	q := s.selectMigrating(sel)
@@ -211,10 +211,16 @@ func (s *Service) closeDead(ctx context.Context, sel Selection) error {
 		return catalogError("look for interrupted operations", err)
 	}
 	for _, op := range ops {
-		if !op.restartable() || !s.catalog.dead(op) {
+		if !s.catalog.dead(op) {
 			continue
 		}
-		if err := s.catalog.closeDead(ctx, op); err != nil && !errors.Is(err, ErrBusy) {
+		switch {
+		case op.restartable():
+			err = s.catalog.closeDead(ctx, op)
+		case op.Kind == OpBackup: // the users that it locked out are let in again
+			_, err = s.Abort(ctx, op.ID.String())
+		}
+		if err != nil && !errors.Is(err, ErrBusy) {
 			return err
 		}
 	}
