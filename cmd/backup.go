@@ -180,7 +180,7 @@ backups that were brought there or taken away by other means.
 					return err
 				}
 			}
-			l := a.newList("id", "tenant", "age", "size", "versions", "encrypted", "location")
+			l := a.newList("id", "tenant", "age", "size", "versions", "encrypted")
 			for b, err := range s.Backups(cmd.Context(), tenant.BackupFilter{Names: names(args)}) {
 				if err != nil {
 					return err
@@ -189,7 +189,7 @@ backups that were brought there or taken away by other means.
 				if b.Encrypted {
 					encrypted = "yes"
 				}
-				if err := l.add(docOfBackup(b), b.ID.String(), tenant.ShortID(b.ID), b.Tenant, age(b.CreatedAt), bytes(b.Size), versions(b.Versions), encrypted, b.Location); err != nil {
+				if err := l.add(docOfBackup(b), b.ID.String(), tenant.ShortID(b.ID), b.Tenant, age(b.CreatedAt), bytes(b.Size), versions(b.Versions), encrypted); err != nil {
 					return err
 				}
 			}

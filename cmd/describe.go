@@ -61,7 +61,7 @@ func (a *app) describe(w io.Writer, d *tenant.Description) {
 	}
 	fmt.Fprintln(w)
 	if b := d.LastBackup; b != nil {
-		fmt.Fprintf(w, "last backup: %s, %s ago, %s, %s\n", tenant.ShortID(b.ID), age(b.CreatedAt), bytes(b.Size), b.Location)
+		fmt.Fprintf(w, "last backup: %s, %s ago, %s\n", tenant.ShortID(b.ID), age(b.CreatedAt), bytes(b.Size))
 	} else {
 		fmt.Fprintln(w, "last backup: (none)")
 	}

@@ -23,7 +23,7 @@ const (
 	exitInterrupted = 130
 )
 
-const exitHelp = `Exit codes: 0 done, 1 failed, 2 wrong usage or refused, 3 partly done, 4 no such tenant or operation,
+const exitHelp = `Exit codes: 0 done, 1 failed, 2 wrong usage or refused, 3 partly done, 4 no such tenant, backup or operation,
 5 busy or exists already, 6 a check found differences, 130 interrupted.`
 
 // exitCodes maps what went wrong to the exit code; the first that fits counts.

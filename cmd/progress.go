@@ -37,7 +37,7 @@ func (p *progress) event(e tenant.Event) {
 		fmt.Fprintf(p.a.errOut, "%s: %s (%d/%d)\n", e.Operation.Tenant, past(e), e.Done, e.Total)
 	case e.End, e.Operation.Run != nil:
 		// Steps of one tenant among thousands are noise.
-	case e.Undo && e.Step == "" && e.Operation.Kind == tenant.OpCreate:
+	case e.Undo && e.Step == "" && (e.Operation.Kind == tenant.OpCreate || e.Operation.Kind == tenant.OpClone):
 		fmt.Fprintf(p.a.errOut, "%s: undone, nothing of it is left\n", e.Operation.Tenant)
 	case e.Undo && e.Step == "":
 		fmt.Fprintf(p.a.errOut, "%s: undone, it is as it was before\n", e.Operation.Tenant)

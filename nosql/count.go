@@ -2,6 +2,7 @@ package nosql
 
 import (
 	"context"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -18,7 +19,7 @@ func (r *Resource) Count(ctx context.Context, t tenant.Tenant) (map[string]int64
 	}
 	counts := map[string]int64{}
 	for _, spec := range specs {
-		if isBook(spec.Name) || spec.Type == "view" {
+		if isBook(spec.Name) || spec.Type == "view" || strings.HasPrefix(spec.Name, "system.") {
 			continue
 		}
 		if counts[spec.Name], err = r.db(t).Collection(spec.Name).CountDocuments(ctx, bson.D{}); err != nil {

@@ -141,7 +141,7 @@ func (s *Service) OpenBackup(ctx context.Context, id string) (*Backup, error) {
 	if errors.Is(err, ErrNotFound) {
 		return nil, &Error{
 			Kind: ErrDiffers, Code: "lost_backup", Msg: fmt.Sprintf("backup %s is in the catalog, but not at %s", known.ID, known.Location),
-			Hint: "tenantctl backup list --scan puts the catalog right", Err: err,
+			Hint: "tenantctl backup list --scan puts the catalog right",
 		}
 	}
 	return b, err
