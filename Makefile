@@ -1,4 +1,5 @@
-# What a machine with Go, make and git can do here. Tools are built from tools/go.mod, servers are started by devstack.
+# What a machine with Go, make and git can do here. Tools and the S3 server of the tests are built from tools/go.mod, other
+# servers are started by devstack.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -43,7 +44,7 @@ test: lint docs-check test-devstack test-tenantctl ## Check and test everything,
 
 # A test that names the real server in TENANTCTL_TEST_NOSQL_URL runs there instead of on the embedded one.
 .PHONY: test-tenantctl
-test-tenantctl: bin/devstack
+test-tenantctl: bin/devstack bin/tools
 	@echo "== go test -race ./... on throwaway servers"
 	@bin/devstack run --fast -- go test -race -timeout 15m ./...
 

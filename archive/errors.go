@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
+	"net/url"
 	"strings"
 	"syscall"
 
@@ -43,15 +45,15 @@ func (s *store) failure(doing string, err error) error {
 		return fmt.Errorf("%s: %w", doing, context.Canceled)
 	}
 	e := &tenant.Error{Store: storeName, Msg: doing + ": " + reason(err), Err: err}
-	var silent errSilent
-	var network net.Error
 	switch {
-	case errors.As(err, &silent), errors.Is(err, context.DeadlineExceeded), errors.As(err, &network):
-		e.Kind, e.Hint = tenant.ErrUnreachable, "is the store reachable from here, and the URL right?"
 	case refusedCredentials(err):
 		e.Kind, e.Code, e.Hint = tenant.ErrRights, "credentials", s.credentialsHint()
-	case gcerrors.Code(err) == gcerrors.PermissionDenied, errors.Is(err, fs.ErrPermission):
-		e.Kind, e.Hint = tenant.ErrRights, "the credentials must be allowed to list, read, write and delete there"
+	case gcerrors.Code(err) == gcerrors.PermissionDenied, status(err) == 401, status(err) == 403:
+		e.Kind, e.Hint = tenant.ErrRights, "the credentials must be those of this store, and allowed to list, read, write and delete there"
+	case errors.Is(err, fs.ErrPermission):
+		e.Kind, e.Hint = tenant.ErrRights, "let the user that tenantctl runs as write there"
+	case s.dir == "" && gone(err):
+		e.Kind, e.Hint = tenant.ErrUnreachable, "is the store reachable from here, and the URL right?"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		e.Code, e.Hint = "disk_full", "make room: tenantctl backup prune --dry-run shows what a policy would remove"
 	case strings.Contains(err.Error(), "Missing Region"):
@@ -60,6 +62,25 @@ func (s *store) failure(doing string, err error) error {
 		e.Kind, e.Hint = tenant.ErrInvalid, "correct the options of the URL"
 	}
 	return e
+}
+
+// gone tells that a store did not answer, or broke off.
+func gone(err error) bool {
+	var silent errSilent
+	var network *net.OpError
+	var name *net.DNSError
+	var request *url.Error
+	return errors.As(err, &silent) || errors.As(err, &network) || errors.As(err, &name) || errors.As(err, &request) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
+}
+
+// status is that of the HTTP answer, or 0.
+func status(err error) int {
+	var answer interface{ HTTPStatusCode() int }
+	if errors.As(err, &answer) {
+		return answer.HTTPStatusCode()
+	}
+	return 0
 }
 
 // reason is the provider's own short word for it, or the innermost cause; what lies around that quotes URLs.
@@ -90,6 +111,8 @@ func reason(err error) string {
 		return errno.Error()
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time"
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return "the connection broke off"
 	}
 	return innermost(err)
 }
@@ -126,7 +149,7 @@ func refusedCredentials(err error) bool {
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		switch api.ErrorCode() {
-		case "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired":
+		case "InvalidAccessKeyId", "XAdminUserNotFound", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired":
 			return true
 		}
 	}

@@ -306,7 +306,7 @@ func TestPlacesThatCannotBeOpenedAreExplained(t *testing.T) {
 	refused(t, err, tenant.ErrRights, "SignatureDoesNotMatch")
 	t.Setenv("AWS_ACCESS_KEY_ID", "nobody")
 	_, err = OpenVault(t.Context(), Config{URL: s.URL("backups")})
-	refused(t, err, tenant.ErrRights, "InvalidAccessKeyId")
+	refused(t, err, tenant.ErrRights, "s3://backups")
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
 	_, err = OpenVault(t.Context(), Config{URL: s.URL("backups")})

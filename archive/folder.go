@@ -21,7 +21,7 @@ import (
 )
 
 // openFileURL reads file:///absolute and file://./relative.
-func openFileURL(u *url.URL, q url.Values, patience time.Duration) (*store, error) {
+func openFileURL(u *url.URL, patience time.Duration) (*store, error) {
 	dir := u.Path
 	switch u.Host {
 	case ".":
@@ -33,6 +33,7 @@ func openFileURL(u *url.URL, q url.Values, patience time.Duration) (*store, erro
 	if runtime.GOOS == "windows" {
 		dir = strings.TrimPrefix(dir, "/")
 	}
+	q := u.Query()
 	prefix := q.Get("prefix")
 	q.Del("prefix")
 	for option := range q {

@@ -67,8 +67,8 @@ func text(n int, seed uint64) []byte {
 	return b[:n]
 }
 
-// content is what a test puts into a backup: parts of every size that matters.
-func content() map[string][]byte {
+// content is what a test puts into a backup: parts of every size that matters. It must not be changed.
+var content = sync.OnceValue(func() map[string][]byte {
 	return map[string][]byte{
 		"postgres/pre-data.sql":           []byte("CREATE TABLE :\"tenant_schema\".orders (id bigint);\n"),
 		"postgres/data/0001-empty.sql":    {},
@@ -80,7 +80,7 @@ func content() map[string][]byte {
 		"mongodb/notes%20x.bson":          text(1000, 7),
 		"mongodb/notes%20x.metadata.json": []byte(`{"indexes":[]}`),
 	}
-}
+})
 
 // fill writes parts in the order of their names, a few at a time.
 func fill(t testing.TB, w tenant.PartWriter, parts map[string][]byte) {

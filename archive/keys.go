@@ -80,7 +80,7 @@ func (v *Vault) identities(ctx context.Context, m *manifest) ([]age.Identity, er
 			return ids, nil
 		}
 		return nil, &tenant.Error{
-			Kind: tenant.ErrMissing, Code: "no_key", Store: storeName, Err: err,
+			Kind: tenant.ErrMissing, Code: "no_key", Store: storeName,
 			Msg: "the tenant's own key " + where + " is gone: nobody can read the backup", Hint: "where it was not destroyed on purpose, put the file back",
 		}
 	}

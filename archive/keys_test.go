@@ -10,9 +10,12 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/google/uuid"
 
 	"github.com/tenantctl/tenantctl/tenant"
+	"github.com/tenantctl/tenantctl/tenant/tenanttest"
 )
 
 var small = map[string][]byte{"postgres/pre-data.sql": []byte("CREATE TABLE x ();\n")}
@@ -185,4 +188,37 @@ func TestADamagedTenantKeyIsRefused(t *testing.T) {
 	}
 	_, err = v.Create(t.Context(), newBackup(b.TenantID), 0)
 	refused(t, err, tenant.ErrDiffers, keyObject(b.TenantID))
+}
+
+func TestADestroyedKeyIsGoneInAllItsVersions(t *testing.T) {
+	server := tenanttest.S3(t)
+	server.LetIn(t)
+	mine, _ := identity(t)
+	v := open(t, Config{URL: server.URL("backups/folder"), Recipients: []string{mine}, KeyPerTenant: true})
+	bucket := "backups"
+	_, err := v.keys.s3().PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{Bucket: &bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions := func() int {
+		prefix := "folder/keys/"
+		page, err := v.keys.s3().ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: &bucket, Prefix: &prefix})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(page.Versions)
+	}
+	acme := uuid.New()
+	if _, err := v.tenantKey(t.Context(), acme); err != nil {
+		t.Fatal(err)
+	}
+	if n := versions(); n != 1 {
+		t.Fatalf("there are %d versions of a new key", n)
+	}
+	if had, err := v.DropKey(t.Context(), acme); err != nil || !had {
+		t.Fatalf("there was a key: %v, %v", had, err)
+	}
+	if n := versions(); n != 0 {
+		t.Errorf("%d versions of the key are left", n)
+	}
 }

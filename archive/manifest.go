@@ -91,7 +91,7 @@ func newManifest(b *tenant.Backup, f file, e encryption) *manifest {
 func (m *manifest) backup(location string) *tenant.Backup {
 	b := &tenant.Backup{
 		ID: m.ID, Tenant: m.Tenant.Name, TenantID: m.Tenant.ID, CreatedAt: m.CreatedAt, FinishedAt: m.FinishedAt,
-		Size: m.Archive.Size, Versions: map[string]int64{}, Parts: m.Parts, Encrypted: m.Encryption.Scheme != schemeNone,
+		Size: m.Archive.Size, Versions: map[string]int64{}, Parts: m.Parts, Encrypted: m.Encryption.Scheme != schemeNone, OwnKey: m.Encryption.Key != "",
 		Location: location, Stores: m.Stores, SkewMS: m.SkewMS, Quiesced: m.Quiesced, Labels: m.Tenant.Labels,
 		Domains: m.Tenant.Domains, Tool: m.Tool,
 	}

@@ -61,7 +61,7 @@ func openStore(ctx context.Context, raw string, patience time.Duration) (*store,
 	}
 	switch u.Scheme {
 	case "file":
-		return openFileURL(u, q, patience)
+		return openFileURL(u, patience)
 	case s3blob.Scheme, gcsblob.Scheme, azureblob.Scheme:
 	default:
 		return nil, tenant.Invalid(urlHint, "the place for backups has the unknown scheme %.20s", u.Scheme)

@@ -2,11 +2,14 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
 // s3 gives the client of an S3 store, or nil. Only there do the pieces of an upload that never ended stay until somebody
@@ -53,18 +56,38 @@ func (s *store) uploads(ctx context.Context, prefix string) iter.Seq2[unended, e
 	}
 }
 
-// abortUploads drops the pieces of uploads below prefix.
+// abortUploads drops the pieces of uploads below prefix. A piece that is still on its way when its upload is dropped can
+// bring it back: it is asked for until none is there.
 func (s *store) abortUploads(ctx context.Context, prefix string) error {
-	for u, err := range s.uploads(ctx, prefix) {
-		if err != nil {
-			return err
+	for pause := 50 * time.Millisecond; ; pause *= 2 {
+		found := false
+		for u, err := range s.uploads(ctx, prefix) {
+			if err != nil {
+				return err
+			}
+			found = true
+			if err := s.abortUpload(ctx, u); err != nil {
+				return err
+			}
 		}
-		ctx, cancel := context.WithTimeout(ctx, s.silence)
-		_, err := s.s3().AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &s.host, Key: aws.String(s.prefix + u.key), UploadId: &u.id})
-		cancel()
-		if err != nil {
-			return s.failure("drop the upload of "+s.at(u.key), err)
+		if !found || pause > time.Second {
+			return nil
 		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (s *store) abortUpload(ctx context.Context, u unended) error {
+	ctx, cancel := context.WithTimeout(ctx, s.silence)
+	defer cancel()
+	_, err := s.s3().AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &s.host, Key: aws.String(s.prefix + u.key), UploadId: &u.id})
+	var gone *types.NoSuchUpload
+	if err != nil && !errors.As(err, &gone) {
+		return s.failure("drop the upload of "+s.at(u.key), err)
 	}
 	return nil
 }

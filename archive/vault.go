@@ -71,6 +71,9 @@ func (v *Vault) Close() error {
 // String is where the backups are, without secrets.
 func (v *Vault) String() string { return v.store.name }
 
+// Holds tells whether a location, as Open gives it, is in this vault.
+func (v *Vault) Holds(location string) bool { return strings.HasPrefix(location, v.store.at("")) }
+
 // folder is the beginning of the keys of a backup's files.
 func folder(tenantID, id uuid.UUID) string { return tenantID.String() + "/" + id.String() + "/" }
 

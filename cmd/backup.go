@@ -65,7 +65,7 @@ type backupDoc struct {
 	CreatedAt time.Time        `json:"created_at"`
 	Size      int64            `json:"size"`
 	Versions  map[string]int64 `json:"versions"`
-	Parts     []tenant.Part    `json:"parts"`
+	Parts     []tenant.Part    `json:"parts,omitempty"` // left out where many backups are told of: backup show has them
 	Encrypted bool             `json:"encrypted"`
 	Location  string           `json:"location"`
 }
@@ -202,9 +202,14 @@ backups that were brought there or taken away by other means.
 
 func runBackupScan(cmd *cobra.Command, a *app, s *tenant.Service) error {
 	r, err := s.ScanBackups(cmd.Context())
-	if err != nil {
-		return err
+	if err == nil {
+		a.scanned(r)
 	}
+	return err
+}
+
+// scanned tells what a look into the place of backups found.
+func (a *app) scanned(r *tenant.Scan) {
 	if len(r.Added)+len(r.Lost) > 0 {
 		a.say("scan: %d added to the catalog, %d taken out of it", len(r.Added), len(r.Lost))
 	}
@@ -216,7 +221,6 @@ func runBackupScan(cmd *cobra.Command, a *app, s *tenant.Service) error {
 		warnings = append(warnings, "manifest that cannot be read: "+b)
 	}
 	a.warn(warnings)
-	return nil
 }
 
 func oneBackup(cmd *cobra.Command, args []string) error {
@@ -376,7 +380,7 @@ func runBackupPrune(cmd *cobra.Command, a *app, o pruneOptions, args []string) e
 	kept, removed := 0, 0
 	var printing error
 	req := tenant.PruneRequest{Names: names(args), Keep: o.policy.Keep, DryRun: o.dryRun}
-	err = s.Prune(cmd.Context(), req, func(k tenant.Kept) {
+	scan, err := s.Prune(cmd.Context(), req, func(k tenant.Kept) {
 		verdict := "keep"
 		switch {
 		case len(k.Reasons) > 0:
@@ -397,6 +401,9 @@ func runBackupPrune(cmd *cobra.Command, a *app, o pruneOptions, args []string) e
 				tenant.ShortID(k.Backup.ID), k.Backup.Tenant, k.Backup.CreatedAt.Format(time.RFC3339), verdict, strings.Join(k.Reasons, ", "))
 		}
 	})
+	if scan != nil {
+		a.scanned(scan)
+	}
 	if end := l.end("there are no backups"); printing == nil {
 		printing = end
 	}

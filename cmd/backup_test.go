@@ -175,6 +175,9 @@ func TestARestoreThatIsStoppedLeavesATenantWhollyOldOrWhollyNew(t *testing.T) {
 			}
 			way := ways[i%len(ways)]
 			left := b.column(t, `SELECT id::text FROM tenantctl.operations WHERE state IN ('running', 'undoing', 'stuck')`)
+			if strike == "interrupt" && len(left) > 0 {
+				t.Fatalf("interrupted at %s, it neither finished nor undid: %v", p, left)
+			}
 			if len(left) > 1 || strike == "kill" && len(left) == 0 && !strings.Contains(p, "finish/after") {
 				t.Fatalf("%s at %s: these operations are left: %v", strike, p, left)
 			}

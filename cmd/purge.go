@@ -69,7 +69,7 @@ func runPurge(cmd *cobra.Command, a *app, o purgeOptions, arg string) error {
 	if err := a.confirm(o.yes, q); err != nil {
 		return err
 	}
-	out, err := s.Purge(cmd.Context(), name, o.andBackups)
+	out, err := s.Purge(cmd.Context(), name, tenant.PurgeRequest{AndBackups: o.andBackups})
 	a.progress.end()
 	if err != nil {
 		return err
@@ -112,7 +112,7 @@ taken away, by whom, and which backups still existed. They are kept in the catal
 				}
 				left := fmt.Sprint(len(r.Backups))
 				if r.KeyGone && len(r.Backups) > 0 {
-					left += " (unreadable)"
+					left += " (key destroyed)"
 				}
 				if err := l.add(r, string(r.Tenant.Name), r.Tenant.Name, r.DeletedAt.Format(time.RFC3339), r.By, rows, left, tenant.ShortID(r.Operation)); err != nil {
 					return err
@@ -145,16 +145,18 @@ func runPurgeDue(cmd *cobra.Command, a *app, o purgeOptions, args []string) erro
 		}
 	}
 	l := a.newList("tenant", "state").wrapped()
-	failed := 0
+	failed, done := 0, 0
 	for _, name := range due {
 		if cmd.Context().Err() != nil {
 			break
 		}
 		doc, state := outcomeDoc{Tenant: tenant.Tenant{Name: name}, DryRun: o.dryRun}, "would be purged"
 		if !o.dryRun {
-			out, err := s.Purge(cmd.Context(), name, o.andBackups)
+			out, err := s.Purge(cmd.Context(), name, tenant.PurgeRequest{AndBackups: o.andBackups, Due: true})
 			state = "purged"
-			if err != nil {
+			if err == nil {
+				done++
+			} else {
 				failed++
 				state = err.Error()
 				out = &tenant.Outcome{Tenant: tenant.Tenant{Name: name}, Err: err}
@@ -167,6 +169,9 @@ func runPurgeDue(cmd *cobra.Command, a *app, o purgeOptions, args []string) erro
 	}
 	if err := l.end("nothing is due"); err != nil {
 		return err
+	}
+	if cmd.Context().Err() != nil {
+		return &tenant.Error{Kind: tenant.ErrInterrupted, Msg: fmt.Sprintf("interrupted: %d of %d tenants are purged", done, len(due)), Hint: "run the same command again"}
 	}
 	if failed > 0 {
 		return &tenant.Error{Kind: tenant.ErrPartial, Msg: fmt.Sprintf("%d of %d tenants could not be purged", failed, len(due)), Hint: "run the same command again"}

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -76,8 +77,13 @@ func runRestore(cmd *cobra.Command, a *app, o restoreOptions, id string) error {
 		return err
 	}
 	verb := "restored"
-	if p.Way == tenant.RestoreSide {
+	switch p.Way {
+	case tenant.RestoreSide:
 		verb = fmt.Sprintf("restored beside, in schema %s and database %s, kept until %s", out.Tenant.Schema, out.Tenant.Database, out.Tenant.PurgeAfter.Format(timeFormat))
+	case tenant.RestoreSwitch:
+		if was := replaced(out.Operation); was != "" {
+			verb = fmt.Sprintf("restored, what it had is kept as %s for %s,", was, keeping(a.cfg.Delete.PurgeAfter))
+		}
 	}
 	return a.printOutcome(out, verb)
 }
@@ -96,4 +102,15 @@ func restoreWords(p *tenant.RestorePlan) string {
 		return fmt.Sprintf("make tenant %s of %s%s", p.Tenant.Name, from, migrate)
 	}
 	return strings.TrimSpace(fmt.Sprintf("restore a part of %s into schema %s and database %s, kept like a deleted tenant", from, p.Tenant.Schema, p.Tenant.Database))
+}
+
+// replaced is the name under which a restore has put aside what was there.
+func replaced(op *tenant.Operation) string {
+	var r struct {
+		Replaced string `json:"replaced"`
+	}
+	if op == nil || json.Unmarshal(op.Result, &r) != nil {
+		return ""
+	}
+	return r.Replaced
 }

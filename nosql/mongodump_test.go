@@ -130,12 +130,12 @@ func TestBrokenDocumentsAreRefusedWithPartAndPosition(t *testing.T) {
 	}
 }
 
-var safeName = regexp.MustCompile(`^[A-Za-z0-9_%-][A-Za-z0-9_.%-]*$`)
+var safeName = regexp.MustCompile(`^[A-Za-z0-9_%][A-Za-z0-9_.%-]*$`)
 
 func TestFilesAreNamedAsMongodumpDoes(t *testing.T) {
 	for name, want := range map[string]string{
 		"orders": "orders", "a.b": "a.b", "with space": "with%20space", "100%": "100%25", "ü": "%C3%BC", "a/b\\c": "a%2Fb%5Cc",
-		".hidden": "%2Ehidden", "a$b": "a%24b", "~": "%7E", "..": "%2E.",
+		".hidden": "%2Ehidden", "-dash": "%2Ddash", "a-b": "a-b", "a$b": "a%24b", "~": "%7E", "..": "%2E.",
 	} {
 		if got := fileStem(name); got != want {
 			t.Errorf("%q is %q, want %q", name, got, want)

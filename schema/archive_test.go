@@ -29,7 +29,6 @@ type memoryFile struct {
 	bytes.Buffer
 	part  tenant.Part
 	ended bool
-	hook  func() // called at the first byte
 }
 
 func (m *memory) Create(path, name string) (tenant.PartFile, error) {

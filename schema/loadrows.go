@@ -41,7 +41,7 @@ func (p *rowPart) Write(b []byte) (int, error) {
 		p.copy = statement
 		p.buffer = append(p.buffer[:0], p.buffer[end+1:]...)
 	}
-	if len(p.buffer) >= rowsAtOnce {
+	if len(p.buffer) >= rowsAtOnce && bytes.IndexByte(b, '\n') >= 0 {
 		p.hand(false)
 	}
 	return len(b), nil

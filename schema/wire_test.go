@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -119,7 +120,7 @@ func newGuillotine(t *testing.T, to string, at int64, answered bool) *guillotine
 					return
 				}
 				if cut.Load() {
-					if m.kind == 'Z' {
+					if m.kind == 'Z' || m.kind == 'G' { // it is ready for the next, or for the rows of a COPY
 						return
 					}
 					continue
@@ -163,19 +164,32 @@ type pooler struct {
 	heard      func(message)         // hears what clients say; may be nil
 }
 
+// session is one of a pooler's with the server. The driver may have begun to read ahead: answers come from its reader.
+type session struct {
+	*pgconn.HijackedConn
+	from io.Reader
+}
+
 func (p pooler) start(t *testing.T, to string) (url string) {
 	t.Helper()
-	idle := make(chan *pgconn.HijackedConn, p.backends)
+	idle := make(chan *session, p.backends)
 	for range p.backends {
-		conn, err := pgconn.Connect(t.Context(), to)
+		s := new(session)
+		cfg, err := pgconn.ParseConfig(to)
 		must(t, err)
-		backend, err := conn.Hijack()
+		cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+			s.from = r
+			return pgproto3.NewFrontend(r, w)
+		}
+		conn, err := pgconn.ConnectConfig(t.Context(), cfg)
 		must(t, err)
-		t.Cleanup(func() { backend.Conn.Close() })
-		idle <- backend
+		s.HijackedConn, err = conn.Hijack()
+		must(t, err)
+		t.Cleanup(func() { s.Conn.Close() })
+		idle <- s
 	}
-	last := make(chan *pgconn.HijackedConn, 1) // the one given back last, which is taken first
-	take := func() *pgconn.HijackedConn {
+	last := make(chan *session, 1) // the one given back last, which is taken first
+	take := func() *session {
 		select {
 		case b := <-last:
 			return b
@@ -190,7 +204,7 @@ func (p pooler) start(t *testing.T, to string) (url string) {
 			return nil
 		}
 	}
-	giveBack := func(b *pgconn.HijackedConn) {
+	giveBack := func(b *session) {
 		if !p.roundRobin {
 			select {
 			case last <- b:
@@ -214,7 +228,7 @@ func (p pooler) start(t *testing.T, to string) (url string) {
 		if _, err := client.Write(hello); err != nil {
 			return
 		}
-		var backend *pgconn.HijackedConn
+		var backend *session
 		for {
 			m, err := readMessage(r, false)
 			if err != nil || m.kind == 'X' {
@@ -234,8 +248,8 @@ func (p pooler) start(t *testing.T, to string) (url string) {
 			if _, err := backend.Conn.Write(m.raw); err != nil {
 				return
 			}
-			for ready := m.kind != 'Q' && m.kind != 'S'; !ready; {
-				m, err := readMessage(backend.Conn, false)
+			for ready := !strings.ContainsRune("QScf", rune(m.kind)); !ready; { // a question, or the end of a COPY's rows
+				m, err := readMessage(backend.from, false)
 				if err != nil {
 					return
 				}
@@ -243,7 +257,8 @@ func (p pooler) start(t *testing.T, to string) (url string) {
 					m = p.answer(m)
 				}
 				_, _ = client.Write(m.raw) // where the client is gone, the server still ends what it does
-				if ready = m.kind == 'Z'; ready && m.raw[5] == 'I' {
+				ready = m.kind == 'Z' || m.kind == 'G'
+				if m.kind == 'Z' && m.raw[5] == 'I' {
 					giveBack(backend)
 					backend = nil
 				}

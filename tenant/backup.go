@@ -111,7 +111,7 @@ func (s *Service) Backup(ctx context.Context, req BackupRequest, opts RunOptions
 		}
 		req.Quiesce = p.Quiesce
 	} else {
-		if err := s.closeDead(ctx, req.Selection); err != nil {
+		if err := s.closeDead(ctx, req.Selection, true); err != nil {
 			return nil, err
 		}
 		params := backupParams{req.Quiesce}
@@ -275,6 +275,18 @@ func (s *Service) dump(ctx context.Context, op *Operation, t Tenant, quiesced bo
 		ID: attemptID(op), Tenant: t.Name, TenantID: t.ID, CreatedAt: time.Now().UTC().Truncate(time.Microsecond),
 		Versions: map[string]int64{}, Stores: map[string]Dumped{}, Quiesced: quiesced, Labels: t.Labels, Domains: t.Domains, Tool: s.Tool,
 	}
+	for _, id := range attempts(op)[1:] { // a dead process's
+		made, err := v.Open(ctx, t.ID, id)
+		if err == nil {
+			return made, nil
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return nil, err
+		}
+		if err := v.Remove(ctx, t.ID, id); err != nil {
+			return nil, err
+		}
+	}
 	// The upload is cancelled, not finished, where a store fails.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -325,6 +337,30 @@ func skew(ds []Dumped) time.Duration {
 		}
 	}
 	return last.Sub(first)
+}
+
+// adopt enters what a dead backup finished into the catalog, and removes what it did not.
+func (s *Service) adopt(ctx context.Context, op *Operation) error {
+	if s.Vault == nil || op.TenantID == nil {
+		return nil
+	}
+	v, err := s.vault(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range attempts(op) {
+		b, err := v.Open(ctx, *op.TenantID, id)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			err = v.Remove(ctx, *op.TenantID, id)
+		case err == nil:
+			err = catalogError("enter the backup", s.catalog.addBackup(ctx, s.catalog.pool, b))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // claimChild makes a child of a run this process's: one that is pending, or a dead one's that is simply run again.

@@ -67,6 +67,9 @@ func (s *Service) testRestore(ctx context.Context, b *Backup) error {
 			return Invalid("switch the store on in the configuration", "the backup holds %s, which is not used here", kind)
 		}
 	}
+	if err := s.endTests(ctx, b.TenantID); err != nil {
+		return err
+	}
 	t, err := s.plan(CreateRequest{Name: besideName(b.Tenant, newID()), Labels: map[string]string{labelOf: string(b.Tenant)}})
 	if err != nil {
 		return err
@@ -80,6 +83,28 @@ func (s *Service) testRestore(ctx context.Context, b *Backup) error {
 		return err
 	}
 	return s.run(ctx, op, g)
+}
+
+// endTests takes away what killed tests of a tenant's backups have left.
+func (s *Service) endTests(ctx context.Context, of uuid.UUID) error {
+	rows, err := s.catalog.pool.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o
+		WHERE o.kind = 'restore-test' AND o.state IN ('running', 'undoing', 'stuck') AND o.params ->> 'of' = $1`, of.String())
+	if err != nil {
+		return catalogError("look for interrupted tests", err)
+	}
+	ops, err := pgx.CollectRows(rows, scanOperation)
+	if err != nil {
+		return catalogError("look for interrupted tests", err)
+	}
+	for _, op := range ops {
+		if !s.catalog.dead(op) {
+			continue
+		}
+		if _, err := s.Abort(ctx, op.ID.String()); err != nil && !errors.Is(err, ErrBusy) {
+			return err
+		}
+	}
+	return nil
 }
 
 // testSaga restores a backup, compares, and removes what it restored, whatever the outcome.

@@ -14,20 +14,20 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const backupColumns = `b.id, b.tenant_id, b.tenant_name, b.created_at, b.location, b.size, b.versions, b.parts, b.encrypted`
+const backupColumns = `b.id, b.tenant_id, b.tenant_name, b.created_at, b.location, b.size, b.versions, b.parts, b.encrypted, b.own_key`
 
 func scanBackup(row pgx.CollectableRow) (*Backup, error) {
 	var b Backup
-	err := row.Scan(&b.ID, &b.TenantID, &b.Tenant, &b.CreatedAt, &b.Location, &b.Size, &b.Versions, &b.Parts, &b.Encrypted)
+	err := row.Scan(&b.ID, &b.TenantID, &b.Tenant, &b.CreatedAt, &b.Location, &b.Size, &b.Versions, &b.Parts, &b.Encrypted, &b.OwnKey)
 	b.CreatedAt = b.CreatedAt.UTC()
 	return &b, err
 }
 
 // addBackup enters a backup that is whole. One that is known already is left as it is.
 func (c *Catalog) addBackup(ctx context.Context, tx DB, b *Backup) error {
-	_, err := tx.Exec(ctx, `INSERT INTO tenantctl.backups (id, tenant_id, tenant_name, created_at, location, size, versions, parts, encrypted)
-		VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9) ON CONFLICT (id) DO NOTHING`,
-		b.ID, b.TenantID, string(b.Tenant), b.CreatedAt, b.Location, b.Size, jsonText(b.Versions), jsonText(b.Parts), b.Encrypted)
+	_, err := tx.Exec(ctx, `INSERT INTO tenantctl.backups (id, tenant_id, tenant_name, created_at, location, size, versions, parts, encrypted, own_key)
+		VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9, $10) ON CONFLICT (id) DO NOTHING`,
+		b.ID, b.TenantID, string(b.Tenant), b.CreatedAt, b.Location, b.Size, jsonText(b.Versions), jsonText(b.Parts), b.Encrypted, b.OwnKey)
 	return err
 }
 
@@ -49,12 +49,18 @@ func (s *Service) Backups(ctx context.Context, f BackupFilter) iter.Seq2[*Backup
 		names := q.arg(texts(f.Names))
 		q.and(`(b.tenant_name = ANY(` + names + `::text[]) OR b.tenant_id IN (SELECT t.id FROM tenantctl.tenants t WHERE t.name = ANY(` + names + `::text[])))`)
 	}
-	return s.catalog.backups(ctx, &q)
+	return s.catalog.backups(ctx, &q, true)
 }
 
-func (c *Catalog) backups(ctx context.Context, q *query) iter.Seq2[*Backup, error] {
+// backups gives the selected backups, newest first: with their parts and by name, to be shown, or without parts and by
+// tenant, to be worked on.
+func (c *Catalog) backups(ctx context.Context, q *query, shown bool) iter.Seq2[*Backup, error] {
+	columns, order := backupColumns, "b.tenant_name, b.tenant_id"
+	if !shown {
+		columns, order = strings.Replace(columns, "b.parts", "'[]'::jsonb", 1), "b.tenant_id"
+	}
 	return func(yield func(*Backup, error) bool) {
-		rows, err := c.pool.Query(ctx, `SELECT `+backupColumns+` FROM tenantctl.backups b WHERE `+q.where()+` ORDER BY b.tenant_name, b.tenant_id, b.created_at DESC, b.id DESC`, q.args...)
+		rows, err := c.pool.Query(ctx, `SELECT `+columns+` FROM tenantctl.backups b WHERE `+q.where()+` ORDER BY `+order+`, b.created_at DESC, b.id DESC`, q.args...)
 		if err != nil {
 			yield(nil, catalogError("read the backups", err))
 			return
@@ -93,7 +99,7 @@ func (c *Catalog) lastBackup(ctx context.Context, tenant uuid.UUID) (*Backup, er
 func (c *Catalog) findBackup(ctx context.Context, id string) (*Backup, error) {
 	hint := "tenantctl backup list shows all; backup list --scan also looks into the place of backups"
 	if name, ok := strings.CutSuffix(id, "@latest"); ok {
-		for b, err := range c.backups(ctx, newestOf(name)) {
+		for b, err := range c.backups(ctx, newestOf(name), true) {
 			return b, err
 		}
 		return nil, &Error{Kind: ErrNotFound, Msg: "no backup of tenant " + shorten(name), Hint: hint}
@@ -164,12 +170,15 @@ func (s *Service) ScanBackups(ctx context.Context) (*Scan, error) {
 		return nil, err
 	}
 	known := map[uuid.UUID]bool{} // false until it was met
-	for b, err := range s.catalog.backups(ctx, new(query)) {
+	for b, err := range s.catalog.backups(ctx, new(query), false) {
 		if err != nil {
 			return nil, err
 		}
-		known[b.ID] = false
+		if v.Holds(b.Location) {
+			known[b.ID] = false
+		}
 	}
+	empty := true
 	r := &Scan{Added: []uuid.UUID{}, Lost: []uuid.UUID{}, Partial: []uuid.UUID{}, Broken: []string{}}
 	for st, err := range v.List(ctx, uuid.Nil) {
 		if err != nil {
@@ -179,6 +188,7 @@ func (s *Service) ScanBackups(ctx context.Context) (*Scan, error) {
 			r.Partial, r.partial = append(r.Partial, st.ID), append(r.partial, st)
 			continue
 		}
+		empty = false
 		if _, ok := known[st.ID]; ok {
 			known[st.ID] = true
 			continue
@@ -195,6 +205,12 @@ func (s *Service) ScanBackups(ctx context.Context) (*Scan, error) {
 			return nil, catalogError("enter the backup", err)
 		}
 		r.Added = append(r.Added, b.ID)
+	}
+	if empty && len(known) > 0 {
+		return nil, &Error{
+			Kind: ErrDiffers, Code: "empty_place", Msg: fmt.Sprintf("the place of backups is empty, and the catalog knows %s there", Plural(len(known), "backup")),
+			Hint: "is the right folder mounted, or the right bucket named, in backup.url?",
+		}
 	}
 	for id, met := range known {
 		if met {
@@ -227,29 +243,30 @@ type PruneRequest struct {
 const partialAge = 24 * time.Hour
 
 // Prune removes the backups that no rule keeps, and what killed backups left. Backups of a tenant on hold are kept.
-// verdict gets each backup once it has been kept or removed.
-func (s *Service) Prune(ctx context.Context, req PruneRequest, verdict func(Kept)) error {
+// verdict gets each backup once it has been kept or removed. Without names it looks into the vault first, as ScanBackups
+// does, and tells what it found.
+func (s *Service) Prune(ctx context.Context, req PruneRequest, verdict func(Kept)) (*Scan, error) {
 	v, err := s.vault(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	scan := new(Scan)
 	if len(req.Names) == 0 && !req.DryRun {
-		scan, err := s.ScanBackups(ctx)
-		if err != nil {
-			return err
+		if scan, err = s.ScanBackups(ctx); err != nil {
+			return nil, err
 		}
 		for _, st := range scan.partial {
 			if time.Since(st.At) < partialAge {
 				continue
 			}
 			if err := v.Remove(ctx, st.Tenant, st.ID); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
 	holds, err := s.catalog.holds(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var group []*Backup
 	judge := func() error {
@@ -277,24 +294,30 @@ func (s *Service) Prune(ctx context.Context, req PruneRequest, verdict func(Kept
 		group = group[:0]
 		return nil
 	}
-	var all []*Backup // removing while reading would hold a connection for each
-	for b, err := range s.Backups(ctx, BackupFilter{Names: req.Names}) {
+	for b, err := range s.catalog.backups(ctx, prunable(req.Names), false) {
 		if err != nil {
-			return err
+			return nil, err
 		}
-		b.Parts = nil
-		all = append(all, b)
-	}
-	slices.SortStableFunc(all, func(a, b *Backup) int { return strings.Compare(a.TenantID.String(), b.TenantID.String()) })
-	for _, b := range all {
 		if len(group) > 0 && group[0].TenantID != b.TenantID {
 			if err := judge(); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		group = append(group, b)
 	}
-	return judge()
+	return scan, judge()
+}
+
+// prunable selects the backups of the tenants of those names now, and of purged ones that had them; all where there are none.
+func prunable(names []Name) *query {
+	var q query
+	if len(names) > 0 {
+		n := q.arg(texts(names))
+		q.and(`(b.tenant_id IN (SELECT t.id FROM tenantctl.tenants t WHERE t.name = ANY(` + n + `))
+			OR b.tenant_id IN (SELECT x.tenant_id FROM tenantctl.backups x WHERE x.tenant_name = ANY(` + n + `))
+				AND NOT EXISTS (SELECT FROM tenantctl.tenants t WHERE t.id = b.tenant_id))`)
+	}
+	return &q
 }
 
 // removeBackup takes a backup away, the manifest first, and writes it into the audit.

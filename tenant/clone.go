@@ -21,6 +21,7 @@ type cloneParams struct {
 	From uuid.UUID     `json:"from"`
 	Data bool          `json:"data"`
 	To   CreateRequest `json:"to"`
+	Was  string        `json:"was"` // what the source was when the clone began: a copy of two states is none
 }
 
 // PlanClone gives the tenant that Clone would make, and touches nothing.
@@ -60,6 +61,9 @@ func (s *Service) Clone(ctx context.Context, req CloneRequest) (*Outcome, error)
 		return nil, err
 	}
 	params := cloneParams{From: from.ID, Data: req.Data, To: req.To}
+	if params.Was, err = s.standing(ctx, from); err != nil {
+		return nil, err
+	}
 	op, resumed, err := s.beginNew(ctx, OpClone, &to, params)
 	if err != nil {
 		return nil, err
@@ -100,8 +104,38 @@ func (s *Service) cloneSaga(op *Operation, t Tenant) (saga, error) {
 			undo: func(ctx context.Context) error { return a.Drop(ctx, t) },
 		})
 	}
+	g.steps = append(g.steps, step{name: "confirm", do: func(ctx context.Context) error { return s.sameSource(ctx, p) }})
 	g.pivot = len(g.steps)
 	return g, nil
+}
+
+// standing is what a copy of a tenant depends on: its places, and the newest operation that may change what is in them.
+// One that is at work on it is refused.
+func (s *Service) standing(ctx context.Context, t Tenant) (string, error) {
+	live, err := s.catalog.liveOperation(ctx, t.ID)
+	switch {
+	case err != nil:
+		return "", err
+	case live != nil && live.Kind != OpBackup && !s.catalog.dead(live):
+		return "", s.catalog.busy(live)
+	}
+	var newest string
+	err = s.catalog.pool.QueryRow(ctx, `SELECT coalesce(max(id::text), '') FROM tenantctl.operations WHERE tenant_id = $1 AND kind <> ALL($2)`,
+		t.ID, []string{OpBackup, OpSet, OpRename, OpPassword}).Scan(&newest)
+	return t.Schema + " " + t.Database + " " + newest, catalogError("read the operations", err)
+}
+
+// sameSource refuses a copy whose source was restored, migrated or deleted while it was made.
+func (s *Service) sameSource(ctx context.Context, p cloneParams) error {
+	from, err := s.catalog.byID(ctx, p.From, "")
+	if err != nil {
+		return err
+	}
+	now, err := s.standing(ctx, from)
+	if err == nil && now != p.Was {
+		err = &Error{Kind: ErrBusy, Msg: fmt.Sprintf("tenant %s was changed while it was copied", from.Name), Hint: "run the same command again"}
+	}
+	return err
 }
 
 // cloneInto copies one store, after what an earlier attempt left was taken away.
@@ -110,12 +144,8 @@ func (s *Service) cloneInto(ctx context.Context, a Archiver, p cloneParams, t Te
 	if err != nil {
 		return err
 	}
-	live, err := s.catalog.liveOperation(ctx, from.ID)
-	switch {
-	case err != nil:
+	if err := s.sameSource(ctx, p); err != nil {
 		return err
-	case live != nil && live.Kind != OpBackup && !s.catalog.dead(live):
-		return s.catalog.busy(live)
 	}
 	if err := a.Drop(ctx, t); err != nil {
 		return err

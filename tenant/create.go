@@ -177,7 +177,9 @@ func (s *Service) createTaken(ctx context.Context, t Tenant, req CreateRequest, 
 	if live == nil || live.restartable() {
 		switch {
 		case existing.State == Provisioning:
-			return nil, true, nil // its operation ended between the two looks
+			// Its operation ended between the two looks, or it is the place beside a tenant.
+			err := s.catalog.filling(ctx, existing.ID)
+			return nil, err == nil, err
 		case ifNotExists && (existing.State == Active || existing.State == Suspended):
 			return &Outcome{Tenant: existing}, false, nil
 		}
@@ -199,15 +201,16 @@ func (s *Service) createTaken(ctx context.Context, t Tenant, req CreateRequest, 
 
 // placeTaken says whose schema, database or role the name leads to.
 func (s *Service) placeTaken(ctx context.Context, t Tenant) error {
-	var owner string
-	err := s.catalog.pool.QueryRow(ctx, `SELECT name FROM tenantctl.tenants WHERE schema_name = $1 OR database_name = $2 OR role_name = $3 LIMIT 1`, t.Schema, t.Database, t.Role).Scan(&owner)
+	var owner, place string
+	err := s.catalog.pool.QueryRow(ctx, `SELECT name, CASE WHEN schema_name = $1 THEN 'schema ' || $1 WHEN database_name = $2 THEN 'database ' || $2 ELSE 'role ' || $3 END
+		FROM tenantctl.tenants WHERE schema_name = $1 OR database_name = $2 OR role_name = $3 LIMIT 1`, t.Schema, t.Database, t.Role).Scan(&owner, &place)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return &Error{Kind: ErrBusy, Tenant: t.Name, Msg: "another process has just changed it", Hint: "run the same command again"}
 	}
 	if err != nil {
 		return catalogError("look for the schema's owner", err)
 	}
-	return &Error{Kind: ErrExists, Tenant: t.Name, Msg: fmt.Sprintf("its schema %s belongs to tenant %s, which was renamed", t.Schema, owner), Hint: "choose another name"}
+	return &Error{Kind: ErrExists, Tenant: t.Name, Msg: fmt.Sprintf("its %s belongs to tenant %s, which was renamed or restored", place, owner), Hint: "choose another name"}
 }
 
 // finishCreate runs a create to its end and gives the tenant it made.

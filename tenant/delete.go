@@ -55,7 +55,7 @@ func (s *Service) Delete(ctx context.Context, name Name, req DeleteRequest) (*Ou
 		return nil, err
 	}
 	if leftover(t.State) {
-		return s.Purge(ctx, name, false)
+		return s.Purge(ctx, name, PurgeRequest{})
 	}
 	out := &Outcome{Tenant: t}
 	if t.State != Deleted {
@@ -64,7 +64,7 @@ func (s *Service) Delete(ctx context.Context, name Name, req DeleteRequest) (*Ou
 	if err != nil || !req.Now {
 		return out, err
 	}
-	return s.Purge(ctx, name, false)
+	return s.Purge(ctx, name, PurgeRequest{})
 }
 
 // PlanDeletion gives the tenant that Delete would take, or refuses as Delete would, and touches nothing.
@@ -182,10 +182,10 @@ func (s *Service) PlanUndelete(ctx context.Context, name Name) (t Tenant, change
 	case t.State.Migrates():
 		live, err := s.catalog.liveOperation(ctx, t.ID)
 		return t, live != nil && live.Kind == OpUndelete, err
-	case t.State != Deleted:
-		return t, false, &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("cannot undelete it while it is %s", t.State), Hint: "tenantctl describe " + string(name)}
+	case t.State == Deleted:
+		return t, true, s.catalog.filling(ctx, t.ID)
 	}
-	return t, true, nil
+	return t, false, &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("cannot undelete it while it is %s", t.State), Hint: "tenantctl describe " + string(name)}
 }
 
 func (s *Service) undeleteSaga(t Tenant) saga {

@@ -86,18 +86,44 @@ func (c *Catalog) enter(ctx context.Context, in intent) (*Operation, error) {
 			}
 		}
 		err := tx.QueryRow(ctx, `INSERT INTO tenantctl.operations (id, kind, tenant_id, tenant_name, state, params, actor, owner, lease_until, started_at)
-			VALUES ($1, $2, $3, nullif($4, ''), 'running', $5::jsonb, $6, $7, now() + $8::interval, clock_timestamp())
+			SELECT $1::uuid, $2, $3::uuid, nullif($4, ''), 'running', $5::jsonb, $6, $7, now() + $8::interval, clock_timestamp() WHERE NOT `+beingFilled("$3::uuid")+`
 			RETURNING created_at, started_at`,
 			op.ID, op.Kind, tenantID, string(op.Tenant), string(op.Params), c.actor, c.self.String(), interval(c.lease)).Scan(&op.CreatedAt, &op.StartedAt)
-		if violates(err, "operations_one_live") {
+		switch {
+		case violates(err, "operations_one_live"):
 			return &Error{Kind: errHeld, Msg: "tenant is held", Err: err}
+		case errors.Is(err, pgx.ErrNoRows):
+			return &Error{Kind: errFilled, Msg: "tenant is being filled", Err: err}
 		}
 		return err
 	})
+	if errors.Is(err, errFilled) {
+		return nil, c.filling(ctx, in.tenant.ID)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return op, nil
+}
+
+// errFilled marks that a restore works on the tenant as on the place beside another.
+var errFilled = errors.New("tenant is being filled")
+
+// beingFilled is the condition that a live restore has a tenant as its place beside.
+func beingFilled(id string) string {
+	return `EXISTS (SELECT FROM tenantctl.operations r WHERE r.kind = 'restore' AND r.state IN ('running', 'undoing', 'stuck') AND r.params -> 'beside' ->> 'id' = (` + id + `)::text)`
+}
+
+// filling says which restore works on a tenant as on the place beside another; nil where none does.
+func (c *Catalog) filling(ctx context.Context, id uuid.UUID) error {
+	op, err := c.oneOperation(ctx, `o.kind = 'restore' AND o.state IN ('running', 'undoing', 'stuck') AND o.params -> 'beside' ->> 'id' = $1`, id.String())
+	switch {
+	case err != nil || op == nil:
+		return err
+	case !c.dead(op):
+		return c.busy(op)
+	}
+	return stuck(op, fmt.Sprintf("belongs to tenant %s: ", op.Tenant))
 }
 
 func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }

@@ -172,7 +172,7 @@ func (s *Service) Migrate(ctx context.Context, req MigrateRequest, opts RunOptio
 	if opts.Resume != "" {
 		run, err = s.resumeRun(ctx, OpMigrate, opts.Resume)
 	} else {
-		if err := s.closeDead(ctx, req.Selection); err != nil {
+		if err := s.closeDead(ctx, req.Selection, false); err != nil {
 			return nil, err
 		}
 		params := map[string]any{"target": versionsOf(ts), "only": req.Only, "selector": req.Selection.Selector.String()}
@@ -197,9 +197,9 @@ func (s *Service) Migrate(ctx context.Context, req MigrateRequest, opts RunOptio
 	return result, s.endRun(ctx, run, result)
 }
 
-// closeDead ends what dead processes left on the selected tenants and needs no resumption, backups among it: a tenant that is current
-// gets no new operation that would come across it.
-func (s *Service) closeDead(ctx context.Context, sel Selection) error {
+// closeDead ends what dead processes left on the selected tenants and needs no resumption, backups among it: a tenant that is
+// current gets no new operation that would come across it. With adopt, what dead backups made is looked for.
+func (s *Service) closeDead(ctx context.Context, sel Selection, adopt bool) error {
 	q := s.selectMigrating(sel)
 	rows, err := s.catalog.pool.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o JOIN tenantctl.tenants t ON t.id = o.tenant_id
 		WHERE o.state IN ('running', 'undoing', 'stuck') AND `+q.where(), q.args...)
@@ -217,6 +217,9 @@ func (s *Service) closeDead(ctx context.Context, sel Selection) error {
 		switch {
 		case op.restartable():
 			err = s.catalog.closeDead(ctx, op)
+			if err == nil && op.Kind == OpBackup && adopt {
+				err = s.adopt(ctx, op)
+			}
 		case op.Kind == OpBackup: // the users that it locked out are let in again
 			_, err = s.Abort(ctx, op.ID.String())
 		}

@@ -16,6 +16,9 @@ type purgeParams struct {
 	Rows       map[string]int64 `json:"rows"`
 	Backups    []uuid.UUID      `json:"backups"`
 	AndBackups bool             `json:"and_backups"`
+	Copies     []Name           `json:"copies"`                  // what restores had put aside, purged before it
+	Due        bool             `json:"due,omitempty"`           // only if its time has come
+	KeyGone    bool             `json:"key_destroyed,omitempty"` // written once it is
 }
 
 // Counter is a Resource that can count what a tenant has in it.
@@ -37,7 +40,8 @@ type DeletionRecord struct {
 	Proof     string           `json:"proof"`   // how it was made sure that nothing is left
 	Backups   []BackupLeft     `json:"backups"` // that still exist
 	Removed   []uuid.UUID      `json:"backups_removed"`
-	KeyGone   bool             `json:"key_destroyed"` // the tenant's own key: what backups are left cannot be read
+	KeyGone   bool             `json:"key_destroyed"` // the tenant's own key: backups that were encrypted with it cannot be read any more
+	Copies    []Name           `json:"copies"`        // what restores had put aside of it: each has its own record
 }
 
 // BackupLeft is a backup that outlives its tenant.
@@ -46,17 +50,24 @@ type BackupLeft struct {
 	CreatedAt time.Time `json:"created_at"`
 	Location  string    `json:"location"`
 	Encrypted bool      `json:"encrypted"`
+	Readable  bool      `json:"readable"` // not where its key was destroyed
+}
+
+// PurgeRequest says what is to be purged beside the tenant.
+type PurgeRequest struct {
+	AndBackups bool // its backups and its own key too
+	Due        bool // nothing, unless its time has come
 }
 
 // Purge takes away for good what is left of a tenant: deleted, being deleted, or left by a create that failed. It proves
-// that nothing is left, and keeps the record of it. Past its first step it only goes forward; after a crash the same call
-// goes on. With andBackups its backups and its own key go too.
-func (s *Service) Purge(ctx context.Context, name Name, andBackups bool) (*Outcome, error) {
+// that nothing is left, and keeps the record of it; what restores have put aside of it goes first. Past its first step it
+// only goes forward; after a crash the same call goes on.
+func (s *Service) Purge(ctx context.Context, name Name, req PurgeRequest) (*Outcome, error) {
 	t, err := s.purgeable(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	if andBackups {
+	if req.AndBackups {
 		if _, err := s.vault(ctx); err != nil {
 			return nil, err
 		}
@@ -70,15 +81,18 @@ func (s *Service) Purge(ctx context.Context, name Name, andBackups bool) (*Outco
 		op, err := s.Abort(ctx, live.ID.String())
 		return &Outcome{Operation: op, Tenant: t}, err
 	}
-	was := purgeParams{Rows: map[string]int64{}, Backups: []uuid.UUID{}, AndBackups: andBackups}
-	if live == nil { // else the dead one has written it down
-		if was, err = s.loss(ctx, t, andBackups); err != nil {
-			return nil, WithTenant(err, t.Name)
-		}
+	copies, err := s.purgeCopies(ctx, t)
+	if err != nil {
+		return nil, err
 	}
+	was, err := s.loss(ctx, t)
+	if err != nil {
+		return nil, WithTenant(err, t.Name)
+	}
+	was.AndBackups, was.Due, was.Copies = req.AndBackups, req.Due, copies
 	op, _, err := s.begin(ctx, intent{kind: OpPurge, tenant: &t, params: was})
 	if errors.Is(err, errAgain) {
-		return s.Purge(ctx, name, andBackups)
+		return s.Purge(ctx, name, req)
 	}
 	if err != nil {
 		return nil, err
@@ -90,9 +104,28 @@ func (s *Service) Purge(ctx context.Context, name Name, andBackups bool) (*Outco
 	return &Outcome{Operation: op, Tenant: t, Err: err}, err
 }
 
+// purgeCopies purges what restores have put aside of a tenant, and gives their names.
+func (s *Service) purgeCopies(ctx context.Context, t Tenant) ([]Name, error) {
+	var q query
+	q.and("t.of = " + q.arg(t.ID) + " AND t.state NOT IN ('active', 'suspended')")
+	names := []Name{}
+	for c, err := range s.catalog.tenants(ctx, &q) {
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, c.Name)
+	}
+	for _, name := range names {
+		if _, err := s.Purge(ctx, name, PurgeRequest{}); err != nil && !errors.Is(err, ErrNotFound) {
+			return nil, err
+		}
+	}
+	return names, nil
+}
+
 // loss is what a purge takes away, counted.
-func (s *Service) loss(ctx context.Context, t Tenant, andBackups bool) (purgeParams, error) {
-	p := purgeParams{Rows: map[string]int64{}, Backups: []uuid.UUID{}, AndBackups: andBackups}
+func (s *Service) loss(ctx context.Context, t Tenant) (purgeParams, error) {
+	p := purgeParams{Rows: map[string]int64{}, Backups: []uuid.UUID{}}
 	d, err := s.inventory(ctx, t)
 	if err != nil {
 		return p, err
@@ -112,7 +145,7 @@ func (s *Service) loss(ctx context.Context, t Tenant, andBackups bool) (purgePar
 	}
 	var q query
 	q.and("b.tenant_id = " + q.arg(t.ID))
-	for b, err := range s.catalog.backups(ctx, &q) {
+	for b, err := range s.catalog.backups(ctx, &q, false) {
 		if err != nil {
 			return p, err
 		}
@@ -139,18 +172,8 @@ func (s *Service) purgeable(ctx context.Context, name Name) (Tenant, error) {
 		return t, &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("is %s: purge is for what is deleted or was left by a failed create", t.State), Hint: "tenantctl delete " + string(name)}
 	case t.Hold != "":
 		return t, held(t)
-	case t.State != Provisioning:
-		return t, nil
 	}
-	// What a restore fills beside its tenant has no operation of its own.
-	filling, err := s.catalog.oneOperation(ctx, `o.kind = 'restore' AND o.state IN ('running', 'undoing', 'stuck') AND o.params -> 'beside' ->> 'id' = $1`, t.ID.String())
-	switch {
-	case err != nil || filling == nil:
-		return t, err
-	case !s.catalog.dead(filling):
-		return t, s.catalog.busy(filling)
-	}
-	return t, stuck(filling, fmt.Sprintf("belongs to tenant %s: ", filling.Tenant))
+	return t, s.catalog.filling(ctx, t.ID)
 }
 
 // Due gives the deleted tenants whose purge_after has passed; those on hold are left out.
@@ -176,7 +199,7 @@ func (s *Service) purgeSaga(op *Operation, t Tenant) (saga, error) {
 	g := saga{
 		steps: []step{{
 			name: "lock",
-			do:   func(ctx context.Context) error { return s.lockForPurge(ctx, t) },
+			do:   func(ctx context.Context) error { return s.lockForPurge(ctx, t, was) },
 			undo: func(ctx context.Context) error { return nil }, // it was locked before
 		}},
 		pivot: 1,
@@ -197,19 +220,21 @@ func (s *Service) purgeSaga(op *Operation, t Tenant) (saga, error) {
 	}
 	g.steps = append(g.steps, step{name: "prove", do: func(ctx context.Context) error { return s.proveGone(ctx, t) }})
 	if was.AndBackups {
-		g.steps = append(g.steps, step{name: "backups", do: func(ctx context.Context) error { return s.removeBackups(ctx, t) }})
+		g.steps = append(g.steps, step{name: "backups", do: func(ctx context.Context) error { return s.removeBackups(ctx, op, t, &was.KeyGone) }})
 	}
 	return g, nil
 }
 
-func (s *Service) lockForPurge(ctx context.Context, t Tenant) error {
+func (s *Service) lockForPurge(ctx context.Context, t Tenant, was purgeParams) error {
 	err := s.catalog.inTx(ctx, "record that the tenant is being deleted", func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, LeaseFrom(ctx).HoldSQL()); err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET state = 'deleting', updated_at = now() WHERE id = $1 AND hold IS NULL`, t.ID)
+		// What was looked at before the operation held the tenant may not be so any more.
+		tag, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET state = 'deleting', updated_at = now()
+			WHERE id = $1 AND hold IS NULL AND (state = 'deleting' OR state = $2 AND (NOT $3 OR purge_after <= now()))`, t.ID, string(was.Tenant.State), was.Due)
 		if err == nil && tag.RowsAffected() == 0 {
-			return &Error{Kind: ErrInvalid, Code: "on_hold", Tenant: t.Name, Msg: "was put on hold", Hint: "tenantctl describe " + string(t.Name)}
+			return &Error{Kind: ErrBusy, Tenant: t.Name, Msg: "was changed by somebody else meanwhile", Hint: "tenantctl describe " + string(t.Name)}
 		}
 		return err
 	})
@@ -219,9 +244,9 @@ func (s *Service) lockForPurge(ctx context.Context, t Tenant) error {
 	return s.lock(ctx, t)
 }
 
-// removeBackups takes a tenant's backups away, and destroys its own key: what a store refuses to remove cannot be read
-// then, where it was encrypted with that key.
-func (s *Service) removeBackups(ctx context.Context, t Tenant) error {
+// removeBackups takes a tenant's backups away, and destroys its own key, which it notes: what a store refuses to remove
+// cannot be read then, where it was encrypted with that key.
+func (s *Service) removeBackups(ctx context.Context, op *Operation, t Tenant, keyGone *bool) error {
 	v, err := s.vault(ctx)
 	if err != nil {
 		return err
@@ -229,6 +254,13 @@ func (s *Service) removeBackups(ctx context.Context, t Tenant) error {
 	gone, keyErr := v.DropKey(ctx, t.ID)
 	if keyErr != nil {
 		return keyErr
+	}
+	if gone {
+		*keyGone = true
+		_, err := s.catalog.pool.Exec(ctx, `UPDATE tenantctl.operations SET params = params || '{"key_destroyed": true}' WHERE id = $1 AND fence = $2`, op.ID, op.Fence)
+		if err != nil {
+			return catalogError("record that the key is destroyed", err)
+		}
 	}
 	var failed error
 	for st, err := range v.List(ctx, t.ID) {
@@ -243,10 +275,10 @@ func (s *Service) removeBackups(ctx context.Context, t Tenant) error {
 			return err
 		}
 	}
-	if failed != nil && !gone {
-		return failed
+	if *keyGone {
+		return nil
 	}
-	return nil
+	return failed
 }
 
 // recordDeletion writes what was there and what still is.
@@ -266,14 +298,14 @@ func (s *Service) recordDeletion(ctx context.Context, tx pgx.Tx, op *Operation, 
 	still := map[uuid.UUID]bool{}
 	for _, b := range left {
 		still[b.ID] = true
-		r.Backups = append(r.Backups, BackupLeft{b.ID, b.CreatedAt, b.Location, b.Encrypted})
+		r.Backups = append(r.Backups, BackupLeft{b.ID, b.CreatedAt, b.Location, b.Encrypted, !was.KeyGone || !b.OwnKey})
 	}
 	for _, id := range was.Backups {
 		if !still[id] {
 			r.Removed = append(r.Removed, id)
 		}
 	}
-	r.KeyGone = was.AndBackups && len(left) > 0
+	r.KeyGone, r.Copies = was.KeyGone, was.Copies
 	text := json.RawMessage(jsonText(r))
 	_, err = tx.Exec(ctx, `INSERT INTO tenantctl.deletions (operation_id, tenant_id, tenant_name, record) VALUES ($1, $2, $3, $4::jsonb) ON CONFLICT DO NOTHING`,
 		op.ID, was.Tenant.ID, string(was.Tenant.Name), string(text))

@@ -129,6 +129,9 @@ const labelOf = "tenantctl/of"
 func besideName(of Name, id uuid.UUID) string {
 	const tag = 8 // "-r" and six digits
 	base := string(of)
+	if base == "pg" {
+		base = "tenant-pg" // a name may not begin with pg-
+	}
 	if len(base) > maxName-tag {
 		base = strings.TrimRight(base[:maxName-tag], "-")
 	}
@@ -270,14 +273,28 @@ func restoreParamsOf(op *Operation) (restoreParams, error) {
 
 // beginSwitch enters a restore in a tenant's place, and reserves the place beside it.
 func (s *Service) beginSwitch(ctx context.Context, p *RestorePlan) (*Operation, bool, error) {
-	beside, err := s.plan(CreateRequest{Name: besideName(p.Tenant.Name, newID()), Labels: map[string]string{labelOf: string(p.Tenant.Name)}})
-	if err != nil {
-		return nil, false, err
+	for {
+		beside, err := s.plan(CreateRequest{Name: besideName(p.Tenant.Name, newID()), Labels: map[string]string{labelOf: string(p.Tenant.Name)}})
+		if err != nil {
+			return nil, false, err
+		}
+		p.params.Beside = &beside
+		op, resumed, err := s.begin(ctx, intent{kind: OpRestore, tenant: &p.Tenant, params: p.params, reserve: func(ctx context.Context, tx pgx.Tx) error {
+			if err := s.catalog.insert(ctx, tx, &beside); err != nil {
+				return err
+			}
+			return setOf(ctx, tx, beside.ID, p.Tenant.ID)
+		}})
+		if !errors.Is(err, errTaken) { // else another name is drawn
+			return op, resumed, err
+		}
 	}
-	p.params.Beside = &beside
-	return s.begin(ctx, intent{kind: OpRestore, tenant: &p.Tenant, params: p.params, reserve: func(ctx context.Context, tx pgx.Tx) error {
-		return s.catalog.insert(ctx, tx, &beside)
-	}})
+}
+
+// setOf records whose data a place holds; a tenant that is gone is nobody.
+func setOf(ctx context.Context, tx DB, id, of uuid.UUID) error {
+	_, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET of = (SELECT t.id FROM tenantctl.tenants t WHERE t.id = $2) WHERE id = $1`, id, of)
+	return err
 }
 
 // beginNew enters an operation that makes t, and reserves its name and places. Where a dead operation of the kind is
@@ -304,6 +321,9 @@ func (s *Service) beginNew(ctx context.Context, kind string, t *Tenant, params a
 		}
 		if live == nil || existing.State != Provisioning {
 			if existing.State == Provisioning {
+				if err := s.catalog.filling(ctx, existing.ID); err != nil {
+					return nil, false, err
+				}
 				continue // its operation ended between the two looks
 			}
 			return nil, false, existsAlready(existing)
@@ -354,7 +374,7 @@ func (s *Service) restoreSagaNoting(op *Operation, t Tenant, n *notes) (saga, er
 		if p.Beside == nil {
 			return saga{}, Invalid("", "operation %s does not know its place", op.ID)
 		}
-		return s.switchSaga(t, *p.Beside, p, n), nil
+		return s.switchSaga(op, t, *p.Beside, p, n), nil
 	case RestoreNew:
 		g := saga{
 			steps: []step{
@@ -378,6 +398,9 @@ func (s *Service) restoreSagaNoting(op *Operation, t Tenant, n *notes) (saga, er
 		},
 		commit: func(ctx context.Context, tx pgx.Tx) error {
 			op.Result = restoreResult(p, "")
+			if err := setOf(ctx, tx, t.ID, p.Of); err != nil {
+				return err
+			}
 			return s.putAside(ctx, tx, t.ID)
 		},
 		rollback: func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, t.ID) },
@@ -507,9 +530,10 @@ func (s *Service) migrateLoaded(ctx context.Context, t Tenant) error {
 
 // switchSaga fills the place beside t, and exchanges the two. The exchange is one transaction: before it everything is
 // taken back, after it everything goes forward.
-func (s *Service) switchSaga(t, beside Tenant, p restoreParams, n *notes) saga {
+func (s *Service) switchSaga(op *Operation, t, beside Tenant, p restoreParams, n *notes) saga {
 	g := saga{
 		steps: []step{
+			{name: "place", do: func(ctx context.Context) error { return s.mend(ctx, t) }},
 			s.loadStep(beside, p, t.Role, false, n),
 			{name: "migrate", do: func(ctx context.Context) error { return s.migrateLoaded(ctx, beside) }},
 			{name: "lock", do: func(ctx context.Context) error { return s.lock(ctx, t) }, undo: func(ctx context.Context) error { return s.unlock(ctx, t, t.State) }},
@@ -526,17 +550,50 @@ func (s *Service) switchSaga(t, beside Tenant, p restoreParams, n *notes) saga {
 			},
 			{name: "settle", do: func(ctx context.Context) error { return s.settle(ctx, t, beside, n) }},
 		},
-		pivot: 4,
+		pivot: 5, firm: 4,
 	}
 	g.rollback = func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, beside.ID) }
-	g.commit = func(ctx context.Context, tx pgx.Tx) error { return nil }
+	g.commit = func(context.Context, pgx.Tx) error {
+		op.Result = restoreResult(p, beside.Name)
+		return nil
+	}
 	return g
 }
 
-// switched tells whether the exchange with a place beside has been made.
+// mend makes an empty place where a tenant's own was lost, so that there is one to exchange.
+func (s *Service) mend(ctx context.Context, t Tenant) error {
+	for _, m := range each[Migrator](s) {
+		versions, err := m.Versions(ctx, []Tenant{t})
+		if err != nil {
+			return err
+		}
+		if versions[0].Presence == Absent {
+			if err := m.Create(ctx, t); err != nil {
+				return err
+			}
+		}
+		a, ok := m.(Archiver)
+		if !ok {
+			continue
+		}
+		st, err := m.Stat(ctx, t)
+		if err != nil {
+			return err
+		}
+		if len(st.Users) > 0 || t.State != Active {
+			continue
+		}
+		if err := a.Revive(ctx, t); err != nil { // its role was lost
+			return err
+		}
+	}
+	return nil
+}
+
+// switched tells whether the exchange with a place beside has been made. It waits for one that is being committed.
 func (c *Catalog) switched(ctx context.Context, tx DB, beside uuid.UUID) (bool, error) {
 	var state State
-	err := tx.QueryRow(ctx, `SELECT state FROM tenantctl.tenants WHERE id = $1`, beside).Scan(&state)
+	err := tx.QueryRow(ctx, `SELECT state FROM tenantctl.tenants WHERE id = $1 FOR UPDATE`, beside).Scan(&state)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, &Error{Kind: ErrMissing, Msg: "the place that was filled is gone from the catalog", Hint: "somebody purged it; run the restore again"}
 	}
@@ -560,6 +617,9 @@ func (s *Service) exchange(ctx context.Context, t, beside Tenant) error {
 			return err
 		}
 		if err := s.putAside(ctx, tx, beside.ID); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `UPDATE tenantctl.tenants b SET hold = t.hold FROM tenantctl.tenants t WHERE t.id = $1 AND b.id = $2`, t.ID, beside.ID); err != nil {
 			return err
 		}
 		if a := s.archiver(KindPostgres); a != nil { // the catalog's own store takes part in its transaction

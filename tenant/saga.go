@@ -18,6 +18,8 @@ type saga struct {
 	steps []step
 	// pivot is the index of the first step that cannot be taken back; len(steps) where all can.
 	pivot int
+	// firm is the index of the first step from which on Ctrl-C waits for the end; 0 is the pivot.
+	firm int
 	// commit and rollback are the last change to the catalog, made together with the operation's end.
 	commit, rollback func(ctx context.Context, tx pgx.Tx) error
 	// stuck is the change to the catalog where the operation can go neither on nor back.
@@ -44,6 +46,9 @@ func (s *Service) run(ctx context.Context, op *Operation, g saga) error {
 	for i, st := range g.steps {
 		if i < len(op.Steps) && op.Steps[i].State == "done" {
 			continue
+		}
+		if i >= cmp.Or(g.firm, g.pivot) {
+			ctx = context.WithoutCancel(ctx)
 		}
 		if err := s.catalog.note(ctx, op, append(done, mark{position: i, name: st.name, state: "started"})...); err != nil {
 			return s.fail(ctx, op, g, i, err)

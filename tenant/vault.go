@@ -20,6 +20,7 @@ type Backup struct {
 	Versions   map[string]int64  `json:"versions"` // newest applied migration by kind of store
 	Parts      []Part            `json:"parts"`
 	Encrypted  bool              `json:"encrypted"`
+	OwnKey     bool              `json:"own_key"`  // encrypted with a key of the tenant's own
 	Location   string            `json:"location"` // URL of the archive, without secrets
 	Stores     map[string]Dumped `json:"stores,omitempty"`
 	SkewMS     int64             `json:"skew_ms"` // from the snapshot of one store to the other's, or to where its reading ended
@@ -42,6 +43,8 @@ type Vault interface {
 	List(ctx context.Context, tenant uuid.UUID) iter.Seq2[Stored, error]
 	// Remove takes a backup away, or what was left of one; absent is success.
 	Remove(ctx context.Context, tenant, id uuid.UUID) error
+	// Holds tells whether a location, as Open gives it, is in this vault.
+	Holds(location string) bool
 	// DropKey destroys the tenant's own key, and tells whether there was one: its backups cannot be read any more.
 	DropKey(ctx context.Context, tenant uuid.UUID) (bool, error)
 }

@@ -10,13 +10,18 @@ CREATE TABLE tenantctl.backups (
     size        bigint NOT NULL,
     versions    jsonb NOT NULL,
     parts       jsonb NOT NULL,
-    encrypted   boolean NOT NULL
+    encrypted   boolean NOT NULL,
+    own_key     boolean NOT NULL
 );
 CREATE INDEX backups_tenant ON tenantctl.backups (tenant_id, created_at);
 CREATE INDEX backups_name ON tenantctl.backups (tenant_name, created_at);
+COMMENT ON COLUMN tenantctl.backups.own_key IS 'encrypted with a key of the tenant''s own';
 COMMENT ON COLUMN tenantctl.backups.tenant_name IS 'when it was made; the tenant may have another name now';
 
-ALTER TABLE tenantctl.tenants ADD COLUMN deleted_from text CHECK (deleted_from IN ('active', 'suspended')), ADD COLUMN hold text;
+ALTER TABLE tenantctl.tenants ADD COLUMN deleted_from text CHECK (deleted_from IN ('active', 'suspended')), ADD COLUMN hold text,
+    ADD COLUMN of uuid REFERENCES tenantctl.tenants ON DELETE SET NULL;
+CREATE INDEX tenants_of ON tenantctl.tenants (of) WHERE of IS NOT NULL;
+COMMENT ON COLUMN tenantctl.tenants.of IS 'whose data it is, of what a restore filled beside or put aside';
 COMMENT ON COLUMN tenantctl.tenants.deleted_from IS 'the state that an undelete gives back';
 COMMENT ON COLUMN tenantctl.tenants.hold IS 'why neither the tenant nor its backups may be taken away; NULL where they may';
 
@@ -32,4 +37,4 @@ CREATE INDEX deletions_name ON tenantctl.deletions (tenant_name, at);
 
 -- +goose Down
 DROP TABLE tenantctl.deletions, tenantctl.backups;
-ALTER TABLE tenantctl.tenants DROP COLUMN hold, DROP COLUMN deleted_from;
+ALTER TABLE tenantctl.tenants DROP COLUMN of, DROP COLUMN hold, DROP COLUMN deleted_from;
