@@ -22,9 +22,10 @@ GORELEASER := github.com/goreleaser/goreleaser/v2@v2.16.0
 
 FUZZTIME := 30s
 
-# Of the import benchmark.
+# Of the benchmarks of import and backup.
 ROWS    := 1000000
 TENANTS := 500
+OTHERS  := 300
 
 .PHONY: help
 help: ## Show this help
@@ -90,12 +91,16 @@ fuzz: ## Fuzz each fuzz target for FUZZTIME (30s)
 	done
 
 .PHONY: bench
-bench: bin/devstack bin/tools bench-import ## Measure fleet work and import against bare drivers and what a team would write
+bench: bin/devstack bin/tools bench-import bench-backup ## Measure fleet work, import and backup against bare drivers and what a team would write
 	@bin/devstack run -- go run ./bench -goose bin/tools/goose
 
 .PHONY: bench-import
 bench-import: bin/devstack build ## Measure import alone, with ROWS (1000000) into TENANTS (500)
 	@bin/devstack run -- go run ./bench/import -rows $(ROWS) -tenants $(TENANTS)
+
+.PHONY: bench-backup
+bench-backup: bin/devstack build ## Measure backup alone: one tenant beside OTHERS (300), and TENANTS (500)
+	@bin/devstack run -- go run ./bench/backup -others $(OTHERS) -tenants $(TENANTS)
 
 .PHONY: release-check
 release-check: ## Build the release for every system without publishing it, into dist/
