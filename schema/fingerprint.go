@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"hash"
 	"slices"
@@ -17,7 +18,7 @@ import (
 )
 
 // hashVersion stands before each fingerprint: those of another cannot be compared.
-const hashVersion = "1"
+const hashVersion = "2"
 
 // structure is what a schema is made of, without its rows.
 type structure struct {
@@ -51,21 +52,20 @@ func readStructure(ctx context.Context, pg *pgconn.PgConn, t tenant.Tenant) (*st
 		commands = append(commands, cmd("SET LOCAL %s", p))
 	}
 	commands = append(commands, look(t, place))
-	ask := func(sql string, row func(row [][]byte)) {
-		c := cmd("%s%s", members, sql)
-		c.row = row
-		commands = append(commands, c)
+	var asked []asking
+	ask := func(columns int, sql string, row func(row [][]byte)) {
+		asked = append(asked, asking{columns, sql, row})
 	}
 	makers := cmd("SELECT current_user UNION SELECT session_user UNION SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = %s", text(t.Schema))
 	makers.row = func(row [][]byte) { s.owners = append(s.owners, string(row[0])) }
 	commands = append(commands, makers)
-	ask(objectNames, func(row [][]byte) { s.objects[string(row[0])] = true })
-	ask(otherKinds, func(row [][]byte) { s.other = append(s.other, string(row[0])) })
-	ask(rowHolders, func(row [][]byte) {
+	ask(1, objectNames, func(row [][]byte) { s.objects[string(row[0])] = true })
+	ask(1, otherKinds, func(row [][]byte) { s.other = append(s.other, string(row[0])) })
+	ask(4, rowHolders, func(row [][]byte) {
 		size, _ := strconv.ParseInt(string(row[2]), 10, 64)
 		s.tables = append(s.tables, table{string(row[0]), string(row[1]), size, string(row[3])})
 	})
-	ask(sequenceNames, func(row [][]byte) { s.sequences = append(s.sequences, string(row[0])) })
+	ask(1, sequenceNames, func(row [][]byte) { s.sequences = append(s.sequences, string(row[0])) })
 	var names renaming // made once the objects are known
 	named := func() *renaming {
 		if names.objects == nil {
@@ -82,8 +82,10 @@ func readStructure(ctx context.Context, pg *pgconn.PgConn, t tenant.Tenant) (*st
 		if f.sql == rights.sql {
 			into = granted
 		}
-		ask(f.sql, func(row [][]byte) { f.add(into, row, named()) })
+		ask(len(f.fields), f.sql, func(row [][]byte) { f.add(into, row, named()) })
 	}
+	all, misread := together(asked)
+	commands = append(commands, all)
 	for _, p := range planning {
 		name, _, _ := strings.Cut(p, " ")
 		commands = append(commands, cmd("SET LOCAL %s TO DEFAULT", name))
@@ -91,12 +93,60 @@ func readStructure(ctx context.Context, pg *pgconn.PgConn, t tenant.Tenant) (*st
 	if err := send(ctx, pg, commands); err != nil {
 		return nil, err
 	}
+	if *misread != nil {
+		return nil, fmt.Errorf("read the structure: %w", *misread)
+	}
 	if err := place.ours(t); err != nil {
 		return nil, err
 	}
 	s.fingerprint = hashVersion + ":" + hex.EncodeToString(whole.Sum(nil))
 	s.rights = hashVersion + ":" + hex.EncodeToString(granted.Sum(nil))
 	return s, nil
+}
+
+// asking is a query about the members, with so many columns, and what takes its rows.
+type asking struct {
+	columns int
+	sql     string
+	row     func(row [][]byte)
+}
+
+// together asks many questions in one statement: the members are looked for once, and planning them takes as long as
+// answering. Each row comes with its question's number, as a JSON array of texts. misread is what could not be read.
+func together(questions []asking) (all command, misread *error) {
+	misread = new(error)
+	var sql strings.Builder
+	sql.WriteString(members)
+	for i, q := range questions {
+		if i > 0 {
+			sql.WriteString("\nUNION ALL ")
+		}
+		var names, texts []string
+		for n := range q.columns {
+			names, texts = append(names, fmt.Sprintf("c%d", n)), append(texts, fmt.Sprintf("c%d::text", n))
+		}
+		fmt.Fprintf(&sql, "SELECT %d, json_build_array(%s)::text FROM (%s) q(%s)", i, strings.Join(texts, ", "), q.sql, strings.Join(names, ", "))
+	}
+	all = command{sql: sql.String(), count: 1}
+	all.row = func(row [][]byte) {
+		n, err := strconv.Atoi(string(row[0]))
+		var values []*string
+		if err == nil {
+			err = json.Unmarshal(row[1], &values)
+		}
+		if err != nil {
+			*misread = err
+			return
+		}
+		answer := make([][]byte, len(values))
+		for i, v := range values {
+			if v != nil {
+				answer[i] = []byte(*v)
+			}
+		}
+		questions[n].row(answer)
+	}
+	return all, misread
 }
 
 // renaming gives what puts psql's variables in the place of the tenant's names.

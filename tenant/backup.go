@@ -263,13 +263,9 @@ func (s *Service) dump(ctx context.Context, op *Operation, t Tenant, quiesced bo
 	if err != nil {
 		return nil, err
 	}
-	var about int64
-	for _, a := range stores {
-		st, err := a.Stat(ctx, t)
-		if err != nil {
-			return nil, err
-		}
-		about += st.Bytes
+	about, err := s.about(ctx, t)
+	if err != nil {
+		return nil, err
 	}
 	b := &Backup{
 		ID: attemptID(op), Tenant: t.Name, TenantID: t.ID, CreatedAt: time.Now().UTC().Truncate(time.Microsecond),
@@ -320,6 +316,24 @@ func (s *Service) dump(ctx context.Context, op *Operation, t Tenant, quiesced bo
 		return nil, err
 	}
 	return b, nil
+}
+
+// about is how many bytes a backup may take: somewhat more than the last one, or what PostgreSQL holds. MongoDB is not
+// asked, which looks at every tenant's database for it.
+func (s *Service) about(ctx context.Context, t Tenant) (int64, error) {
+	last, err := s.catalog.lastBackup(ctx, t.ID)
+	if err != nil {
+		return 0, err
+	}
+	if last != nil {
+		return 4 * last.Size, nil
+	}
+	a := s.archiver(KindPostgres)
+	if a == nil {
+		return 0, nil
+	}
+	st, err := a.Stat(ctx, t)
+	return st.Bytes, err
 }
 
 // skew is how far apart in time the stores were read.

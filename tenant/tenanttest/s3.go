@@ -106,6 +106,9 @@ func startS3(t testing.TB, address string, env []string, program string, args []
 	stop := func() {
 		_ = life.Close()
 		_ = cmd.Wait() // the server was killed, which is no success
+		if t.Failed() && log.Len() > 0 {
+			t.Logf("the S3 server says:\n%s", log.String())
+		}
 	}
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		conn, err := net.DialTimeout("tcp", address, time.Second)
