@@ -36,11 +36,15 @@ func (e errSilent) Error() string {
 	return fmt.Sprintf("nothing moved for %s", time.Duration(e))
 }
 
+// grace is how long a store may take to end what is given up in good order.
+const grace = 10 * time.Second
+
 // upload is a file on its way into a store. Close makes it be there, for good; until then, and after abort, it is not.
 type upload struct {
 	s      *store
 	key    string
-	ctx    context.Context
+	asked  context.Context // of the caller
+	ctx    context.Context // of the driver: outlives the caller's by grace
 	cancel context.CancelCauseFunc
 	watch  *watch
 	w      *blob.Writer
@@ -56,8 +60,9 @@ const (
 
 // upload begins a file of about that many bytes at most; 0 where it is small.
 func (s *store) upload(ctx context.Context, key, kind string, about int64) (*upload, error) {
-	u := &upload{s: s, key: key}
-	u.ctx, u.cancel, u.watch = newWatch(ctx, s.silence)
+	u := &upload{s: s, key: key, asked: ctx}
+	u.ctx, u.cancel, u.watch = newWatch(context.WithoutCancel(ctx), s.silence)
+	context.AfterFunc(ctx, u.soon)
 	opts := &blob.WriterOptions{ContentType: kind, BufferSize: piece, MaxConcurrency: pieces, BeforeWrite: private}
 	if about > piece*mostPieces {
 		opts.BufferSize, opts.MaxConcurrency = int(about/mostPieces), 2
@@ -85,10 +90,13 @@ func private(as func(any) bool) error {
 	return nil
 }
 
+// soon ends an upload that does not come to an end by itself.
+func (u *upload) soon() { time.AfterFunc(grace, func() { u.cancel(context.Canceled) }) }
+
 // Write gives bare errors; the caller says what was being written.
 func (u *upload) Write(p []byte) (int, error) {
-	if u.ctx.Err() != nil {
-		return 0, context.Cause(u.ctx)
+	if err := u.over(); err != nil {
+		return 0, err
 	}
 	u.watch.begin()
 	n, err := u.w.Write(p)
@@ -100,9 +108,9 @@ func (u *upload) Close() error {
 	if u.ended {
 		return nil
 	}
-	if u.ctx.Err() != nil {
+	if err := u.over(); err != nil {
 		u.abort()
-		return context.Cause(u.ctx)
+		return err
 	}
 	u.ended = true
 	u.watch.begin()
@@ -125,10 +133,36 @@ func (u *upload) abort() {
 	}
 }
 
-// cause prefers why the context ended to what the driver says then.
-func (u *upload) cause(err error) error {
-	if err != nil && u.ctx.Err() != nil {
+// giveUp is abort for a file that the caller removes afterwards. Pieces that are on their way when an upload to a bucket is
+// broken off can outlive it; so it is ended, where that takes no longer than grace.
+func (u *upload) giveUp() {
+	if u.s.dir != "" || u.ctx.Err() != nil {
+		u.abort()
+		return
+	}
+	if !u.ended {
+		u.ended = true
+		u.soon()
+		_ = u.w.Close()
+		u.cancel(nil)
+	}
+}
+
+// over is why nothing more is to be written, or nil.
+func (u *upload) over() error {
+	if u.asked.Err() != nil {
+		return context.Cause(u.asked)
+	}
+	if u.ctx.Err() != nil {
 		return context.Cause(u.ctx)
+	}
+	return nil
+}
+
+// cause prefers why an upload is over to what the driver says then.
+func (u *upload) cause(err error) error {
+	if why := u.over(); err != nil && why != nil {
+		return why
 	}
 	return err
 }

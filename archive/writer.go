@@ -235,7 +235,7 @@ func (w *Writer) end() error {
 
 // Abandon leaves nothing of an archive that was not committed. It waits for a store that does not answer, but not long.
 func (w *Writer) Abandon() {
-	w.up.cancel(context.Canceled) // ends a write that hangs, and with it who holds the lock
+	w.up.soon() // ends a write that hangs, and with it who holds the lock
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
@@ -245,7 +245,7 @@ func (w *Writer) Abandon() {
 	if w.err == nil {
 		w.err = errors.New("the archive was abandoned")
 	}
-	w.up.abort()
+	w.up.giveUp()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.up.ctx), abandonLimit)
 	defer cancel()
 	// What stays where the store is gone is no backup, and goes with the next prune.
