@@ -14,6 +14,9 @@ LDFLAGS := $(if $(VERSION),-X $(CMD).version=$(VERSION)) $(if $(COMMIT),-X $(CMD
 # The flags above tell what was built; Go's own stamping fails in a checkout that belongs to another user.
 export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 
+# Google's storage client without the transport that is not used: 13 MB less.
+TAGS := disable_grpc_modules
+
 # The goose command without the drivers of databases that are not PostgreSQL.
 GOOSE_TAGS := no_clickhouse,no_libsql,no_mssql,no_mysql,no_sqlite3,no_vertica,no_ydb
 
@@ -33,7 +36,7 @@ help: ## Show this help
 
 .PHONY: build
 build: ## Build bin/tenantctl, with its version, commit and date
-	go build -ldflags '$(LDFLAGS)' -o bin/tenantctl ./cmd/tenantctl
+	go build -tags $(TAGS) -ldflags '$(LDFLAGS)' -o bin/tenantctl ./cmd/tenantctl
 
 .PHONY: demo
 demo: ## Take a tour of tenantctl on throwaway servers, in under two minutes
