@@ -140,6 +140,7 @@ func (v *Vault) tenantKey(ctx context.Context, tenantID uuid.UUID) (*age.X25519R
 		return nil, err
 	}
 	var p peek
+	// It cannot open the file; what it reads on the way is what is asked for.
 	_, _ = age.Decrypt(bytes.NewReader(text), &p)
 	if p.recipient == nil {
 		return nil, damaged("the tenant's own key %s is damaged: its header names no recipient", v.keys.at(key))
@@ -197,6 +198,7 @@ type peek struct{ recipient *age.X25519Recipient }
 func (p *peek) Unwrap(lines []*age.Stanza) ([]byte, error) {
 	for _, l := range lines {
 		if l.Type == labelType && len(l.Args) == 1 {
+			// What cannot be read leaves none, which the caller refuses.
 			p.recipient, _ = age.ParseX25519Recipient(l.Args[0])
 		}
 	}

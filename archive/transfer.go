@@ -143,7 +143,7 @@ func (u *upload) giveUp() {
 	if !u.ended {
 		u.ended = true
 		u.soon()
-		_ = u.w.Close()
+		_ = u.w.Close() // what is removed next need not be whole
 		u.cancel(nil)
 	}
 }

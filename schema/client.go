@@ -42,6 +42,7 @@ func (r *Resource) client(ctx context.Context, server int) (client, error) {
 			continue
 		}
 		c.version = string(m[1])
+		// The pattern lets digits alone through.
 		c.major, _ = strconv.Atoi(string(m[2]))
 		if c.major >= server && (best.dump == "" || c.major < best.major) {
 			best = c

@@ -229,6 +229,7 @@ func (d *dump) versions(ctx context.Context) (newest int64, applied int, err err
 	c := cmd(`SELECT coalesce(max(version_id), 0), count(*) FROM (SELECT DISTINCT ON (version_id) version_id, is_applied
 		FROM %s WHERE version_id > 0 ORDER BY version_id, id DESC) last WHERE is_applied`, bookTable)
 	c.row = func(row [][]byte) {
+		// The server writes numbers.
 		newest, _ = strconv.ParseInt(string(row[0]), 10, 64)
 		applied, _ = strconv.Atoi(string(row[1]))
 	}

@@ -162,7 +162,7 @@ func (l *loader) Part(_ context.Context, p tenant.Part) (io.WriteCloser, error) 
 // Stop ends all work.
 func (l *loader) Stop() {
 	l.cancel(context.Canceled)
-	_ = l.jobs.Wait()
+	_ = l.jobs.Wait() // what they failed of is told by Finish
 }
 
 // textPart gathers a part that has no rows.

@@ -1,0 +1,111 @@
+package tenant
+
+import (
+	"context"
+	"io"
+	"strings"
+)
+
+// loadStep fills a place from a backup. What an earlier attempt left there is taken away first.
+func (s *Service) loadStep(t Tenant, p restoreParams, role string, makeRole bool, n *notes) step {
+	drop := func(ctx context.Context) error {
+		for _, r := range s.reverse() {
+			if err := r.Drop(ctx, t); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return step{
+		name: "load",
+		do: func(ctx context.Context) error {
+			if err := drop(ctx); err != nil {
+				return err
+			}
+			if err := s.point(ctx, OpRestore, "load", "cleared"); err != nil {
+				return err
+			}
+			return s.load(ctx, t, p, role, makeRole, n)
+		},
+		undo: drop,
+	}
+}
+
+// load reads an archive once and gives each store its parts.
+func (s *Service) load(ctx context.Context, t Tenant, p restoreParams, role string, makeRole bool, n *notes) error {
+	v, err := s.vault(ctx)
+	if err != nil {
+		return err
+	}
+	b, err := v.Open(ctx, p.Of, p.Backup)
+	if err != nil {
+		return err
+	}
+	loaders := map[string]PartLoader{}
+	defer func() {
+		for _, l := range loaders {
+			l.Stop()
+		}
+	}()
+	for kind, d := range b.Stores {
+		names, asked := p.Names[kind]
+		if p.Names != nil && !asked {
+			continue
+		}
+		a := s.archiver(kind)
+		if a == nil {
+			return Invalid("switch the store on in the configuration", "the backup holds %s, which is not used here", kind)
+		}
+		if len(names) == 0 {
+			names = nil
+		}
+		l, err := a.Load(ctx, t, LoadOptions{
+			Dumped: d, Role: role, MakeRole: makeRole, Names: names, Parallel: dumpParallel,
+			Log: func(text string) { n.add(kind + ": " + text) },
+		})
+		if err != nil {
+			return err
+		}
+		loaders[kind] = l
+	}
+	err = v.Read(ctx, b, func(part Part) (io.WriteCloser, error) {
+		kind, _, _ := strings.Cut(part.Path, "/")
+		if l := loaders[kind]; l != nil {
+			return l.Part(ctx, part)
+		}
+		return nil, nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range s.resources { // in order, not the map's
+		if l := loaders[r.Kind()]; l != nil {
+			if err := l.Finish(ctx); err != nil {
+				return err
+			}
+			d := b.Stores[r.Kind()]
+			if err := LeaseFrom(ctx).Record(ctx, t.ID, r.Kind(), d.Version, d.Applied); err != nil {
+				return catalogError("record the version", err)
+			}
+		} else if p.Names == nil { // a store that came into use after the backup
+			if err := r.Create(ctx, t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// migrateLoaded brings what was loaded to the newest versions.
+func (s *Service) migrateLoaded(ctx context.Context, t Tenant) error {
+	for _, m := range each[Migrator](s) {
+		moved, err := m.Up(ctx, t, Newest, true) // nobody uses it yet, so their order is no danger
+		if err != nil {
+			return err
+		}
+		if err := LeaseFrom(ctx).Record(ctx, t.ID, m.Kind(), moved.To, moved.Applied); err != nil {
+			return catalogError("record the version", err)
+		}
+	}
+	return nil
+}
