@@ -75,7 +75,7 @@ func checkLine(t *testing.T, line string) (path string) {
 	t.Helper()
 	var args []string
 	for _, w := range word.FindAllString(line, -1)[1:] {
-		if w == ">" || w == "|" || strings.HasPrefix(w, "#") {
+		if w == ">" || w == "|" || w == "&&" || strings.HasPrefix(w, "#") {
 			break
 		}
 		args = append(args, strings.Trim(w, `'"`))

@@ -94,7 +94,8 @@ func setupScript(env *testscript.Env) error {
 	env.Values[scriptKey{}] = s
 	home := filepath.Join(env.WorkDir, "home")
 	env.Vars = append(env.Vars, s.env()...)
-	env.Vars = append(env.Vars, asProgram+"=1", "TENANTCTL_ACTOR=tester", "TENANTCTL_BACKUP_URL="+filepath.Join(env.WorkDir, "backups"), "HOME="+home, "XDG_CONFIG_HOME="+filepath.Join(home, ".config"), "PREFIX="+strings.TrimSuffix(s.prefix, "_"), "TESTBINARY="+program)
+	// A program that was built with the race detector waits a second at its end unless told otherwise.
+	env.Vars = append(env.Vars, asProgram+"=1", "GORACE=atexit_sleep_ms=0", "TENANTCTL_ACTOR=tester", "TENANTCTL_BACKUP_URL="+filepath.Join(env.WorkDir, "backups"), "HOME="+home, "XDG_CONFIG_HOME="+filepath.Join(home, ".config"), "PREFIX="+strings.TrimSuffix(s.prefix, "_"), "TESTBINARY="+program)
 	copyMigrations(t, env.WorkDir)
 	return os.MkdirAll(home, 0o755)
 }
