@@ -64,7 +64,7 @@ const (
 )
 
 const (
-	poolerRounds = 4
+	poolerRounds = 8
 	poolerWait   = 3 * time.Second // for a connection that a pooler of one cannot give
 )
 
@@ -81,7 +81,12 @@ func pooled(ctx context.Context, conn *pgx.Conn) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = other.Close(context.WithoutCancel(ctx)) }()
-	for range poolerRounds {
+	for i := range poolerRounds {
+		if i%2 == 1 { // a pooler that deals its backends out in turn is put out of step
+			if _, err := backend(ctx, other); err != nil {
+				return false, err
+			}
+		}
 		shared, err := takes(ctx, other, conn, mine)
 		if shared || err != nil {
 			return shared, err
