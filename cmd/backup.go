@@ -340,8 +340,8 @@ func newBackupPruneCmd(a *app) *cobra.Command {
 		Short: "Remove backups that no rule keeps",
 		Long: `Keeps, for each tenant, the backups that any of the rules keeps, and removes the others; the rules mean what they mean
 to restic: --keep-daily 7 keeps the last backup of each of the last seven days that have one. Without a rule it
-refuses. Backups of a tenant on hold (tenantctl set NAME --hold REASON) are kept. Without names, also archives that a
-killed backup left more than a day ago are removed.
+refuses. Backups of a tenant on hold (tenantctl set NAME --hold REASON) are kept, and so are those in another place than
+backup.url names. Without names, also archives that a killed backup left more than a day ago are removed.
 
 ` + exitHelp,
 		Example: `  tenantctl backup prune --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --dry-run

@@ -3,6 +3,7 @@ package cmd
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -79,7 +80,7 @@ func runRestore(cmd *cobra.Command, a *app, o restoreOptions, id string) error {
 	verb := "restored"
 	switch p.Way {
 	case tenant.RestoreSide:
-		verb = fmt.Sprintf("restored beside, in schema %s and database %s, kept until %s", out.Tenant.Schema, out.Tenant.Database, out.Tenant.PurgeAfter.Format(timeFormat))
+		verb = fmt.Sprintf("restored beside, in %s, kept until %s", places(out.Tenant, p.Stores), out.Tenant.PurgeAfter.Format(timeFormat))
 	case tenant.RestoreSwitch:
 		if was := replaced(out.Operation); was != "" {
 			verb = fmt.Sprintf("restored, what it had is kept as %s for %s,", was, keeping(a.cfg.Delete.PurgeAfter))
@@ -101,7 +102,19 @@ func restoreWords(p *tenant.RestorePlan) string {
 	case tenant.RestoreNew:
 		return fmt.Sprintf("make tenant %s of %s%s", p.Tenant.Name, from, migrate)
 	}
-	return strings.TrimSpace(fmt.Sprintf("restore a part of %s into schema %s and database %s, kept like a deleted tenant", from, p.Tenant.Schema, p.Tenant.Database))
+	return fmt.Sprintf("restore a part of %s into %s, kept like a deleted tenant", from, places(p.Tenant, p.Stores))
+}
+
+// places names what a tenant has in the stores of these kinds.
+func places(t tenant.Tenant, stores []string) string {
+	var out []string
+	if slices.Contains(stores, tenant.KindPostgres) {
+		out = append(out, "schema "+t.Schema)
+	}
+	if slices.Contains(stores, tenant.KindMongoDB) {
+		out = append(out, "database "+t.Database)
+	}
+	return strings.Join(out, " and ")
 }
 
 // replaced is the name under which a restore has put aside what was there.

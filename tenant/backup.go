@@ -217,18 +217,29 @@ func (s *Service) dumpStep(op *Operation, t Tenant, quiesced bool, made **Backup
 			return err
 		},
 		undo: func(ctx context.Context) error {
-			v, err := s.vault(ctx)
-			if err != nil {
-				return err
-			}
-			for _, id := range attempts(op) {
-				if err := v.Remove(ctx, t.ID, id); err != nil {
-					return err
-				}
+			ctx, cancel := context.WithTimeout(ctx, undoTimeout/2) // the rest is for the steps before it
+			defer cancel()
+			// Users are not kept out because a store is gone; what it holds is no backup, or a whole one that a scan finds.
+			if err := s.removeAttempts(ctx, op, t); err != nil {
+				s.log.Warn("what the backup wrote is left for backup prune", "tenant", t.Name, "error", err)
 			}
 			return nil
 		},
 	}
+}
+
+// removeAttempts takes away what every attempt at a backup wrote.
+func (s *Service) removeAttempts(ctx context.Context, op *Operation, t Tenant) error {
+	v, err := s.vault(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range attempts(op) {
+		if err := v.Remove(ctx, t.ID, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // recordBackup enters what dumpStep made into the catalog, and keeps it as the operation's result. An operation that was

@@ -23,10 +23,10 @@ func scanBackup(row pgx.CollectableRow) (*Backup, error) {
 	return &b, err
 }
 
-// addBackup enters a backup that is whole. One that is known already is left as it is.
+// addBackup enters a backup that is whole. Of one that is known already only the place is new, if it was moved.
 func (c *Catalog) addBackup(ctx context.Context, tx DB, b *Backup) error {
 	_, err := tx.Exec(ctx, `INSERT INTO tenantctl.backups (id, tenant_id, tenant_name, created_at, location, size, versions, parts, encrypted, own_key)
-		VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9, $10) ON CONFLICT (id) DO NOTHING`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9, $10) ON CONFLICT (id) DO UPDATE SET location = EXCLUDED.location`,
 		b.ID, b.TenantID, string(b.Tenant), b.CreatedAt, b.Location, b.Size, jsonText(b.Versions), jsonText(b.Parts), b.Encrypted, b.OwnKey)
 	return err
 }
@@ -102,6 +102,13 @@ func (c *Catalog) findBackup(ctx context.Context, id string) (*Backup, error) {
 		for b, err := range c.backups(ctx, newestOf(name), true) {
 			return b, err
 		}
+		for b, err := range c.backups(ctx, namedThen(name), false) {
+			if err != nil {
+				return nil, err
+			}
+			hint = "those listed under that name are of an earlier tenant, or of another server's: give the id, such as " + ShortID(b.ID)
+			break
+		}
 		return nil, &Error{Kind: ErrNotFound, Msg: "no backup of tenant " + shorten(name), Hint: hint}
 	}
 	if len(id) < 4 {
@@ -133,6 +140,13 @@ func newestOf(name string) *query {
 	return &q
 }
 
+// namedThen selects the backups of tenants that had a name when they were backed up.
+func namedThen(name string) *query {
+	var q query
+	q.and("b.tenant_name = " + q.arg(name))
+	return &q
+}
+
 // OpenBackup reads the manifest of a backup: what is really there, not what the catalog remembers.
 func (s *Service) OpenBackup(ctx context.Context, id string) (*Backup, error) {
 	v, err := s.vault(ctx)
@@ -144,13 +158,19 @@ func (s *Service) OpenBackup(ctx context.Context, id string) (*Backup, error) {
 		return nil, err
 	}
 	b, err := v.Open(ctx, known.TenantID, known.ID)
-	if errors.Is(err, ErrNotFound) {
+	if !errors.Is(err, ErrNotFound) {
+		return b, err
+	}
+	if !v.Holds(known.Location) {
 		return nil, &Error{
-			Kind: ErrDiffers, Code: "lost_backup", Msg: fmt.Sprintf("backup %s is in the catalog, but not at %s", known.ID, known.Location),
-			Hint: "tenantctl backup list --scan puts the catalog right",
+			Kind: ErrInvalid, Code: "other_place", Msg: fmt.Sprintf("backup %s is at %s, and not where backup.url points to", known.ID, known.Location),
+			Hint: "set TENANTCTL_BACKUP_URL to its place for this command",
 		}
 	}
-	return b, err
+	return nil, &Error{
+		Kind: ErrDiffers, Code: "lost_backup", Msg: fmt.Sprintf("backup %s is in the catalog, but not at %s", known.ID, known.Location),
+		Hint: "tenantctl backup list --scan puts the catalog right",
+	}
 }
 
 // Scan is what a look into the place of backups found to be otherwise than the catalog had it.
@@ -242,7 +262,8 @@ type PruneRequest struct {
 // partialAge is how old an archive without a manifest must be to be taken for a dead process's.
 const partialAge = 24 * time.Hour
 
-// Prune removes the backups that no rule keeps, and what killed backups left. Backups of a tenant on hold are kept.
+// Prune removes the backups that no rule keeps, and what killed backups left. Backups of a tenant on hold are kept, and
+// so are those in other places than the vault, where nothing could be removed.
 // verdict gets each backup once it has been kept or removed. Without names it looks into the vault first, as ScanBackups
 // does, and tells what it found.
 func (s *Service) Prune(ctx context.Context, req PruneRequest, verdict func(Kept)) (*Scan, error) {
@@ -302,6 +323,10 @@ func (s *Service) Prune(ctx context.Context, req PruneRequest, verdict func(Kept
 			if err := judge(); err != nil {
 				return nil, err
 			}
+		}
+		if !v.Holds(b.Location) {
+			verdict(Kept{Backup: b, Reasons: []string{"in another place"}})
+			continue
 		}
 		group = append(group, b)
 	}

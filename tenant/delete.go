@@ -81,7 +81,10 @@ func (s *Service) PlanDeletion(ctx context.Context, name Name, req DeleteRequest
 			Hint: "set backup.url in the configuration, or add --no-backup",
 		}
 	}
-	return t, nil
+	if !req.NoBackup && t.State.Migrates() {
+		_, err = s.vault(ctx) // a place that cannot be opened is found before the users are locked out
+	}
+	return t, err
 }
 
 // leftover tells that a tenant in this state is no whole tenant: there is nothing to keep.
@@ -182,6 +185,8 @@ func (s *Service) PlanUndelete(ctx context.Context, name Name) (t Tenant, change
 	case t.State.Migrates():
 		live, err := s.catalog.liveOperation(ctx, t.ID)
 		return t, live != nil && live.Kind == OpUndelete, err
+	case t.State == Deleted && t.deletedFrom == "":
+		return t, false, &Error{Kind: ErrInvalid, Tenant: name, Msg: "is a part of a backup, and no whole tenant", Hint: "copy what you need from it, then: tenantctl purge " + string(name)}
 	case t.State == Deleted:
 		return t, true, s.catalog.filling(ctx, t.ID)
 	}
@@ -190,9 +195,6 @@ func (s *Service) PlanUndelete(ctx context.Context, name Name) (t Tenant, change
 
 func (s *Service) undeleteSaga(t Tenant) saga {
 	before := t.deletedFrom
-	if before == "" {
-		before = Active
-	}
 	g := saga{
 		commit: func(ctx context.Context, tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET state = $2, deleted_from = NULL, purge_after = NULL, updated_at = now() WHERE id = $1`, t.ID, string(before))
@@ -211,8 +213,10 @@ func (s *Service) undeleteSaga(t Tenant) saga {
 				if !ok {
 					return nil
 				}
-				_, err := l.Lock(ctx, t)
-				return err
+				if _, err := l.Lock(ctx, t); err != nil && !nobody(err) {
+					return err
+				}
+				return nil
 			},
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -39,6 +40,7 @@ type RestorePlan struct {
 	Backup   *Backup          `json:"backup"`
 	Way      string           `json:"way"`
 	Tenant   Tenant           `json:"tenant"`             // as it is now, or would be made
+	Stores   []string         `json:"stores"`             // kinds of those that are restored
 	Migrates map[string]int64 `json:"migrates,omitempty"` // by kind of store, the version that it would be migrated to
 
 	params restoreParams
@@ -66,6 +68,10 @@ func (s *Service) PlanRestore(ctx context.Context, req RestoreRequest) (*Restore
 	p := &RestorePlan{Backup: b, Way: RestoreSwitch, params: restoreParams{Backup: b.ID, Of: b.TenantID, Names: names}}
 	if p.Migrates, err = s.migrates(ctx, b, names); err != nil {
 		return nil, err
+	}
+	p.Stores = slices.Sorted(maps.Keys(b.Stores))
+	if names != nil {
+		p.Stores = slices.Sorted(maps.Keys(names))
 	}
 	switch {
 	case req.partial():
@@ -400,7 +406,7 @@ func (s *Service) restoreSagaNoting(op *Operation, t Tenant, n *notes) (saga, er
 			if err := setOf(ctx, tx, t.ID, p.Of); err != nil {
 				return err
 			}
-			return s.putAside(ctx, tx, t.ID)
+			return s.putAside(ctx, tx, t.ID, "")
 		},
 		rollback: func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, t.ID) },
 	}
@@ -416,9 +422,10 @@ func restoreResult(p restoreParams, replaced Name) json.RawMessage {
 	return json.RawMessage(jsonText(r))
 }
 
-// putAside makes a place that is being provisioned one that is kept like a deleted tenant.
-func (s *Service) putAside(ctx context.Context, tx DB, id uuid.UUID) error {
-	_, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET state = 'deleted', deleted_from = 'active', purge_after = now() + $2::interval, updated_at = now()
-		WHERE id = $1 AND state = 'provisioning'`, id, interval(s.KeepDeleted))
+// putAside makes a place that is being provisioned one that is kept like a deleted tenant. from is the state that an
+// undelete gives it; empty for a part, which is no tenant.
+func (s *Service) putAside(ctx context.Context, tx DB, id uuid.UUID, from State) error {
+	_, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET state = 'deleted', deleted_from = nullif($3, ''), purge_after = now() + $2::interval, updated_at = now()
+		WHERE id = $1 AND state = 'provisioning'`, id, interval(s.KeepDeleted), string(from))
 	return err
 }

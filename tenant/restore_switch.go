@@ -97,7 +97,7 @@ func (s *Service) exchange(ctx context.Context, t, beside Tenant) error {
 		if err := s.catalog.exchangeNames(ctx, tx, t, beside); err != nil {
 			return err
 		}
-		if err := s.putAside(ctx, tx, beside.ID); err != nil {
+		if err := s.putAside(ctx, tx, beside.ID, Active); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `UPDATE tenantctl.tenants b SET hold = t.hold FROM tenantctl.tenants t WHERE t.id = $1 AND b.id = $2`, t.ID, beside.ID); err != nil {

@@ -46,5 +46,5 @@ type Tenant struct {
 	PurgeAfter *time.Time        `json:"purge_after"`
 	Hold       string            `json:"hold,omitempty"` // why it may not be purged, nor its backups pruned
 
-	deletedFrom State // the state that an undelete gives back
+	deletedFrom State // the state that an undelete gives back; empty for a restored part, which is no whole tenant
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const tenantColumns = `t.id, t.name, t.state, t.schema_name, t.database_name, t.role_name, t.labels, t.created_at, t.updated_at, t.purge_after, coalesce(t.deleted_from, ''), coalesce(t.hold, ''),
+const tenantColumns = `t.id, t.name, t.state, t.schema_name, t.database_name, t.role_name, t.labels, t.created_at, t.updated_at, t.purge_after, coalesce(t.deleted_from, CASE WHEN t.of IS NULL THEN 'active' ELSE '' END), coalesce(t.hold, ''),
 	ARRAY(SELECT d.domain FROM tenantctl.domains d WHERE d.tenant_id = t.id ORDER BY d.position, d.domain),
 	coalesce((SELECT jsonb_object_agg(v.kind, v.version) FROM tenantctl.versions v WHERE v.tenant_id = t.id), '{}')`
 
