@@ -83,10 +83,12 @@ func runExport(cmd *cobra.Command, a *app, o exportOptions, name string) error {
 	defer os.RemoveAll(dir)
 	files, err := s.Export(cmd.Context(), tenant.Name(name), o.format, func(name string) (io.WriteCloser, error) {
 		path := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return nil, err
+		err := os.MkdirAll(filepath.Dir(path), 0o700)
+		var f *os.File
+		if err == nil {
+			f, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		}
-		return os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		return exportFile{f, name}, unwritten(name, err)
 	})
 	if err != nil {
 		return err
@@ -115,6 +117,31 @@ func runExport(cmd *cobra.Command, a *app, o exportOptions, name string) error {
 	})
 }
 
+// exportFile is a file of an export whose errors say which one it is.
+type exportFile struct {
+	*os.File
+	name string
+}
+
+func (f exportFile) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	return n, unwritten(f.name, err)
+}
+
+func (f exportFile) Close() error { return unwritten(f.name, f.File.Close()) }
+
+// unwritten is the error of a file that cannot be written, without the temporary folder that it lies in.
+func unwritten(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	return &tenant.Error{Msg: fmt.Sprintf("write %s: %v", name, err), Hint: "make room and the folder writable, or choose another with --to", Err: err}
+}
+
 // emptyFolder refuses a place that holds something already.
 func emptyFolder(dir string) error {
 	entries, err := os.ReadDir(dir)
@@ -134,8 +161,5 @@ func writeDictionary(path string, doc exportDoc) error {
 	if err == nil {
 		err = os.WriteFile(path, append(b, '\n'), 0o600)
 	}
-	if err != nil {
-		return fmt.Errorf("write the data dictionary: %w", err)
-	}
-	return nil
+	return unwritten(filepath.Base(path), err)
 }
