@@ -121,10 +121,7 @@ func startMaria(t testing.TB, server string, args []string, address *net.TCPAddr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	stop := func() {
-		_ = life.Close()
-		_ = cmd.Wait() // the server was killed, which is no success
-	}
+	stop := func() { end(cmd, life) }
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		conn, err := net.DialTimeout("tcp", address.String(), time.Second)
 		if err != nil {

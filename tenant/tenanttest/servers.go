@@ -66,9 +66,17 @@ func Postgres(t testing.TB, prefix string) string {
 			t.Fatalf("make a database for the test: %v", err)
 		}
 	}
+	if err := conn.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
+		conn, err := pgx.Connect(ctx, super) // anew: the test may have restarted the server
+		if err != nil {
+			t.Errorf("connect to PostgreSQL: %v", err)
+			return
+		}
 		defer conn.Close(ctx)
 		if _, err := conn.Exec(ctx, fmt.Sprintf("DROP DATABASE %s WITH (FORCE)", db)); err != nil {
 			t.Errorf("drop the test's database: %v", err)
