@@ -278,8 +278,12 @@ func (s *Service) dump(ctx context.Context, op *Operation, t Tenant, quiesced bo
 	if err != nil {
 		return nil, err
 	}
+	now, err := s.catalog.now(ctx)
+	if err != nil {
+		return nil, err
+	}
 	b := &Backup{
-		ID: attemptID(op), Tenant: t.Name, TenantID: t.ID, CreatedAt: time.Now().UTC().Truncate(time.Microsecond),
+		ID: attemptID(op), Tenant: t.Name, TenantID: t.ID, CreatedAt: now,
 		Versions: map[string]int64{}, Stores: map[string]Dumped{}, Quiesced: quiesced, Labels: t.Labels, Domains: t.Domains, Tool: s.Tool,
 	}
 	for _, id := range attempts(op)[1:] { // a dead process's

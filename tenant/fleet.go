@@ -398,8 +398,7 @@ func (c *Catalog) tryClaim(ctx context.Context, run, child *Operation) (Tenant, 
 	case err != nil:
 		return t, catalogError("claim a tenant", err)
 	}
-	now := time.Now()
-	child.State, child.Owner, child.StartedAt = OpRunning, c.self, &now
+	child.State, child.Owner = OpRunning, c.self
 	return t, nil
 }
 

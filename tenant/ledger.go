@@ -138,6 +138,12 @@ func ShortID(id uuid.UUID) string {
 // interval is d in a form that PostgreSQL reads as an interval.
 func interval(d time.Duration) string { return fmt.Sprintf("%d milliseconds", d.Milliseconds()) }
 
+// now is the time by the catalog's server: the one clock that all processes have in common.
+func (c *Catalog) now(ctx context.Context) (at time.Time, err error) {
+	err = c.pool.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&at)
+	return at.UTC(), catalogError("ask for the time", err)
+}
+
 func (c *Catalog) liveOperation(ctx context.Context, tenant uuid.UUID) (*Operation, error) {
 	return c.oneOperation(ctx, `o.tenant_id = $1 AND o.state IN ('running', 'undoing', 'stuck')`, tenant)
 }
@@ -351,12 +357,13 @@ func (c *Catalog) queueState(b *pgx.Batch, op *Operation, state OpState, cause e
 	b.Queue(`UPDATE tenantctl.operations SET state = $3, error = $4::jsonb, result = coalesce($5::jsonb, result),
 			finished_at = CASE WHEN $3 IN ('running', 'undoing', 'stuck') THEN NULL ELSE clock_timestamp() END,
 			lease_until = CASE WHEN $3 IN ('running', 'undoing') THEN lease_until END
-		WHERE id = $1 AND fence = $2`, op.ID, op.Fence, string(state), failure, result)
+		WHERE id = $1 AND fence = $2 RETURNING started_at, finished_at`, op.ID, op.Fence, string(state), failure, result).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&op.StartedAt, &op.FinishedAt) }) // a duration is by one clock
 }
 
 // finish ends an operation with its last change to the catalog and its audit entry, all in one transaction.
 func (c *Catalog) finish(ctx context.Context, op *Operation, state OpState, cause error, last func(ctx context.Context, tx pgx.Tx) error) error {
-	err := c.setState(ctx, op, state, cause, func(ctx context.Context, tx pgx.Tx) error {
+	return c.setState(ctx, op, state, cause, func(ctx context.Context, tx pgx.Tx) error {
 		if last != nil {
 			if err := last(ctx, tx); err != nil {
 				return err
@@ -364,9 +371,6 @@ func (c *Catalog) finish(ctx context.Context, op *Operation, state OpState, caus
 		}
 		return c.audit(ctx, tx, ending(op, state, cause))
 	})
-	now := time.Now()
-	op.FinishedAt = &now
-	return err
 }
 
 // ending is the audit entry for the end of an operation.
@@ -392,8 +396,7 @@ func (c *Catalog) finishLazily(ctx context.Context, op *Operation, state OpState
 	if err := c.pool.SendBatch(ctx, &b).Close(); err != nil {
 		return catalogError("record the result", err)
 	}
-	now := time.Now()
-	op.State, op.FinishedAt = state, &now
+	op.State = state
 	return nil
 }
 
