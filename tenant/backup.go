@@ -144,7 +144,8 @@ func (s *Service) Backup(ctx context.Context, req BackupRequest, opts RunOptions
 	if err != nil {
 		return nil, err
 	}
-	return result, s.endRun(ctx, run, result)
+	result.unrecorded = s.endRun(ctx, run, result)
+	return result, nil
 }
 
 // sagaChild brings one tenant's part of a run to its end by a saga. Where a process died on it, what restarts is started

@@ -52,10 +52,8 @@ func (s *Service) CreateMany(ctx context.Context, reqs iter.Seq2[CreateRequest, 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.recordFiles(ctx); err != nil {
-		return result, err
-	}
-	return result, s.endRun(ctx, run, result)
+	result.unrecorded = errors.Join(s.recordFiles(ctx), s.endRun(ctx, run, result))
+	return result, nil
 }
 
 // enterCreates writes a pending operation for each request whose tenant is not there yet.

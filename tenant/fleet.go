@@ -49,15 +49,23 @@ type RunResult struct {
 	Failures   []FailureGroup   `json:"failures"`
 	Warnings   []string         `json:"warnings,omitempty"`
 
-	lost bool // another process has ended or taken over the run: its record is no longer ours to write
+	lost       bool  // another process has ended or taken over the run: its record is no longer ours to write
+	unrecorded error // why the catalog does not know the result
 }
 
 // Err is nil where all is done, and says what to do where it is not.
 func (r *RunResult) Err() error {
-	if r.State == RunDone {
+	hint := "go on with those that are not done: --resume " + ShortID(r.Run)
+	switch {
+	case r.unrecorded != nil:
+		f := NewFailure(r.unrecorded)
+		if f.Hint != "" {
+			hint = f.Hint + "; then " + hint
+		}
+		return &Error{Code: f.Code, Store: f.Store, Msg: "the run's end could not be recorded: " + f.Message, Hint: hint, Err: r.unrecorded}
+	case r.State == RunDone:
 		return nil
 	}
-	hint := "go on with those that are not done: --resume " + ShortID(r.Run)
 	if r.State == RunAborted {
 		return &Error{Kind: ErrInterrupted, Msg: "the run was interrupted: " + r.Summary.shortfall(), Hint: hint}
 	}

@@ -191,10 +191,8 @@ func (s *Service) Migrate(ctx context.Context, req MigrateRequest, opts RunOptio
 		return nil, err
 	}
 	result.Target, result.Warnings = versionsOf(ts), warnings
-	if err := s.recordFiles(ctx); err != nil {
-		return result, err
-	}
-	return result, s.endRun(ctx, run, result)
+	result.unrecorded = errors.Join(s.recordFiles(ctx), s.endRun(ctx, run, result))
+	return result, nil
 }
 
 // closeDead ends what dead processes left on the selected tenants and needs no resumption, backups among it: a tenant that is
