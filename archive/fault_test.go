@@ -266,6 +266,7 @@ func TestPlacesThatCannotBeOpenedAreExplained(t *testing.T) {
 	s := tenanttest.S3(t)
 	s.LetIn(t)
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", filepath.Join(t.TempDir(), "none.json"))
+	t.Setenv("STORAGE_EMULATOR_HOST", "")
 	gone := newLine(t, s.Address)
 	gone.fail(0, false)
 	far := s

@@ -3,11 +3,15 @@ package cmd_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -240,4 +244,42 @@ func (b *bench) clear(t testing.TB) {
 	for _, name := range b.column(t, `SELECT name FROM tenantctl.tenants WHERE state = 'deleted'`) {
 		b.must(t, "purge", name, "--yes")
 	}
+}
+
+// A store that fails while a tenant is being deleted leaves the tenant as it was, with its users let in, though what was
+// to be undone there cannot be reached either.
+func TestADeleteWhoseStoreFailsLetsTheUsersInAgain(t *testing.T) {
+	b := newBench(t)
+	b.must(t, "init")
+	b.must(t, "create", "acme")
+	var refused atomic.Int64
+	// An emulator of Google's store: nobody asks for credentials, it can be listed, and refuses all else.
+	store := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/b/backups/o") {
+			_, _ = io.WriteString(w, `{"kind": "storage#objects"}`) // a client that is gone hears nothing
+			return
+		}
+		refused.Add(1)
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"error": {"code": 403, "message": "full up"}}`) // as above
+	}))
+	defer store.Close()
+	b.extra = []string{"STORAGE_EMULATOR_HOST=" + store.Listener.Addr().String(), "GOOGLE_APPLICATION_CREDENTIALS=" + filepath.Join(b.dir, "none.json"), "TENANTCTL_BACKUP_URL=gs://backups"}
+	before := b.everything(t)
+	end := b.exits(t, 1, "delete", "acme", "--yes")
+	if !strings.Contains(end.stderr, "full up") || !strings.Contains(end.stderr, "it is as it was before") || refused.Load() < 2 {
+		t.Errorf("%d requests were refused: %s", refused.Load(), end)
+	}
+	outside := func(lines []string) []string {
+		return slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, "tenantctl.") })
+	}
+	if diff := differences(outside(before), outside(b.everything(t))); diff != "" {
+		t.Errorf("the tenant is not as before:\n%s", diff)
+	}
+	if held := b.unfinished(t, "acme"); len(held) > 0 {
+		t.Errorf("the tenant is held by %v", held)
+	}
+	b.extra = nil
+	b.must(t, "delete", "acme", "--yes")
 }
