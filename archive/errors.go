@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"syscall"
@@ -77,10 +78,20 @@ func gone(err error) bool {
 // status is that of the HTTP answer, or 0.
 func status(err error) int {
 	var answer interface{ HTTPStatusCode() int }
-	if errors.As(err, &answer) {
+	var google *googleapi.Error
+	switch {
+	case errors.As(err, &answer):
 		return answer.HTTPStatusCode()
+	case errors.As(err, &google):
+		return google.Code
 	}
 	return 0
+}
+
+// absent tells that there is no such file or bucket. Google's driver says so too of what the credentials do not allow, and
+// a file that may not be removed must not pass for one that is gone.
+func absent(err error) bool {
+	return gcerrors.Code(err) == gcerrors.NotFound && status(err) != http.StatusForbidden
 }
 
 // reason is the provider's own short word for it, or the innermost cause; what lies around that quotes URLs.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -345,5 +347,39 @@ func TestFoldersOfABucketAreApart(t *testing.T) {
 	}
 	if err := two.Read(t.Context(), b, func(tenant.Part) (io.WriteCloser, error) { return nil, nil }); !errors.Is(err, tenant.ErrNotFound) {
 		t.Errorf("read from the other folder: %v", err)
+	}
+}
+
+// Google's driver takes what the credentials do not allow for absent; here it is told as what it is: a backup or a key
+// that may not be removed is not gone.
+func TestWhatMayNotBeTouchedIsNotGone(t *testing.T) {
+	var open atomic.Bool
+	google := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if open.Load() && r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/b/backups/o") {
+			_, _ = io.WriteString(w, `{"kind": "storage#objects"}`) // a client that is gone hears nothing
+			return
+		}
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"error": {"code": 403, "message": "not for you"}}`) // as above
+	}))
+	defer google.Close()
+	t.Setenv("STORAGE_EMULATOR_HOST", google.Listener.Addr().String())
+	_, err := OpenVault(t.Context(), Config{URL: "gs://backups"})
+	refused(t, err, tenant.ErrRights, "open gs://backups", "not for you")
+	open.Store(true)
+	v, err := OpenVault(t.Context(), Config{URL: "gs://backups"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	whose, id := uuid.New(), uuid.New()
+	refused(t, v.Remove(t.Context(), whose, id), tenant.ErrRights, "remove gs://backups/")
+	_, err = v.DropKey(t.Context(), whose)
+	refused(t, err, tenant.ErrRights)
+	_, err = v.Open(t.Context(), whose, id)
+	refused(t, err, tenant.ErrRights, "read gs://backups/")
+	if _, err := v.store.exists(t.Context(), "x"); !errors.Is(err, tenant.ErrRights) {
+		t.Errorf("whether it is there: %v", err)
 	}
 }

@@ -82,15 +82,15 @@ func openStore(ctx context.Context, raw string, patience time.Duration) (*store,
 		s.name += "/" + folder
 		s.bucket = blob.PrefixedBucket(s.bucket, s.prefix)
 	}
-	there, err := s.bucket.IsAccessible(ctx)
-	if err != nil {
-		return nil, s.failure("open "+s.name, err)
-	}
-	if !there {
+	_, _, err = s.bucket.ListPage(ctx, blob.FirstPageToken, 1, nil)
+	if absent(err) {
 		return nil, &tenant.Error{
 			Kind: tenant.ErrMissing, Code: "no_bucket", Store: storeName, Msg: s.name + " has no such bucket",
 			Hint: "make it with the provider's own tool, or correct the URL; another region or endpoint has other buckets",
 		}
+	}
+	if err != nil {
+		return nil, s.failure("open "+s.name, err)
 	}
 	return s, nil
 }
@@ -165,11 +165,11 @@ func (s *store) page(ctx context.Context, prefix string, token []byte) ([]*blob.
 func (s *store) exists(ctx context.Context, key string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.silence)
 	defer cancel()
-	ok, err := s.bucket.Exists(ctx, key)
-	if err != nil {
+	_, err := s.bucket.Attributes(ctx, key)
+	if err != nil && !absent(err) {
 		return false, s.failure("look for "+s.at(key), err)
 	}
-	return ok, nil
+	return err == nil, nil
 }
 
 // read gives a small file whole. ErrNotFound where there is none.
@@ -230,7 +230,7 @@ func (s *store) writeOnce(ctx context.Context, key, kind string, text []byte) er
 func (s *store) remove(ctx context.Context, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, s.silence)
 	defer cancel()
-	if err := s.bucket.Delete(ctx, key); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+	if err := s.bucket.Delete(ctx, key); err != nil && !absent(err) {
 		return s.failure("remove "+s.at(key), err)
 	}
 	return nil

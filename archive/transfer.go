@@ -197,7 +197,7 @@ func (d *download) explain(err error) error {
 	if d.ctx.Err() != nil {
 		err = context.Cause(d.ctx)
 	}
-	if gcerrors.Code(err) == gcerrors.NotFound {
+	if absent(err) {
 		return &tenant.Error{Kind: tenant.ErrNotFound, Store: storeName, Msg: "there is no " + d.s.at(d.key), Err: err}
 	}
 	return d.s.failure("read "+d.s.at(d.key), err)
