@@ -101,7 +101,25 @@ func (s *Service) Purge(ctx context.Context, name Name, req PurgeRequest) (*Outc
 	if err == nil {
 		err = s.run(ctx, op, g)
 	}
-	return &Outcome{Operation: op, Tenant: t, Err: err}, err
+	out := &Outcome{Operation: op, Tenant: t, Err: err}
+	if n := outlive(op); err == nil && req.AndBackups && n > 0 {
+		out.Warnings = append(out.Warnings, fmt.Sprintf("%s in another place than backup.url names can still be read; see: tenantctl purge record %s -o json", Plural(n, "backup"), name))
+	}
+	return out, err
+}
+
+// outlive counts the backups that a purge has left and that can be read.
+func outlive(op *Operation) (n int) {
+	var r DeletionRecord
+	if json.Unmarshal(op.Result, &r) != nil {
+		return 0 // it did not come to a record
+	}
+	for _, b := range r.Backups {
+		if b.Readable {
+			n++
+		}
+	}
+	return n
 }
 
 // purgeCopies purges what restores have put aside of a tenant, and gives their names.
