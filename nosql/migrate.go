@@ -218,6 +218,20 @@ func resume(run *running, v int64, direction string, s *side) (*running, error) 
 	return &again, nil
 }
 
+// stopped tells how far a migration got that was begun and not finished. files may be nil where they cannot be read.
+func (run *running) stopped(files []migration) *tenant.Stopped {
+	st := &tenant.Stopped{File: fmt.Sprintf("version %d", run.Version), Version: run.Version, Direction: run.Direction, Unit: "command", Done: run.Step}
+	m := find(files, run.Version)
+	if m == nil || m.side(run.Direction) == nil {
+		return st
+	}
+	s := m.side(run.Direction)
+	st.File, st.Of = filepath.Base(s.path), len(s.commands)
+	_, err := resume(run, run.Version, run.Direction, s)
+	st.Changed = err != nil
+	return st
+}
+
 // fingerprint tells commands that ran from others; empty for none.
 func fingerprint(commands []command) string {
 	if len(commands) == 0 {
@@ -238,6 +252,9 @@ func located(err error, s *side, step int, c command) error {
 	}
 	named := *e
 	named.Msg = fmt.Sprintf("%s:%d: %s", filepath.Base(s.path), c.line, e.Msg)
+	if len(s.commands) > 1 {
+		named.Msg += "; " + tenant.Stopped{Unit: "command", Done: step, Of: len(s.commands)}.At()
+	}
 	named.Statement = c.String()
 	if named.Kind == nil {
 		named.Kind = tenant.ErrMigration

@@ -335,7 +335,7 @@ func (r *Resource) measure(ctx context.Context, t tenant.Tenant, b book, st *ten
 	}
 	st.Version, st.Applied = newest(applied), len(applied)
 	if run := b.progress.Running; run != nil {
-		st.Notes = append(st.Notes, fmt.Sprintf("migration %d was begun (%s) and not finished: run tenantctl migrate", run.Version, run.Direction))
+		st.Stopped = run.stopped(files)
 	}
 	names, err := r.collections(ctx, t)
 	if err != nil {
