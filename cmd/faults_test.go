@@ -24,6 +24,8 @@ type faultCase struct {
 	undo string
 	// fleet tells that it is a run: it is resumed by its own command, and one failed tenant is a part of it.
 	fleet bool
+	// goOn is the command that resumes a run, where it is not migrate.
+	goOn []string
 	// between tells that there are good states between the first and the last, such as a version.
 	between bool
 	source  bool // there is a tenant "source" with a backup
@@ -50,6 +52,8 @@ var faultCases = []faultCase{
 	{name: "set", from: whole, args: []string{"set", "NAME", "--label", "plan=pro", "--domain", "NAME.example.org"}, minimum: 5},
 	{name: "credentials", from: whole, args: []string{"credentials", "NAME", "--rotate", "-o", "json"}, minimum: 7},
 	{name: "migrate", from: old, args: []string{"migrate", "NAME"}, fleet: true, between: true, minimum: 12},
+	{name: "baseline", from: old, args: baseline("postgres", "5", "NAME", "--yes"), fleet: true, goOn: baseline("postgres", "5"), between: true, minimum: 6},
+	{name: "baseline-mongodb", from: old, args: baseline("mongodb", "3", "NAME", "--yes"), fleet: true, goOn: baseline("mongodb", "3"), between: true, minimum: 7},
 	{name: "migrate-down", from: whole, args: down("postgres", "2"), between: true, minimum: 6},
 	{name: "migrate-down-mongodb", from: whole, args: down("mongodb", "1"), between: true, minimum: 6},
 	{name: "migrate-redo", from: whole, args: []string{"migrate", "redo", "NAME", "--only", "postgres", "--yes"}, between: true, minimum: 6},
@@ -58,6 +62,10 @@ var faultCases = []faultCase{
 
 func down(store, to string) []string {
 	return []string{"migrate", "down", "NAME", "--only", store, "--to", to, "--yes"}
+}
+
+func baseline(store, version string, more ...string) []string {
+	return append([]string{"migrate", "baseline", "--only", store, "--version", version}, more...)
 }
 
 // trials is how many runs of the program are at work at once.
@@ -304,7 +312,11 @@ func (f *faultTest) resume(t *testing.T, left []string) {
 	t.Helper()
 	for _, id := range left {
 		if f.fleet {
-			f.must(t, "migrate", "--resume", id)
+			goOn := f.goOn
+			if goOn == nil {
+				goOn = []string{"migrate"}
+			}
+			f.must(t, append(slices.Clone(goOn), "--resume", id)...)
 			continue
 		}
 		end := f.run(t, "ops", "resume", id)

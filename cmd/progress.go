@@ -56,6 +56,8 @@ func past(e tenant.Event) string {
 		return "created"
 	case e.Operation.Kind == tenant.OpMigrate:
 		return "migrated"
+	case e.Operation.Kind == tenant.OpBaseline:
+		return "marked"
 	}
 	return e.Operation.Kind + " done"
 }

@@ -47,6 +47,7 @@ type Resource struct {
 }
 
 var (
+	_ tenant.Baseliner    = (*Resource)(nil)
 	_ tenant.Migrator     = (*Resource)(nil)
 	_ tenant.Locker       = (*Resource)(nil)
 	_ tenant.Credentialer = (*Resource)(nil)

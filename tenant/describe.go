@@ -58,7 +58,7 @@ func (s *Service) Describe(ctx context.Context, name Name) (*Description, error)
 // that one that failed leaves those before it at the target. Files that cannot be read are told of by other commands.
 func (s *Service) behindFiles(ctx context.Context, stores map[string]Stat, ops []*Operation) []Lag {
 	lags := []Lag{}
-	moving := []string{OpMigrate, OpDown, OpRedo}
+	moving := []string{OpMigrate, OpDown, OpRedo, OpBaseline}
 	newest := slices.IndexFunc(ops, func(op *Operation) bool { return slices.Contains(moving, op.Kind) })
 	for _, m := range each[Migrator](s) {
 		st := stores[m.Kind()]

@@ -35,6 +35,7 @@ const (
 	OpSet      = "set"
 	OpMigrate  = "migrate"
 	OpDown     = "migrate-down"
+	OpBaseline = "migrate-baseline"
 	OpRedo     = "migrate-redo"
 	OpPassword = "credentials"
 	OpImport   = "import"
@@ -50,7 +51,7 @@ const (
 // resumed.
 func (o *Operation) restartable() bool {
 	switch o.Kind {
-	case OpMigrate, OpDown, OpRedo, OpPassword, OpImport:
+	case OpMigrate, OpDown, OpRedo, OpBaseline, OpPassword, OpImport:
 		return true
 	case OpBackup: // one that locked users out has to let them in again
 		var p backupParams
