@@ -48,6 +48,7 @@ type Resource struct {
 
 var (
 	_ tenant.Baseliner    = (*Resource)(nil)
+	_ tenant.Rehearser    = (*Resource)(nil)
 	_ tenant.Migrator     = (*Resource)(nil)
 	_ tenant.Locker       = (*Resource)(nil)
 	_ tenant.Credentialer = (*Resource)(nil)
@@ -110,7 +111,7 @@ func (r *Resource) Create(ctx context.Context, t tenant.Tenant) error {
 		return err
 	}
 	// A create that crashed may find files that were added since; the database is new, so their order is no danger.
-	moved, err := r.up(ctx, t, files, tenant.Newest, true)
+	moved, err := r.up(ctx, t, files, tenant.Newest, true, nil)
 	if err != nil {
 		return err
 	}

@@ -155,6 +155,8 @@ var (
 	_ tenant.Execer       = (*Resource)(nil)
 	_ tenant.Archiver     = (*Resource)(nil)
 	_ tenant.Baseliner    = (*Resource)(nil)
+	_ tenant.Rehearser    = (*Resource)(nil)
+	_ tenant.Surveyor     = (*Resource)(nil)
 )
 
 // New makes the resource over a pool that Open gave for the same configuration.

@@ -42,6 +42,7 @@ const (
 	OpBackup   = "backup"
 	OpRestore  = "restore"
 	OpTest     = "restore-test" // of a backup, in a tenant that is there for no longer
+	OpRehearse = "rehearse"     // of migrations, in a copy of a tenant that is there for no longer
 	OpClone    = "clone"
 	OpUndelete = "undelete"
 	OpPurge    = "purge"

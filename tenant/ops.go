@@ -197,6 +197,8 @@ func (s *Service) sagaOf(ctx context.Context, op *Operation) (saga, error) {
 		return s.restoreSaga(op, t)
 	case OpTest:
 		return s.testSaga(op, t)
+	case OpRehearse:
+		return s.rehearseSaga(op, t)
 	case OpClone:
 		return s.cloneSaga(op, t)
 	case OpSuspend, OpResume:

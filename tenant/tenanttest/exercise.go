@@ -61,6 +61,7 @@ func Exercise(t *testing.T, open func(t *testing.T) Harness) {
 		{"VersionsAgreesWithStat", versions},
 		{"MissingPlaceIsReported", missingPlace},
 		{"BaselineMarksAndRunsNothing", baseline},
+		{"RehearseIsUpAndTellsOfEachFile", rehearse},
 		{"LockAndUnlockTwice", lockTwice},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -416,44 +417,6 @@ func missingPlace(t *testing.T, w world) {
 		refused(t, l.Unlock(t.Context(), tn), tenant.ErrMissing)
 	}
 	w.gone(t, tn)
-}
-
-func baseline(t *testing.T, w world) {
-	m, newest, all := w.migrator(t)
-	b, ok := m.(tenant.Baseliner)
-	if !ok {
-		return
-	}
-	tn := w.create(t, "acme")
-	_, err := m.Down(t.Context(), tn, 0)
-	must(t, err)
-	for i, dry := range []bool{true, false, false} {
-		moved, err := b.Baseline(t.Context(), tn, newest, dry)
-		must(t, err)
-		if marked := len(moved.Ran); moved.Applied != all || moved.To != newest || i < 2 && marked != all || i == 2 && marked != 0 {
-			t.Errorf("baseline %d gave %+v", i+1, moved)
-		}
-		st := w.stat(t, tn)
-		if st.Objects != 0 {
-			t.Errorf("after baseline %d, there are %d things", i+1, st.Objects)
-		}
-		if dry && st.Applied != 0 || !dry && (st.Applied != all || st.Version != newest) {
-			t.Errorf("after baseline %d, stat is %+v", i+1, st)
-		}
-	}
-	files, err := m.Files(t.Context())
-	must(t, err)
-	_, err = b.Baseline(t.Context(), tn, files[0].Version, false)
-	refused(t, err, tenant.ErrInvalid)
-	_, err = b.Baseline(t.Context(), tn, newest+1000, false)
-	refused(t, err, tenant.ErrInvalid)
-	_, err = b.Baseline(t.Context(), w.Tenant(t, "missing"), newest, false)
-	refused(t, err, tenant.ErrMissing)
-	moved, err := m.Up(t.Context(), tn, tenant.Newest, false)
-	must(t, err)
-	if len(moved.Ran) != 0 {
-		t.Errorf("after a baseline, up gave %+v", moved)
-	}
 }
 
 func lockTwice(t *testing.T, w world) {
