@@ -117,12 +117,12 @@ func (a *app) rehearsal(w io.Writer, r *tenant.Rehearsal) {
 			for _, f := range one.Files {
 				result := a.paint(green, "done")
 				if f.Failed {
-					result = a.paint(red, "failed")
+					result = a.paint(red, string(one.Result))
 				}
 				t.AppendRow(table.Row{one.Name, f.Store, f.File, millis(f.DurationMS), blocked(f), strings.Join(f.Rewritten, ", "), result})
 			}
-			if len(one.Files) == 0 && one.Error != nil {
-				t.AppendRow(table.Row{one.Name, one.Error.Store, "", "", "", "", a.paint(red, "failed")})
+			if len(one.Files) == 0 {
+				t.AppendRow(table.Row{one.Name, "", "", "", "", "", a.paint(red, string(one.Result))})
 			}
 		}
 		t.Render()

@@ -30,7 +30,7 @@ func (p *progress) event(e tenant.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case e.End && isTerminal(p.a.errOut):
+	case e.End && isTerminal(p.a.errOut) && e.Operation.Kind != tenant.OpRehearse: // whose steps are lines
 		p.advance(e)
 	case e.End && e.Err != nil:
 		fmt.Fprintf(p.a.errOut, "%s: %s (%d/%d)\n", e.Operation.Tenant, e.Operation.Kind+" failed", e.Done, e.Total)

@@ -74,11 +74,22 @@ type Rehearsed struct {
 	Versions   map[string]int64 `json:"versions"`
 	Bytes      int64            `json:"bytes"`         // of the stores that are copied
 	Why        string           `json:"why,omitempty"` // it was chosen
-	Result     string           `json:"result,omitempty"`
+	Result     RehearsalResult  `json:"result"`
 	DurationMS int64            `json:"duration_ms,omitempty"` // with the copying
 	Files      []RehearsedFile  `json:"files,omitempty"`
 	Error      *Failure         `json:"error,omitempty"`
 }
+
+// RehearsalResult is what came of a tenant's part.
+type RehearsalResult string
+
+// The results. What was interrupted is removed, and counted as not started.
+const (
+	NotRehearsed    RehearsalResult = "not started"
+	Interrupted     RehearsalResult = "interrupted"
+	RehearsalDone   RehearsalResult = "done"
+	RehearsalFailed RehearsalResult = "failed"
+)
 
 // Rehearsal is what a rehearsal reports.
 type Rehearsal struct {
@@ -132,7 +143,7 @@ func (s *Service) PlanRehearse(ctx context.Context, req RehearseRequest) (*Rehea
 		return nil, err
 	}
 	for _, c := range chosen {
-		one := Rehearsed{Name: c.Name, Versions: c.Versions, Why: c.why}
+		one := Rehearsed{Name: c.Name, Versions: c.Versions, Why: c.why, Result: NotRehearsed}
 		for _, target := range p.targets {
 			st, err := target.m.Stat(ctx, c.Tenant)
 			if err != nil {
@@ -175,6 +186,9 @@ func (s *Service) Rehearse(ctx context.Context, req RehearseRequest) (*Rehearsal
 		workers.Go(func() {
 			for i := range todo {
 				err := s.rehearseOne(ctx, p, req, i)
+				if p.Tenants[i].Result == Interrupted {
+					continue
+				}
 				f.over(&Operation{Kind: OpRehearse, Tenant: p.tenants[i].Name}, true, err)
 			}
 		})
@@ -183,7 +197,7 @@ func (s *Service) Rehearse(ctx context.Context, req RehearseRequest) (*Rehearsal
 	f.summary.NotStarted = len(p.tenants) - f.ended
 	r := &Rehearsal{State: RunDone, Target: p.Target, Data: p.Data, Summary: f.summary, DurationMS: time.Since(start).Milliseconds(), Tenants: p.Tenants, Failures: f.groups.list(), Warnings: p.Warnings}
 	switch {
-	case ctx.Err() != nil && f.summary.Failed+f.summary.NotStarted > 0:
+	case f.summary.NotStarted > 0:
 		r.State = RunAborted
 	case f.summary.Failed > 0:
 		r.State = RunPartial
@@ -199,8 +213,8 @@ type rehearseParams struct {
 	OutOfOrder bool             `json:"out_of_order,omitempty"`
 }
 
-// rehearsalResult is what the operation keeps.
-type rehearsalResult struct {
+// rehearsalKept is what the operation keeps.
+type rehearsalKept struct {
 	Files []RehearsedFile `json:"files"`
 }
 
@@ -214,11 +228,14 @@ func (s *Service) rehearseOne(ctx context.Context, p *RehearsalPlan, req Rehears
 		of.Tenant = from.Name
 		err = &of
 	}
-	one.Result, one.Error, one.DurationMS = "done", NewFailure(err), time.Since(start).Milliseconds()
-	if err != nil {
-		one.Result = "failed"
+	one.Result, one.Error, one.DurationMS = RehearsalDone, NewFailure(err), time.Since(start).Milliseconds()
+	switch {
+	case err != nil && ctx.Err() != nil && !errors.Is(err, ErrStuck):
+		one.Result, one.Error = Interrupted, nil
+	case err != nil:
+		one.Result = RehearsalFailed
 	}
-	var kept rehearsalResult
+	var kept rehearsalKept
 	if op != nil && op.Result != nil {
 		if uerr := json.Unmarshal(op.Result, &kept); uerr != nil {
 			return errors.Join(err, uerr)
@@ -296,7 +313,7 @@ func (s *Service) copyFor(ctx context.Context, p rehearseParams, t Tenant) error
 
 // migrateCopy migrates the copy and keeps what each file did with the operation, up to the one that failed.
 func (s *Service) migrateCopy(ctx context.Context, op *Operation, p rehearseParams, t Tenant) error {
-	kept := rehearsalResult{Files: []RehearsedFile{}}
+	kept := rehearsalKept{Files: []RehearsedFile{}}
 	defer func() { op.Result = json.RawMessage(jsonText(kept)) }()
 	for _, m := range each[Rehearser](s) {
 		to, asked := p.Target[m.Kind()]
