@@ -51,7 +51,11 @@ func (s *Service) sample(ctx context.Context, q *query, few bool) ([]sampled, er
 	slices.SortStableFunc(kinds, func(a, b *kindOf) int { return cmp.Compare(a.count, b.count) })
 	for _, k := range kinds {
 		if k != largest && len(chosen) < sampleSize {
-			chosen = append(chosen, sampled{k.largest, fmt.Sprintf("the largest of %s alike", Plural(k.count, "tenant"))})
+			why := fmt.Sprintf("the largest of %d alike", k.count)
+			if k.count == 1 {
+				why = "the only one of its kind"
+			}
+			chosen = append(chosen, sampled{k.largest, why})
 		}
 	}
 	return chosen, nil
