@@ -143,6 +143,40 @@ func TestAKilledBackupIsListedWholeOrNotAtAll(t *testing.T) {
 	}
 }
 
+// What a test restore that is killed leaves beside its tenant is taken away by the next one, or by ops abort.
+func TestAKilledTestRestoreIsClearedAway(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.must(t, "init")
+	b.must(t, "create", "acme")
+	b.must(t, "backup", "acme")
+	args := []string{"backup", "verify", "acme@latest", "--restore-test"}
+	before := append(b.schemas(t), b.databases(t)...)
+	for i, p := range (&faultTest{bench: b}).traced(t, "", 0, args) {
+		if !strings.HasPrefix(p, "restore-test/") {
+			continue // inside of a store, which other tests stop everywhere
+		}
+		if end := b.start(t, "kill@"+p, args...).wait(); !end.killed {
+			t.Fatalf("at %s: %s", p, end)
+		}
+		left := b.column(t, `SELECT id::text FROM tenantctl.operations WHERE state IN ('running', 'undoing', 'stuck')`)
+		if i%2 == 0 && len(left) > 0 {
+			b.must(t, "ops", "abort", left[0])
+		} else {
+			b.must(t, args...)
+		}
+		if after := append(b.schemas(t), b.databases(t)...); !slices.Equal(before, after) {
+			t.Fatalf("at %s, something is left: %v", p, after)
+		}
+	}
+}
+
+// schemas are all that there are in PostgreSQL.
+func (b *bench) schemas(t testing.TB) []string {
+	t.Helper()
+	return b.column(t, `SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' ORDER BY 1`)
+}
+
 // A tenant whose restore is killed, fails or is interrupted at any point holds all of the old or all of the new, in both
 // stores; and what is left is what the catalog knows.
 func TestARestoreThatIsStoppedLeavesATenantWhollyOldOrWhollyNew(t *testing.T) {

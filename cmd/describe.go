@@ -56,6 +56,9 @@ func (a *app) describe(w io.Writer, d *tenant.Description) {
 		}
 	}
 	t.Render()
+	for _, l := range d.Behind {
+		a.lag(w, d, l)
+	}
 	for _, n := range notes {
 		fmt.Fprintln(w, "note:", n)
 	}
@@ -75,6 +78,31 @@ func (a *app) describe(w io.Writer, d *tenant.Description) {
 		t.AppendRow(table.Row{op.Kind, tenant.ShortID(op.ID), a.progressOf(op), op.Actor, millis(op.Duration().Milliseconds()), age(op.CreatedAt)})
 	}
 	t.Render()
+}
+
+// lag says in a line or two how far a store is behind the migration files, why, and the way on.
+func (a *app) lag(w io.Writer, d *tenant.Description, l tenant.Lag) {
+	on := "tenantctl migrate " + string(d.Name)
+	var text string
+	switch stopped := d.Stores[l.Store].Stopped; {
+	case stopped != nil:
+		text = stopped.String()
+		if stopped.Direction == "down" {
+			on = fmt.Sprintf("tenantctl migrate down %s --only %s", d.Name, l.Store)
+		}
+	case l.Version > l.Target:
+		text, on = fmt.Sprintf("version %d, which is ahead of the newest file here, %d", l.Version, l.Target), "use the newest checkout"
+	case l.Version == l.Target:
+		text = fmt.Sprintf("version %d, with %d of %s applied", l.Version, l.Applied, tenant.Plural(l.Files, "migration"))
+		on += " --out-of-order"
+	default:
+		text = fmt.Sprintf("version %d of %d", l.Version, l.Target)
+	}
+	fmt.Fprintf(w, "%s %s: %s\n", a.paint(yellow, "behind:"), l.Store, text)
+	if f := l.Failure; f != nil {
+		fmt.Fprintf(w, "  last run failed: %s\n", f.Message)
+	}
+	fmt.Fprintf(w, "  go on with: %s\n", on)
 }
 
 func (a *app) presence(p tenant.Presence) string {

@@ -24,8 +24,14 @@ type faultCase struct {
 	undo string
 	// fleet tells that it is a run: it is resumed by its own command, and one failed tenant is a part of it.
 	fleet bool
+	// goOn is the command that resumes a run, where it is not migrate.
+	goOn []string
 	// between tells that there are good states between the first and the last, such as a version.
 	between bool
+	// scratch tells that it works in a place of its own beside the tenant, which is as it was at the end. Each run
+	// clears away what dead ones have left, so that no two are at work at once. What it has the stores do, clone and
+	// migrate do too: their points are tried there.
+	scratch bool
 	source  bool // there is a tenant "source" with a backup
 	minimum int  // points; fewer mean that checkpoints got lost
 }
@@ -50,6 +56,9 @@ var faultCases = []faultCase{
 	{name: "set", from: whole, args: []string{"set", "NAME", "--label", "plan=pro", "--domain", "NAME.example.org"}, minimum: 5},
 	{name: "credentials", from: whole, args: []string{"credentials", "NAME", "--rotate", "-o", "json"}, minimum: 7},
 	{name: "migrate", from: old, args: []string{"migrate", "NAME"}, fleet: true, between: true, minimum: 12},
+	{name: "rehearse", from: old, args: []string{"migrate", "rehearse", "NAME", "--data"}, scratch: true, undo: "fail@rehearse/migrate/after", minimum: 10},
+	{name: "baseline", from: old, args: baseline("postgres", "5", "NAME", "--yes"), fleet: true, goOn: baseline("postgres", "5"), between: true, minimum: 6},
+	{name: "baseline-mongodb", from: old, args: baseline("mongodb", "3", "NAME", "--yes"), fleet: true, goOn: baseline("mongodb", "3"), between: true, minimum: 7},
 	{name: "migrate-down", from: whole, args: down("postgres", "2"), between: true, minimum: 6},
 	{name: "migrate-down-mongodb", from: whole, args: down("mongodb", "1"), between: true, minimum: 6},
 	{name: "migrate-redo", from: whole, args: []string{"migrate", "redo", "NAME", "--only", "postgres", "--yes"}, between: true, minimum: 6},
@@ -58,6 +67,10 @@ var faultCases = []faultCase{
 
 func down(store, to string) []string {
 	return []string{"migrate", "down", "NAME", "--only", store, "--to", to, "--yes"}
+}
+
+func baseline(store, version string, more ...string) []string {
+	return append([]string{"migrate", "baseline", "--only", store, "--version", version}, more...)
 }
 
 // trials is how many runs of the program are at work at once.
@@ -88,7 +101,11 @@ func TestConvergesAfterAFaultAtEveryPoint(t *testing.T) {
 				if f.points < c.minimum {
 					t.Errorf("there are %d points only, want %d at least", f.points, c.minimum)
 				}
-				for part := range slices.Chunk(faults, trials) {
+				atOnce := trials
+				if c.scratch {
+					atOnce = 1
+				}
+				for part := range slices.Chunk(faults, atOnce) {
 					f.prepare(t, part...)
 					var all sync.WaitGroup
 					for _, x := range part {
@@ -175,9 +192,27 @@ func (f *faultTest) oldMigrations(t testing.TB) {
 func (f *faultTest) state(t testing.TB, name string) []string {
 	t.Helper()
 	lines := f.place(t, f.prefix+name)
+	if f.scratch {
+		lines = append(lines, f.besides(t, name)...)
+	}
 	for _, n := range []string{name, name + "x"} {
 		for _, r := range f.record(t, n) {
 			lines = append(lines, strings.ReplaceAll("as "+n+": "+r, name, "NAME"))
+		}
+	}
+	return lines
+}
+
+// besides are the places beside a tenant.
+func (f *faultTest) besides(t testing.TB, name string) []string {
+	t.Helper()
+	place := f.prefix + name + "_r"
+	lines := f.column(t, `SELECT 'schema ' || nspname FROM pg_namespace WHERE starts_with(nspname, $1)
+		UNION ALL SELECT 'role ' || rolname FROM pg_roles WHERE starts_with(rolname, $1)
+		UNION ALL SELECT 'tenant ' || name FROM tenantctl.tenants WHERE starts_with(schema_name, $1)`, place)
+	for _, db := range f.databases(t) {
+		if strings.HasPrefix(db, place) {
+			lines = append(lines, "database "+db)
 		}
 	}
 	return lines
@@ -189,13 +224,17 @@ func (f *faultTest) learn(t *testing.T) {
 	f.before = f.state(t, "reference")
 	f.trace = f.traced(t, "", 0, f.command("reference"))
 	f.after = f.state(t, "reference")
-	if slices.Equal(f.before, f.after) && !strings.Contains(f.name, "redo") && f.name != "credentials" {
+	if slices.Equal(f.before, f.after) && !strings.Contains(f.name, "redo") && f.name != "credentials" && !f.scratch {
 		t.Fatal("the command changes nothing that the test can see")
 	}
 	f.wipe(t, "reference")
 	if f.undo != "" {
 		f.prepare(t, fault{name: "backwards"})
-		all := f.traced(t, f.undo, 1, f.command("backwards"))
+		code := 1
+		if f.scratch {
+			code = 3
+		}
+		all := f.traced(t, f.undo, code, f.command("backwards"))
 		_, at, _ := strings.Cut(f.undo, "@")
 		f.back = all[slices.Index(all, at+"#1")+1:]
 		f.wipe(t, "backwards")
@@ -227,9 +266,12 @@ func (f *faultTest) faults() []fault {
 	}
 	ways := []string{"resume", "abort", "again"}
 	for i, p := range f.trace {
+		inside := strings.HasPrefix(p, "postgres/") || strings.HasPrefix(p, "mongodb/")
+		if inside && f.scratch {
+			continue
+		}
 		f.points++
 		add("kill", "kill@"+p, ways[i%3])
-		inside := strings.HasPrefix(p, "postgres/") || strings.HasPrefix(p, "mongodb/")
 		if !inside {
 			add("kill", "kill@"+p, ways[(i+1)%3])
 		}
@@ -240,6 +282,9 @@ func (f *faultTest) faults() []fault {
 		}
 	}
 	for i, p := range f.back {
+		if f.scratch && !strings.HasPrefix(p, "rehearse/") {
+			continue
+		}
 		f.points++
 		add("kill", f.undo+",kill@"+p, ways[i%3])
 	}
@@ -251,7 +296,7 @@ func (f *faultTest) try(t *testing.T, x fault) {
 	end := f.start(t, x.spec, f.command(name)...).wait()
 	switch {
 	case x.strike == "kill" && end.killed:
-	case x.strike == "fail" && (end.code == 1 || f.fleet && end.code == 3):
+	case x.strike == "fail" && (end.code == 1 || (f.fleet || f.scratch) && end.code == 3):
 	case x.strike == "interrupt" && end.code == 130:
 	case x.strike == "interrupt" && end.code == 0 && slices.Equal(f.state(t, name), f.after): // it was done before it heard
 	default:
@@ -297,14 +342,18 @@ func (f *faultTest) finally(t *testing.T, name string, x fault, when string) {
 func (f *faultTest) left(t *testing.T, name string) []string {
 	t.Helper()
 	return f.column(t, `SELECT o.id::text FROM tenantctl.operations o WHERE o.state IN ('running', 'undoing', 'stuck')
-		AND (o.tenant_name = $1 AND o.parent_id IS NULL OR EXISTS (SELECT FROM tenantctl.operations c WHERE c.parent_id = o.id AND c.tenant_name = $1))`, name)
+		AND (o.tenant_name = $1 AND o.parent_id IS NULL OR o.kind = 'rehearse' AND starts_with(o.tenant_name, $1 || '-r') OR EXISTS (SELECT FROM tenantctl.operations c WHERE c.parent_id = o.id AND c.tenant_name = $1))`, name)
 }
 
 func (f *faultTest) resume(t *testing.T, left []string) {
 	t.Helper()
 	for _, id := range left {
 		if f.fleet {
-			f.must(t, "migrate", "--resume", id)
+			goOn := f.goOn
+			if goOn == nil {
+				goOn = []string{"migrate"}
+			}
+			f.must(t, append(slices.Clone(goOn), "--resume", id)...)
 			continue
 		}
 		end := f.run(t, "ops", "resume", id)

@@ -55,7 +55,7 @@ func newMigrateCmd(a *app) *cobra.Command {
 		RunE:              func(cmd *cobra.Command, args []string) error { return runMigrate(cmd, a, &o, args) },
 	}
 	o.add(c)
-	c.AddCommand(newMigrateUpCmd(a), newMigrateStatusCmd(a), newMigrateDownCmd(a), newMigrateRedoCmd(a), newMigrateNewCmd(a), newMigrateCheckCmd(a))
+	c.AddCommand(newMigrateUpCmd(a), newMigrateStatusCmd(a), newMigrateDownCmd(a), newMigrateRedoCmd(a), newMigrateNewCmd(a), newMigrateCheckCmd(a), newMigrateBaselineCmd(a), newMigrateRehearseCmd(a))
 	return c
 }
 

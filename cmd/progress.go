@@ -3,6 +3,7 @@ package cmd
 import (
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,7 +30,7 @@ func (p *progress) event(e tenant.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case e.End && isTerminal(p.a.errOut):
+	case e.End && isTerminal(p.a.errOut) && e.Operation.Kind != tenant.OpRehearse: // whose steps are lines
 		p.advance(e)
 	case e.End && e.Err != nil:
 		fmt.Fprintf(p.a.errOut, "%s: %s (%d/%d)\n", e.Operation.Tenant, e.Operation.Kind+" failed", e.Done, e.Total)
@@ -37,7 +38,7 @@ func (p *progress) event(e tenant.Event) {
 		fmt.Fprintf(p.a.errOut, "%s: %s (%d/%d)\n", e.Operation.Tenant, past(e), e.Done, e.Total)
 	case e.End, e.Operation.Run != nil:
 		// Steps of one tenant among thousands are noise.
-	case e.Undo && e.Step == "" && (e.Operation.Kind == tenant.OpCreate || e.Operation.Kind == tenant.OpClone):
+	case e.Undo && e.Step == "" && slices.Contains([]string{tenant.OpCreate, tenant.OpClone, tenant.OpTest, tenant.OpRehearse}, e.Operation.Kind):
 		fmt.Fprintf(p.a.errOut, "%s: undone, nothing of it is left\n", e.Operation.Tenant)
 	case e.Undo && e.Step == "":
 		fmt.Fprintf(p.a.errOut, "%s: undone, it is as it was before\n", e.Operation.Tenant)
@@ -56,6 +57,10 @@ func past(e tenant.Event) string {
 		return "created"
 	case e.Operation.Kind == tenant.OpMigrate:
 		return "migrated"
+	case e.Operation.Kind == tenant.OpRehearse:
+		return "rehearsed"
+	case e.Operation.Kind == tenant.OpBaseline:
+		return "marked"
 	}
 	return e.Operation.Kind + " done"
 }

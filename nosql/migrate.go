@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -19,10 +20,10 @@ func (r *Resource) Up(ctx context.Context, t tenant.Tenant, to int64, outOfOrder
 	if err != nil {
 		return tenant.Moved{}, err
 	}
-	return r.up(ctx, t, files, to, outOfOrder)
+	return r.up(ctx, t, files, to, outOfOrder, nil)
 }
 
-func (r *Resource) up(ctx context.Context, t tenant.Tenant, files []migration, to int64, outOfOrder bool) (tenant.Moved, error) {
+func (r *Resource) up(ctx context.Context, t tenant.Tenant, files []migration, to int64, outOfOrder bool, told told) (tenant.Moved, error) {
 	if to == tenant.Newest {
 		to = files[len(files)-1].version
 	}
@@ -55,7 +56,7 @@ func (r *Resource) up(ctx context.Context, t tenant.Tenant, files []migration, t
 	if len(pending) == 0 { // a process may have died before it told the catalog
 		return moved, record(ctx, t, applied)
 	}
-	err = r.move(ctx, t, b, files, pending, up, &moved)
+	err = r.move(ctx, t, b, files, pending, up, &moved, told)
 	return moved, err
 }
 
@@ -90,7 +91,7 @@ func (r *Resource) Down(ctx context.Context, t tenant.Tenant, to int64) (tenant.
 			return moved, coded(tenant.ErrInvalid, "no_down", "write its .down.json file", "version %d has no down file", v)
 		}
 	}
-	err = r.move(ctx, t, b, files, undo, down, &moved)
+	err = r.move(ctx, t, b, files, undo, down, &moved, nil)
 	return moved, err
 }
 
@@ -138,9 +139,17 @@ func first(versions []int64, run *running) ([]int64, error) {
 	return append([]int64{run.Version}, without(versions, run.Version)...), nil
 }
 
-func (r *Resource) move(ctx context.Context, t tenant.Tenant, b *book, files []migration, versions []int64, direction string, moved *tenant.Moved) error {
+// told is called after each migration, and for the one that failed.
+type told func(m *migration, took time.Duration, err error)
+
+func (r *Resource) move(ctx context.Context, t tenant.Tenant, b *book, files []migration, versions []int64, direction string, moved *tenant.Moved, told told) error {
 	for _, v := range versions {
-		if err := r.apply(ctx, t, b, find(files, v), direction); err != nil {
+		m, start := find(files, v), time.Now()
+		err := r.apply(ctx, t, b, m, direction)
+		if told != nil {
+			told(m, time.Since(start), err)
+		}
+		if err != nil {
 			return err
 		}
 		moved.Ran = append(moved.Ran, v)
@@ -218,6 +227,20 @@ func resume(run *running, v int64, direction string, s *side) (*running, error) 
 	return &again, nil
 }
 
+// stopped tells how far a migration got that was begun and not finished. files may be nil where they cannot be read.
+func (run *running) stopped(files []migration) *tenant.Stopped {
+	st := &tenant.Stopped{File: fmt.Sprintf("version %d", run.Version), Version: run.Version, Direction: run.Direction, Unit: "command", Done: run.Step}
+	m := find(files, run.Version)
+	if m == nil || m.side(run.Direction) == nil {
+		return st
+	}
+	s := m.side(run.Direction)
+	st.File, st.Of = filepath.Base(s.path), len(s.commands)
+	_, err := resume(run, run.Version, run.Direction, s)
+	st.Changed = err != nil
+	return st
+}
+
 // fingerprint tells commands that ran from others; empty for none.
 func fingerprint(commands []command) string {
 	if len(commands) == 0 {
@@ -238,6 +261,9 @@ func located(err error, s *side, step int, c command) error {
 	}
 	named := *e
 	named.Msg = fmt.Sprintf("%s:%d: %s", filepath.Base(s.path), c.line, e.Msg)
+	if len(s.commands) > 1 {
+		named.Msg += "; " + tenant.Stopped{Unit: "command", Done: step, Of: len(s.commands)}.At()
+	}
 	named.Statement = c.String()
 	if named.Kind == nil {
 		named.Kind = tenant.ErrMigration

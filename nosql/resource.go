@@ -47,6 +47,8 @@ type Resource struct {
 }
 
 var (
+	_ tenant.Baseliner    = (*Resource)(nil)
+	_ tenant.Rehearser    = (*Resource)(nil)
 	_ tenant.Migrator     = (*Resource)(nil)
 	_ tenant.Locker       = (*Resource)(nil)
 	_ tenant.Credentialer = (*Resource)(nil)
@@ -109,7 +111,7 @@ func (r *Resource) Create(ctx context.Context, t tenant.Tenant) error {
 		return err
 	}
 	// A create that crashed may find files that were added since; the database is new, so their order is no danger.
-	moved, err := r.up(ctx, t, files, tenant.Newest, true)
+	moved, err := r.up(ctx, t, files, tenant.Newest, true, nil)
 	if err != nil {
 		return err
 	}
@@ -335,7 +337,7 @@ func (r *Resource) measure(ctx context.Context, t tenant.Tenant, b book, st *ten
 	}
 	st.Version, st.Applied = newest(applied), len(applied)
 	if run := b.progress.Running; run != nil {
-		st.Notes = append(st.Notes, fmt.Sprintf("migration %d was begun (%s) and not finished: run tenantctl migrate", run.Version, run.Direction))
+		st.Stopped = run.stopped(files)
 	}
 	names, err := r.collections(ctx, t)
 	if err != nil {

@@ -1,8 +1,10 @@
 package schema
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -100,6 +102,11 @@ func migrationFailure(m *migration, err error) error {
 		said = withoutEnvironment(said, string(m.content))
 	}
 	e.Msg = where + said
+	var stopped *stoppedAt
+	if errors.As(err, &stopped) && stopped.Of > 1 {
+		e.Msg += "; " + stopped.At()
+		e.Hint = fmt.Sprintf("%s; then run the same command again: it goes on at statement %d", cmp.Or(hint, "put the cause right"), stopped.Done+1)
+	}
 	return e
 }
 

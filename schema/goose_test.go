@@ -114,6 +114,34 @@ func TestStockGooseAgrees(t *testing.T) {
 	if ours, theirs := book(tn.Schema), book(other); ours != theirs {
 		t.Errorf("our book is %s, goose's is %s", ours, theirs)
 	}
+
+	// A book that is written without running anything is goose's all the same.
+	b.baselined(t, tn, 3)
+	says(goose(tn.Schema, "version"), `version 3\b`)
+	says(goose(tn.Schema, "status"), `Pending +-- 00004_order_totals.sql`)
+	b.baselined(t, tn, 3)
+	_, err = b.Baseline(t.Context(), tn, 5, false)
+	must(t, err)
+	if status := goose(tn.Schema, "status"); strings.Contains(status, "Pending") {
+		t.Errorf("after a baseline, something is pending for goose:\n%s", status)
+	}
+	goose(tn.Schema, "down")
+	version(4)
+}
+
+// A schema that is marked by hand is one that goose brought there.
+func (b bench) baselined(t *testing.T, tn tenant.Tenant, to int64) {
+	t.Helper()
+	want := b.scalar("SELECT string_agg(version_id || ' ' || is_applied, ',' ORDER BY id) FROM %s.goose_db_version WHERE version_id <= %d", tn.Schema, to)
+	b.exec("DROP TABLE %s.goose_db_version", tn.Schema)
+	moved, err := b.Baseline(t.Context(), tn, to, false)
+	must(t, err)
+	if moved.To != to || moved.Applied != int(to) || len(moved.Ran) != int(to) {
+		t.Errorf("baseline gave %+v", moved)
+	}
+	if got := b.scalar("SELECT string_agg(version_id || ' ' || is_applied, ',' ORDER BY id) FROM %s.goose_db_version", tn.Schema); got != want {
+		t.Errorf("the book is %s, goose's was %s", got, want)
+	}
 }
 
 // Very old gooses wrote a row that says a version is not applied.

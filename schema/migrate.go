@@ -27,6 +27,10 @@ func (r *Resource) Files(context.Context) ([]tenant.MigrationFile, error) {
 // Up applies what is not applied up to and including version to. Each file is a transaction of its own, as it is for
 // goose, so that all before a failure stays.
 func (r *Resource) Up(ctx context.Context, t tenant.Tenant, to int64, outOfOrder bool) (tenant.Moved, error) {
+	return r.up(ctx, t, to, outOfOrder, nil)
+}
+
+func (r *Resource) up(ctx context.Context, t tenant.Tenant, to int64, outOfOrder bool, w *watch) (tenant.Moved, error) {
 	set, err := r.files()
 	if err != nil {
 		return tenant.Moved{}, err
@@ -37,7 +41,7 @@ func (r *Resource) Up(ctx context.Context, t tenant.Tenant, to int64, outOfOrder
 	if err := set.knows(to); err != nil {
 		return tenant.Moved{}, err
 	}
-	return r.move(ctx, t, set, true, func(book map[int64]bool) ([]*migration, error) { return set.above(book, to, outOfOrder) })
+	return r.move(ctx, t, set, true, func(book map[int64]bool) ([]*migration, error) { return set.above(book, to, outOfOrder) }, w)
 }
 
 // Down undoes the applied versions above to, newest first.
@@ -49,7 +53,7 @@ func (r *Resource) Down(ctx context.Context, t tenant.Tenant, to int64) (tenant.
 	if err := set.knows(to); err != nil {
 		return tenant.Moved{}, err
 	}
-	return r.move(ctx, t, set, false, func(book map[int64]bool) ([]*migration, error) { return set.below(book, to) })
+	return r.move(ctx, t, set, false, func(book map[int64]bool) ([]*migration, error) { return set.below(book, to) }, nil)
 }
 
 // knows refuses a version that no file has. 0 is before the first.
@@ -163,8 +167,8 @@ func stageOf(t tenant.Tenant, up bool, book map[int64]bool, todo []*migration) s
 }
 
 // move brings a tenant up or down, one migration after another. What is to do is decided anew in each transaction,
-// under the tenant's lock, so that two processes never apply the same file.
-func (r *Resource) move(ctx context.Context, t tenant.Tenant, set *files, up bool, plan func(book map[int64]bool) ([]*migration, error)) (tenant.Moved, error) {
+// under the tenant's lock, so that two processes never apply the same file. w looks on, where it is not nil.
+func (r *Resource) move(ctx context.Context, t tenant.Tenant, set *files, up bool, plan func(book map[int64]bool) ([]*migration, error), w *watch) (tenant.Moved, error) {
 	var moved tenant.Moved
 	conn, err := r.acquire(ctx)
 	if err != nil {
@@ -192,15 +196,16 @@ func (r *Resource) move(ctx context.Context, t tenant.Tenant, set *files, up boo
 			if s.migration != nil && s.outside {
 				return nil, nil
 			}
-			return r.apply(ctx, s), nil
+			return w.around(r.apply(ctx, s)), nil
 		})
 		if first {
 			moved = tenant.Moved{From: s.from, To: s.from, Applied: s.had}
 		}
 		applied := s.migration != nil
 		if err == nil && applied && s.outside {
-			applied, err = r.applyOutside(ctx, conn, s)
+			applied, err = w.outside(ctx, conn, func() (bool, error) { return r.applyOutside(ctx, conn, s) })
 		}
+		w.tell(s, err)
 		if err != nil {
 			return moved, migrationFailure(s.migration, err)
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"regexp"
+	"strconv"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -24,7 +26,7 @@ func (r *Resource) applyOutside(ctx context.Context, conn *pgxpool.Conn, s stage
 			continue
 		}
 		if err := r.runOutside(ctx, conn, s, i, at.begun && i == at.done); err != nil {
-			return false, err
+			return false, &stoppedAt{tenant.Stopped{Unit: "statement", Done: i, Of: len(s.program().statements)}, err}
 		}
 		if err := tenant.Checkpoint(ctx, "postgres/statement-run"); err != nil {
 			return false, err
@@ -37,6 +39,15 @@ func (r *Resource) applyOutside(ctx context.Context, conn *pgxpool.Conn, s stage
 		return send(ctx, conn.Conn().PgConn(), end)
 	})
 }
+
+// stoppedAt is a failure in the middle of a NO TRANSACTION file.
+type stoppedAt struct {
+	tenant.Stopped
+	err error
+}
+
+func (s *stoppedAt) Error() string { return s.err.Error() }
+func (s *stoppedAt) Unwrap() error { return s.err }
 
 // enterSession makes the session the tenant's, takes the lock for it, and reads how far an earlier call got.
 func (r *Resource) enterSession(ctx context.Context, conn *pgxpool.Conn, s stage) (p *place, at progress, err error) {
@@ -169,6 +180,28 @@ const lastRow = "coalesce(pg_sequence_last_value(pg_get_serial_sequence('" + boo
 
 func writeProgress(s stage, done int, begun bool) command {
 	return cmd(`DO $do$ BEGIN EXECUTE format('COMMENT ON TABLE %s IS %%L', %s || %s); END $do$`, bookTable, text(progressText(s, progress{done, begun})), lastRow)
+}
+
+var noted = regexp.MustCompile(`^tenantctl: version (\d+) (up|down), statement (\d+) is (next|begun), after [0-9a-f]+, row (\d+)$`)
+
+// stopped reads the note of a file that was begun and not finished. It is nil where there is none, and where the note
+// is stale because somebody else has written into the book since. last is the number of the book's last row.
+func (r *Resource) stopped(note, last string) *tenant.Stopped {
+	m := noted.FindStringSubmatch(note)
+	if m == nil || m[5] != last {
+		return nil
+	}
+	version, _ := strconv.ParseInt(m[1], 10, 64)
+	next, _ := strconv.Atoi(m[3])
+	s := &tenant.Stopped{File: "version " + m[1], Version: version, Direction: m[2], Unit: "statement", Done: next - 1}
+	set, err := r.files()
+	if err != nil || set.byVersion[version] == nil {
+		return s // what is wrong with the files is not told here
+	}
+	at := stage{migration: set.byVersion[version], up: m[2] == "up"}
+	s.File, s.Of = at.base(), len(at.program().statements)
+	s.Changed = s.Done > s.Of || note != progressText(at, progress{s.Done, m[4] == "begun"})+last
+	return s
 }
 
 func readProgress(s stage, at *progress) command {

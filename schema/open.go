@@ -154,6 +154,9 @@ var (
 	_ tenant.Shell        = (*Resource)(nil)
 	_ tenant.Execer       = (*Resource)(nil)
 	_ tenant.Archiver     = (*Resource)(nil)
+	_ tenant.Baseliner    = (*Resource)(nil)
+	_ tenant.Rehearser    = (*Resource)(nil)
+	_ tenant.Surveyor     = (*Resource)(nil)
 )
 
 // New makes the resource over a pool that Open gave for the same configuration.

@@ -150,12 +150,12 @@ func (r *Resource) Stat(ctx context.Context, t tenant.Tenant) (tenant.Stat, erro
 	defer conn.Release()
 	p := new(place)
 	st := tenant.Stat{Presence: tenant.Absent, Remains: []string{}, Users: []string{}}
-	var book string
+	var book, note, last string
 	measure := cmd(measures, text(quote(t.Schema)), text(quote(t.Schema)+"."+bookTable))
 	measure.row = func(row [][]byte) {
 		st.Bytes, _ = strconv.ParseInt(string(row[0]), 10, 64)
 		st.Objects, _ = strconv.ParseInt(string(row[1]), 10, 64)
-		book = string(row[2])
+		book, note, last = string(row[2]), string(row[3]), string(row[4])
 	}
 	if err := send(ctx, conn.Conn().PgConn(), []command{look(t, p), measure}); err != nil {
 		return tenant.Stat{}, failure("look at schema "+t.Schema, err)
@@ -189,6 +189,7 @@ func (r *Resource) Stat(ctx context.Context, t tenant.Tenant) (tenant.Stat, erro
 		return tenant.Stat{}, err
 	}
 	st.Version, st.Applied = versions[0].Version, versions[0].Applied
+	st.Stopped = r.stopped(note, last)
 	return st, versions[0].Err
 }
 
@@ -232,6 +233,7 @@ func (p *place) noBook(t tenant.Tenant) error {
 // measures is the size of a schema and the number of its tables. They are found by their dependence on the schema,
 // which is indexed: pg_class holds the tables of all tenants.
 const measures = `SELECT coalesce(sum(pg_total_relation_size(c.oid)) FILTER (WHERE c.relkind IN ('r', 'm', 'S')), 0),
-	count(*) FILTER (WHERE c.relkind IN ('r', 'p') AND c.relname <> '` + bookTable + `'), coalesce(to_regclass(%[2]s)::text, '')
+	count(*) FILTER (WHERE c.relkind IN ('r', 'p') AND c.relname <> '` + bookTable + `'), coalesce(to_regclass(%[2]s)::text, ''),
+	coalesce(obj_description(to_regclass(%[2]s), 'pg_class'), ''), CASE WHEN to_regclass(%[2]s) IS NOT NULL THEN coalesce(pg_sequence_last_value(pg_get_serial_sequence(%[2]s, 'id')), 0) END
 FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
 WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace(%[1]s) AND d.classid = 'pg_class'::regclass`

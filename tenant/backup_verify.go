@@ -67,7 +67,7 @@ func (s *Service) testRestore(ctx context.Context, b *Backup) error {
 			return Invalid("switch the store on in the configuration", "the backup holds %s, which is not used here", kind)
 		}
 	}
-	if err := s.endTests(ctx, b.TenantID); err != nil {
+	if err := s.endScratch(ctx, OpTest, b.TenantID); err != nil {
 		return err
 	}
 	t, err := s.plan(CreateRequest{Name: besideName(b.Tenant, newID()), Labels: map[string]string{labelOf: string(b.Tenant)}})
@@ -85,28 +85,6 @@ func (s *Service) testRestore(ctx context.Context, b *Backup) error {
 	return s.run(ctx, op, g)
 }
 
-// endTests takes away what killed tests of a tenant's backups have left.
-func (s *Service) endTests(ctx context.Context, of uuid.UUID) error {
-	rows, err := s.catalog.pool.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o
-		WHERE o.kind = 'restore-test' AND o.state IN ('running', 'undoing', 'stuck') AND o.params ->> 'of' = $1`, of.String())
-	if err != nil {
-		return catalogError("look for interrupted tests", err)
-	}
-	ops, err := pgx.CollectRows(rows, scanOperation)
-	if err != nil {
-		return catalogError("look for interrupted tests", err)
-	}
-	for _, op := range ops {
-		if !s.catalog.dead(op) {
-			continue
-		}
-		if _, err := s.Abort(ctx, op.ID.String()); err != nil && !errors.Is(err, ErrBusy) {
-			return err
-		}
-	}
-	return nil
-}
-
 // testSaga restores a backup, compares, and removes what it restored, whatever the outcome.
 func (s *Service) testSaga(op *Operation, t Tenant) (saga, error) {
 	p, err := restoreParamsOf(op)
@@ -115,15 +93,17 @@ func (s *Service) testSaga(op *Operation, t Tenant) (saga, error) {
 	}
 	load := s.loadStep(t, p, "", false, new(notes))
 	remove := func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, t.ID) }
-	return saga{
+	g := saga{
 		steps: []step{
 			{name: "check", do: func(ctx context.Context) error { return s.checkPlaces(ctx, t) }},
 			load,
 			{name: "compare", do: func(ctx context.Context) error { return s.compare(ctx, t, p) }},
 			{name: "remove", do: load.undo},
 		},
-		pivot: 3, commit: remove, rollback: remove,
-	}, nil
+		commit: remove, rollback: remove,
+	}
+	g.firm, g.pivot = 3, len(g.steps) // to take it back is to remove it too
+	return g, nil
 }
 
 // compare reads what was restored and holds it against the manifest: rows and their sums, part by part.

@@ -18,6 +18,7 @@ type Lease struct {
 	Operation uuid.UUID
 	Fence     int64
 	db        DB
+	silent    bool // the versions of a copy that is there for no longer are not recorded
 }
 
 type leaseKey struct{}
@@ -45,7 +46,7 @@ func (l *Lease) HoldSQL() string {
 // RecordSQL is one SQL statement that writes a tenant's version into the catalog, in the transaction that made it so.
 // kind is one of the Kind constants.
 func (l *Lease) RecordSQL(tenant uuid.UUID, kind string, version int64, applied int) string {
-	if l == nil {
+	if l == nil || l.silent {
 		return "SELECT"
 	}
 	return fmt.Sprintf("SELECT tenantctl.record('%s', '%s', %d, %d)", tenant, kind, version, applied)

@@ -267,7 +267,7 @@ func (c *Catalog) closeDead(ctx context.Context, op *Operation) error {
 
 // leaseOf is the right that holding op gives.
 func (c *Catalog) leaseOf(op *Operation) *Lease {
-	return &Lease{Operation: op.ID, Fence: op.Fence, db: c.pool}
+	return &Lease{Operation: op.ID, Fence: op.Fence, db: c.pool, silent: op.Kind == OpRehearse}
 }
 
 // heartbeat renews the leases of this process until ctx ends. A lease that cannot be renewed runs out, and the fence

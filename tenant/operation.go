@@ -35,12 +35,14 @@ const (
 	OpSet      = "set"
 	OpMigrate  = "migrate"
 	OpDown     = "migrate-down"
+	OpBaseline = "migrate-baseline"
 	OpRedo     = "migrate-redo"
 	OpPassword = "credentials"
 	OpImport   = "import"
 	OpBackup   = "backup"
 	OpRestore  = "restore"
 	OpTest     = "restore-test" // of a backup, in a tenant that is there for no longer
+	OpRehearse = "rehearse"     // of migrations, in a copy of a tenant that is there for no longer
 	OpClone    = "clone"
 	OpUndelete = "undelete"
 	OpPurge    = "purge"
@@ -50,7 +52,7 @@ const (
 // resumed.
 func (o *Operation) restartable() bool {
 	switch o.Kind {
-	case OpMigrate, OpDown, OpRedo, OpPassword, OpImport:
+	case OpMigrate, OpDown, OpRedo, OpBaseline, OpPassword, OpImport:
 		return true
 	case OpBackup: // one that locked users out has to let them in again
 		var p backupParams

@@ -197,6 +197,8 @@ func (s *Service) sagaOf(ctx context.Context, op *Operation) (saga, error) {
 		return s.restoreSaga(op, t)
 	case OpTest:
 		return s.testSaga(op, t)
+	case OpRehearse:
+		return s.rehearseSaga(op, t)
 	case OpClone:
 		return s.cloneSaga(op, t)
 	case OpSuspend, OpResume:
@@ -233,7 +235,7 @@ func (s *Service) ResumeOperation(ctx context.Context, id string) (*Operation, e
 	case op.TenantID == nil && op.Kind == OpImport:
 		return nil, Invalid("tenantctl import run -f with its mapping: it goes on from the last checkpoint", "operation %s is an import", op.ID)
 	case op.TenantID == nil:
-		return nil, Invalid(fmt.Sprintf("tenantctl %s --resume %s", op.Kind, ShortID(op.ID)), "operation %s is a run", op.ID)
+		return nil, Invalid(fmt.Sprintf("tenantctl %s --resume %s", strings.ReplaceAll(op.Kind, "-", " "), ShortID(op.ID)), "operation %s is a run", op.ID)
 	case op.restartable():
 		if err := s.catalog.closeDead(ctx, op); err != nil {
 			return nil, err

@@ -1,6 +1,9 @@
 package tenant
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // Kinds of resource, as the catalog and every report name them.
 const (
@@ -37,14 +40,50 @@ const (
 // Stat is what one store really holds of a tenant.
 type Stat struct {
 	Presence Presence `json:"presence"`
-	Remains  []string `json:"remains"`         // what exists under the tenant's names: "schema tenant_acme", "role tenant_acme"
-	Version  int64    `json:"version"`         // newest migration applied; 0 where none is
-	Applied  int      `json:"applied"`         // how many migrations are applied
-	Bytes    int64    `json:"bytes"`           // size on disk, indexes included
-	Objects  int64    `json:"objects"`         // tables or collections, version books excluded
-	Users    []string `json:"users"`           // who can log in for the tenant
-	Locked   bool     `json:"locked"`          // the users are locked out
-	Notes    []string `json:"notes,omitempty"` // what a reader should know, such as a server without users
+	Remains  []string `json:"remains"`           // what exists under the tenant's names: "schema tenant_acme", "role tenant_acme"
+	Version  int64    `json:"version"`           // newest migration applied; 0 where none is
+	Applied  int      `json:"applied"`           // how many migrations are applied
+	Bytes    int64    `json:"bytes"`             // size on disk, indexes included
+	Objects  int64    `json:"objects"`           // tables or collections, version books excluded
+	Users    []string `json:"users"`             // who can log in for the tenant
+	Locked   bool     `json:"locked"`            // the users are locked out
+	Stopped  *Stopped `json:"stopped,omitempty"` // a migration that was begun and is not finished
+	Notes    []string `json:"notes,omitempty"`   // what a reader should know, such as a server without users
+}
+
+// Stopped is where a migration stands that a failure or a crash has ended in its middle. The next run goes on there.
+type Stopped struct {
+	File      string `json:"file"` // without the folder; "version 7" where there is no such file here
+	Version   int64  `json:"version"`
+	Direction string `json:"direction"`         // up or down
+	Unit      string `json:"unit"`              // what is counted: statement or command
+	Done      int    `json:"done"`              // so many are done
+	Of        int    `json:"of"`                // of so many; 0 where there is no such file here
+	Changed   bool   `json:"changed,omitempty"` // what is done is not what the file says now
+}
+
+// String says how far it got: "00007_x.sql stopped after statement 2 of 3".
+func (s Stopped) String() string {
+	text := s.File + " " + s.At()
+	if s.Direction == "down" {
+		text += " on its way down"
+	}
+	if s.Changed {
+		text += " and was changed since"
+	}
+	return text
+}
+
+// At says it without the file: "stopped after statement 2 of 3".
+func (s Stopped) At() string {
+	text := fmt.Sprintf("stopped after %s %d", s.Unit, s.Done)
+	if s.Done == 0 {
+		text = fmt.Sprintf("stopped in %s 1", s.Unit)
+	}
+	if s.Of > 0 {
+		text += fmt.Sprintf(" of %d", s.Of)
+	}
+	return text
 }
 
 // Migrator is a Resource with versions.

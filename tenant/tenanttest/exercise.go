@@ -60,6 +60,8 @@ func Exercise(t *testing.T, open func(t *testing.T) Harness) {
 		{"UnknownVersionIsRefused", unknownVersion},
 		{"VersionsAgreesWithStat", versions},
 		{"MissingPlaceIsReported", missingPlace},
+		{"BaselineMarksAndRunsNothing", baseline},
+		{"RehearseIsUpAndTellsOfEachFile", rehearse},
 		{"LockAndUnlockTwice", lockTwice},
 	} {
 		t.Run(test.name, func(t *testing.T) {
