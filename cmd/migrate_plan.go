@@ -115,7 +115,10 @@ func estimate(g *tenant.MigrateGroup) string {
 		line += ", rewrites " + bytes(e.RewrittenBytes)
 	}
 	if l := g.Largest; l != nil {
-		line += fmt.Sprintf("; the largest is %s of %s: %s, about %s", l.Table, l.Tenant, bytes(l.Bytes), tenant.Plural(int(l.Rows), "row"))
+		line += fmt.Sprintf("; the largest is %s of %s: %s", l.Table, l.Tenant, bytes(l.Bytes))
+		if l.Rows > 0 {
+			line += ", about " + tenant.Plural(int(l.Rows), "row")
+		}
 	}
 	return line
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -188,7 +189,7 @@ func (b *planner) groups(ctx context.Context, q *query) error {
 		versions, late := map[string]int64{}, false
 		for kind, v := range at {
 			versions[kind] = v[0]
-			if files, ok := known[kind]; ok {
+			if files := known[kind]; slices.Contains(files, v[0]) {
 				below := len(slices.DeleteFunc(slices.Clone(files), func(f int64) bool { return f > v[0] }))
 				late = late || int(v[1]) < below
 			}
@@ -350,7 +351,7 @@ func (b *planner) estimate(ctx context.Context) error {
 		at := min(b.parallel, g.Tenants)
 		g.Estimate.TenantMS, g.Estimate.Parallel = usual.Milliseconds(), at
 		all := (g.seconds + each*float64(g.Tenants)) / float64(at)
-		g.Estimate.DurationMS = int64(1000 * max(all, g.longest+each))
+		g.Estimate.DurationMS = int64(math.Round(1000 * max(all, g.longest+each)))
 	}
 	return nil
 }
