@@ -102,9 +102,9 @@ func (m *migration) unread(p part, err error) []tenant.Finding {
 		return nil
 	}
 	f := finding(m.Path, p.line+syntax.Line-1, ruleSyntax, syntax.Msg)
-	if m.env {
+	if m.env { // the parser's words may quote a value
 		f.Severity = warning
-		f.Message += ", with the values that the environment has here"
+		f.Message = "cannot be read with the values that the environment has here"
 	}
 	return []tenant.Finding{f}
 }

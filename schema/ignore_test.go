@@ -72,11 +72,17 @@ func TestCheckReadsFilesInTheirOrder(t *testing.T) {
 
 func TestSyntaxErrorsHaveTheirLineInTheFile(t *testing.T) {
 	t.Setenv("COLUMN", "")
+	t.Setenv("SECRET", "a' hunter2 hunter2 '")
 	got := checked(t, map[string]string{
 		"00001_a.sql": "-- +goose Up\nSELECT 1;\n\nALTER TABLE a\n  ADD COLUM b int x;\n" + down,
 		"00002_b.sql": "-- +goose Up\nSELECT 1;\n-- +goose Down\n-- +goose StatementBegin\nSELECT 1;\nSELEC 2;\n-- +goose StatementEnd\n",
 		"00003_c.sql": "-- +goose Up\n-- +goose ENVSUB ON\nALTER TABLE a DROP CONSTRAINT ${COLUMN};\n" + down,
 	})
+	found, err := offline(one(t, "-- +goose ENVSUB ON\nSELECT '${SECRET}' x y;\n")).Check(t.Context())
+	must(t, err)
+	if text := fmt.Sprint(found); strings.Contains(text, "hunter2") || !strings.Contains(text, "environment") {
+		t.Errorf("a value of the environment is told: %s", text)
+	}
 	want := "00001_a.sql:5 error syntax|00002_b.sql:6 error syntax|00003_c.sql:3 warning syntax"
 	if strings.Join(got, "|") != want {
 		t.Errorf("got  %s\nwant %s", strings.Join(got, "|"), want)
