@@ -95,15 +95,12 @@ func runMigrate(cmd *cobra.Command, a *app, o *migrateOptions, args []string) er
 		req.To = o.to
 	}
 	if o.dryRun {
-		p, err := s.PlanMigrate(cmd.Context(), req)
+		p, err := s.PlanMigrate(cmd.Context(), req, opts.Parallel)
 		if err != nil {
 			return orSubcommand(cmd, args, err)
 		}
 		a.warn(p.Warnings)
-		return a.print(p, "", func(w io.Writer) {
-			fmt.Fprintf(w, "would bring %d of %s to %s\n", len(p.Behind), tenant.Plural(p.Tenants, "tenant"), versions(p.Target))
-			a.behind(w, p.Behind)
-		})
+		return a.print(p, "", func(w io.Writer) { a.migratePlan(w, p) })
 	}
 	r, err := s.Migrate(cmd.Context(), req, opts)
 	if err != nil {
@@ -320,64 +317,4 @@ func newMigrateNewCmd(a *app) *cobra.Command {
 	c.Flags().BoolVar(&mongodb, "mongodb", false, "for MongoDB")
 	addDryRun(c, &dryRun)
 	return c
-}
-
-func newMigrateCheckCmd(a *app) *cobra.Command {
-	var offline bool
-	c := &cobra.Command{
-		Use:   "check",
-		Short: "Check the migration files",
-		Long: `Reads every migration file and reports what is broken or risky: order and gaps, changed after applied, missing Down,
-statements that name a schema or another database, steps that cannot be repeated. Exits 6 if there is an error;
-warnings alone are a success. --offline leaves out what needs the catalog.
-
-` + exitHelp,
-		Example: "  tenantctl migrate check\n  tenantctl migrate check --offline -o json",
-		Args:    noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var s *tenant.Service
-			var err error
-			if offline {
-				s, err = a.offline()
-			} else {
-				s, err = a.service(cmd.Context())
-			}
-			if err != nil {
-				return err
-			}
-			return runMigrateCheck(cmd, a, s, !offline)
-		},
-	}
-	c.Flags().BoolVar(&offline, "offline", false, "look at the files alone, without the servers")
-	return c
-}
-
-func runMigrateCheck(cmd *cobra.Command, a *app, s *tenant.Service, withCatalog bool) error {
-	findings, err := s.CheckMigrations(cmd.Context(), withCatalog)
-	if err != nil {
-		return err
-	}
-	faults := 0
-	l := a.newList("severity", "file", "line", "rule", "message").wrapped()
-	for _, f := range findings {
-		severity := a.paint(yellow, f.Severity)
-		if f.Severity == "error" {
-			faults++
-			severity = a.paint(red, f.Severity)
-		}
-		line := ""
-		if f.Line > 0 {
-			line = fmt.Sprint(f.Line)
-		}
-		if err := l.add(f, f.File, severity, f.File, line, f.Rule, f.Message); err != nil {
-			return err
-		}
-	}
-	if err := l.end("the migration files are fine"); err != nil {
-		return err
-	}
-	if faults > 0 {
-		return &tenant.Error{Kind: tenant.ErrDiffers, Code: "migration_files", Msg: tenant.Plural(faults, "error") + " in the migration files"}
-	}
-	return nil
 }

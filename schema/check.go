@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,22 +9,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tenantctl/tenantctl/schema/lint"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
-// Severities of a finding: a file with a severe one is not run.
-const (
-	severe  = "error"
-	warning = "warning"
-)
-
-// Rules that code refers to.
-const (
-	ruleBroken = "broken"
-	ruleGoCode = "go-code"
-)
-
-// Check finds what is wrong or risky in the migrations' folder and in each file, by file and line.
+// Check finds what is wrong or risky in the migrations' folder and in each file, by file and line. What a comment in
+// the file ignores is marked so.
 func (r *Resource) Check(context.Context) ([]tenant.Finding, error) {
 	l, err := list(r.cfg.Dir)
 	if err != nil {
@@ -32,29 +23,56 @@ func (r *Resource) Check(context.Context) ([]tenant.Finding, error) {
 	if len(l.sources) == 0 && len(l.findings) == 0 {
 		return nil, noMigrations(r.cfg.Dir)
 	}
-	findings := append(l.findings, gaps(l.sources)...)
+	missing := gaps(l.sources)
+	findings := l.findings
+	history := lint.New()
 	for _, s := range l.sources {
+		found := missing[s.version]
 		m, err := s.read()
-		if err != nil {
-			var f faulty
-			if !errors.As(err, &f) {
-				return nil, err
-			}
-			findings = append(findings, f.Finding)
-			continue
+		var f faulty
+		switch {
+		case err == nil:
+			found = m.check(found, history)
+		case errors.As(err, &f):
+			found = append(found, f.Finding)
+		default:
+			return nil, err
 		}
-		findings = append(findings, m.lint()...)
+		for i := range found {
+			found[i].Version = s.version
+		}
+		findings = append(findings, found...)
 	}
-	slices.SortStableFunc(findings, func(a, b tenant.Finding) int { return strings.Compare(a.File, b.File) })
+	slices.SortStableFunc(findings, func(a, b tenant.Finding) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
 	return findings, nil
+}
+
+// check finds what is wrong or risky in a file, beside what was found before, and marks what it ignores.
+func (m *migration) check(found []tenant.Finding, history *lint.History) []tenant.Finding {
+	found = append(found, m.lint()...)
+	if firstSevere(found) == nil {
+		found = append(found, m.unsafe(history)...)
+	}
+	var statements []span
+	for _, p := range []program{m.up, m.down} {
+		for _, s := range p.statements {
+			for _, part := range s.parts() {
+				statements = append(statements, span{part.line, part.line + strings.Count(part.sql, "\n")})
+			}
+		}
+	}
+	ignores, faults := ignoresIn(m.Path, m.content, statements)
+	return append(silence(m.Path, ignores, found), faults...)
 }
 
 // timestamps begin here: versions that are times have gaps.
 const timestamps = 1_0000_0000_0000
 
-// gaps finds numbers that were left out.
-func gaps(sources []source) []tenant.Finding {
-	var findings []tenant.Finding
+// gaps finds numbers that were left out, by the version that follows.
+func gaps(sources []source) map[int64][]tenant.Finding {
+	findings := map[int64][]tenant.Finding{}
 	last := int64(0)
 	for _, s := range sources {
 		if s.version >= timestamps {
@@ -65,10 +83,7 @@ func gaps(sources []source) []tenant.Finding {
 			if s.version > last+2 {
 				missing = fmt.Sprintf("versions %d to %d are", last+1, s.version-1)
 			}
-			findings = append(findings, tenant.Finding{
-				Store: tenant.KindPostgres, File: s.path, Rule: "gap", Severity: warning,
-				Message: missing + " missing before it: a file that is added there later runs out of order",
-			})
+			findings[s.version] = []tenant.Finding{finding(s.path, 0, "gap", missing+" missing before it: a file that is added there later runs out of order")}
 		}
 		last = s.version
 	}
@@ -79,11 +94,11 @@ func gaps(sources []source) []tenant.Finding {
 func (m *migration) lint() []tenant.Finding {
 	c := linter{m: m}
 	if len(m.down.statements) == 0 {
-		c.found(0, "no-down", warning, "no Down: it cannot be undone")
+		c.found(0, "no-down", "no Down: it cannot be undone")
 	}
 	for _, p := range []program{m.up, m.down} {
 		if m.outside && len(p.statements) > 1 {
-			c.found(p.statements[1].line, "not-atomic", warning, "NO TRANSACTION with %d statements: a failure between them leaves a part; give each a file of its own", len(p.statements))
+			c.found(p.statements[1].line, "not-atomic", "NO TRANSACTION with %d statements: a failure between them leaves a part; give each a file of its own", len(p.statements))
 		}
 		for _, s := range p.statements {
 			if !c.statement(s) {
@@ -99,17 +114,15 @@ type linter struct {
 	findings []tenant.Finding
 }
 
-func (c *linter) found(line int, rule, severity, format string, args ...any) {
-	c.findings = append(c.findings, tenant.Finding{
-		Store: tenant.KindPostgres, File: c.m.Path, Line: line, Rule: rule, Severity: severity, Message: fmt.Sprintf(format, args...),
-	})
+func (c *linter) found(line int, rule, format string, args ...any) {
+	c.findings = append(c.findings, finding(c.m.Path, line, rule, fmt.Sprintf(format, args...)))
 }
 
 // statement looks at what goose takes for one statement. It is false where what follows would be misread.
 func (c *linter) statement(s statement) bool {
 	tokens, open := lex(s.sql)
 	if open.what != "" {
-		c.found(s.line+open.line-1, "unfinished", severe, "a %s begins here and does not end before the statement does: put the statement between StatementBegin and StatementEnd", open.what)
+		c.found(s.line+open.line-1, "unfinished", "a %s begins here and does not end before the statement does: put the statement between StatementBegin and StatementEnd", open.what)
 		return false
 	}
 	for _, sql := range split(tokens) {
@@ -124,18 +137,18 @@ func (c *linter) statement(s statement) bool {
 func (c *linter) command(line int, sql []token) {
 	if !c.m.outside {
 		if endsTransaction(sql) {
-			c.found(line, "transaction-control", severe, "%s would end the transaction that the file runs in: take it out, or mark the file '-- +goose NO TRANSACTION'", strings.ToUpper(sql[0].text))
+			c.found(line, "transaction-control", "%s would end the transaction that the file runs in: take it out, or mark the file '-- +goose NO TRANSACTION'", strings.ToUpper(sql[0].text))
 		}
 		if what := needsNoTransaction(sql); what != "" {
-			c.found(line, "no-transaction", severe, "%s cannot run in a transaction: mark the file '-- +goose NO TRANSACTION'", what)
+			c.found(line, "no-transaction", "%s cannot run in a transaction: mark the file '-- +goose NO TRANSACTION'", what)
 		}
 	}
 	if begins(sql, "copy") && slices.ContainsFunc(sql, func(t token) bool { return t.is("stdin") }) {
-		c.found(line, "copy-stdin", severe, "COPY FROM STDIN has no input in a migration: use INSERT")
+		c.found(line, "copy-stdin", "COPY FROM STDIN has no input in a migration: use INSERT")
 	}
 	for _, what := range [][]string{{"create", "role"}, {"create", "user"}, {"create", "group"}, {"drop", "role"}, {"drop", "user"}, {"create", "database"}, {"drop", "database"}, {"alter", "system"}, {"create", "tablespace"}, {"drop", "tablespace"}} {
 		if begins(sql, what...) && !begins(sql, "create", "user", "mapping") {
-			c.found(line, "whole-server", severe, "%s is of the whole server, and the file runs once for each tenant", strings.ToUpper(strings.Join(what, " ")))
+			c.found(line, "whole-server", "%s is of the whole server, and the file runs once for each tenant", strings.ToUpper(strings.Join(what, " ")))
 		}
 	}
 }
@@ -158,6 +171,8 @@ func needsNoTransaction(sql []token) string {
 	switch {
 	case begins(sql, "vacuum"):
 		return "VACUUM"
+	case begins(sql, "alter", "table") && detachesConcurrently(sql):
+		return "DETACH PARTITION CONCURRENTLY"
 	case (begins(sql, "create") || begins(sql, "drop") || begins(sql, "reindex")) && indexConcurrently(sql):
 		return strings.ToUpper(sql[0].text) + " INDEX CONCURRENTLY"
 	}
@@ -174,14 +189,19 @@ func indexConcurrently(sql []token) bool {
 	return false
 }
 
+// detachesConcurrently finds the key word at the end of such a statement.
+func detachesConcurrently(sql []token) bool {
+	return sql[len(sql)-1].is("concurrently") && slices.ContainsFunc(sql, func(t token) bool { return t.is("detach") })
+}
+
 // names looks for names of schemas, which take a statement out of the tenant's own. line is that of the text before.
 func (c *linter) names(line int, sql []token) {
 	const advice = "the tenant's own is in force; name only those that hold extensions"
 	switch {
 	case begins(sql, "create", "schema"), begins(sql, "drop", "schema"), begins(sql, "alter", "schema"):
-		c.found(line+sql[0].line, "schema", warning, "%s SCHEMA: a tenant's migrations belong in its own schema", strings.ToUpper(sql[0].text))
+		c.found(line+sql[0].line, "schema", "%s SCHEMA: a tenant's migrations belong in its own schema", strings.ToUpper(sql[0].text))
 	case begins(sql, "set", "search_path"), begins(sql, "set", "local", "search_path"), begins(sql, "set", "session", "search_path"):
-		c.found(line+sql[0].line, "search-path", warning, "SET search_path: what follows leaves the tenant's schema")
+		c.found(line+sql[0].line, "search-path", "SET search_path: what follows leaves the tenant's schema")
 	}
 	for i, t := range sql {
 		if t.kind == literal && strings.HasPrefix(t.text, "$") {
@@ -193,9 +213,9 @@ func (c *linter) names(line int, sql []token) {
 		switch name := t.name(); {
 		case name == "" || name == "pg_catalog" || name == "information_schema" || i > 0 && sql[i-1].text == ".":
 		case name == "public":
-			c.found(line+t.line, "schema-name", warning, "names the schema public: %s", advice)
+			c.found(line+t.line, "schema-name", "names the schema public: %s", advice)
 		case i > 0 && namesRelation(sql, i-1):
-			c.found(line+t.line, "schema-name", warning, "names the schema %s: %s", name, advice)
+			c.found(line+t.line, "schema-name", "names the schema %s: %s", name, advice)
 		}
 	}
 }

@@ -95,7 +95,7 @@ func (m *migration) broken(f fault, cause error) error {
 	if f.msg == "" {
 		f.msg = cause.Error()
 	}
-	return fileError(tenant.Finding{Store: tenant.KindPostgres, File: m.Path, Line: f.line, Rule: ruleBroken, Severity: severe, Message: f.msg})
+	return fileError(finding(m.Path, f.line, ruleBroken, f.msg))
 }
 
 var (

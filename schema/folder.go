@@ -38,10 +38,8 @@ func list(dir string) (listing, error) {
 		return listing{}, &tenant.Error{Kind: tenant.ErrInvalid, Store: tenant.KindPostgres, Msg: fmt.Sprintf("read migrations folder %s: %v", dir, reason(err)), Hint: "set migrations.postgres to a folder that can be read", Err: err}
 	}
 	var l listing
-	found := func(file, rule, severity, format string, args ...any) {
-		l.findings = append(l.findings, tenant.Finding{
-			Store: tenant.KindPostgres, File: filepath.Join(dir, file), Rule: rule, Severity: severity, Message: fmt.Sprintf(format, args...),
-		})
+	found := func(file, rule, format string, args ...any) {
+		l.findings = append(l.findings, finding(filepath.Join(dir, file), 0, rule, fmt.Sprintf(format, args...)))
 	}
 	byVersion := map[int64]string{}
 	for _, e := range entries {
@@ -52,16 +50,16 @@ func list(dir string) (listing, error) {
 		version, err := goose.NumericComponent(e.Name())
 		switch {
 		case err != nil && ext == ".sql":
-			found(e.Name(), "name", warning, "goose ignores it: its name does not begin with a number above 0 and '_'")
+			found(e.Name(), "name", "goose ignores it: its name does not begin with a number above 0 and '_'")
 			continue
 		case err != nil:
 			continue
 		case ext == ".go":
-			found(e.Name(), ruleGoCode, severe, "go-coded migrations are out of scope: write it in SQL")
+			found(e.Name(), ruleGoCode, "go-coded migrations are out of scope: write it in SQL")
 			continue
 		}
 		if first, twice := byVersion[version]; twice {
-			found(e.Name(), "duplicate", severe, "version %d is %s already: give one of them another number", version, first)
+			found(e.Name(), "duplicate", "version %d is %s already: give one of them another number", version, first)
 			continue
 		}
 		byVersion[version] = e.Name()

@@ -20,6 +20,7 @@ type memory struct {
 	// before and after are called around each call, outside the lock; an error is the call's.
 	before, after func(ctx context.Context, call string, t tenant.Tenant) error
 	calls         []string
+	findings      []tenant.Finding // of Check
 }
 
 type place struct {
@@ -152,7 +153,7 @@ func (m *memory) Versions(_ context.Context, ts []tenant.Tenant) ([]tenant.Versi
 	return out, nil
 }
 
-func (m *memory) Check(context.Context) ([]tenant.Finding, error) { return nil, nil }
+func (m *memory) Check(context.Context) ([]tenant.Finding, error) { return m.findings, nil }
 func (m *memory) New(string, bool) ([]string, error)              { return nil, nil }
 
 func (m *memory) Lock(ctx context.Context, t tenant.Tenant) (bool, error) {
@@ -179,4 +180,30 @@ func (m *memory) Login(t tenant.Tenant) tenant.Login {
 
 func (m *memory) SetPassword(ctx context.Context, t tenant.Tenant, _ string) error {
 	return m.call(ctx, "SetPassword", t, func() error { return nil })
+}
+
+// Explain says of every file that it reads the table small twice and writes big anew.
+func (m *memory) Explain(context.Context) ([]tenant.PlannedFile, error) {
+	var out []tenant.PlannedFile
+	for _, f := range m.files {
+		out = append(out, tenant.PlannedFile{Store: m.kind, Version: f.Version, Name: f.Name, Path: f.Path, Statements: []tenant.PlannedStatement{
+			{Line: 1, Scans: []string{"small"}}, {Line: 2, Scans: []string{"small"}}, {Line: 3, Scans: []string{"big"}, Rewrites: []string{"big"}},
+		}})
+	}
+	return out, nil
+}
+
+// Sizes gives every table 1.25 MiB of rows, and big 20 MiB where the tenant's name begins with b.
+func (m *memory) Sizes(_ context.Context, ts []tenant.Tenant, tables []string) ([][]tenant.TableSize, error) {
+	out := make([][]tenant.TableSize, len(ts))
+	for i, t := range ts {
+		for _, table := range tables {
+			size := tenant.TableSize{Table: table, Heap: 5 << 18, Total: 5 << 19, Rows: 10}
+			if t.Name[0] == 'b' && table == "big" {
+				size = tenant.TableSize{Table: table, Heap: 20 << 20, Total: 25 << 20, Rows: 1000}
+			}
+			out[i] = append(out[i], size)
+		}
+	}
+	return out, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -26,14 +25,6 @@ type target struct {
 	applied int   // how many files there are up to it
 	newest  bool  // to is the newest there is: a tenant beyond it has books that these files do not know
 	m       Migrator
-}
-
-// MigratePlan is what a migrate run would do.
-type MigratePlan struct {
-	Target   map[string]int64 `json:"target"`
-	Tenants  int              `json:"tenants"`
-	Behind   []Behind         `json:"behind"`
-	Warnings []string         `json:"warnings,omitempty"`
 }
 
 // Behind is a tenant that is not at the target.
@@ -120,30 +111,6 @@ func behind(q *query, ts []target) string {
 
 // migrating are the states in which a tenant is brought to new versions.
 const migrating = "t.state IN ('active', 'suspended')"
-
-// PlanMigrate tells what Migrate would do, and touches nothing.
-func (s *Service) PlanMigrate(ctx context.Context, req MigrateRequest) (*MigratePlan, error) {
-	ts, warnings, err := s.targets(ctx, req.Only, req.To)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.catalog.workable(ctx, req.Selection.Names); err != nil {
-		return nil, err
-	}
-	p := &MigratePlan{Target: versionsOf(ts), Behind: []Behind{}, Warnings: warnings}
-	if p.Tenants, err = s.catalog.count(ctx, s.selectMigrating(req.Selection)); err != nil {
-		return nil, err
-	}
-	q := s.selectMigrating(req.Selection)
-	q.and(behind(q, ts))
-	for t, err := range s.catalog.tenants(ctx, q) {
-		if err != nil {
-			return nil, err
-		}
-		p.Behind = append(p.Behind, Behind{Name: t.Name, Versions: t.Versions})
-	}
-	return p, nil
-}
 
 func (s *Service) selectMigrating(sel Selection) *query {
 	var q query
@@ -297,34 +264,6 @@ func (s *Service) up(ctx context.Context, t Tenant, ts []target, outOfOrder bool
 		}
 	}
 	return changed, nil
-}
-
-// CheckMigrations finds what is wrong or risky in the migration files; with the catalog, also what changed after it
-// was applied.
-func (s *Service) CheckMigrations(ctx context.Context, withCatalog bool) ([]Finding, error) {
-	findings := []Finding{}
-	for _, m := range each[Migrator](s) {
-		f, err := m.Check(ctx)
-		if err != nil {
-			return nil, err
-		}
-		findings = append(findings, f...)
-		if !withCatalog || slices.ContainsFunc(f, func(f Finding) bool { return f.Severity == "error" }) {
-			continue
-		}
-		files, err := m.Files(ctx)
-		if err != nil {
-			return nil, err
-		}
-		changed, err := s.catalog.changedFiles(ctx, m.Kind(), files)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range changed {
-			findings = append(findings, Finding{Store: m.Kind(), File: c.Path, Rule: "changed-after-applied", Severity: "error", Message: "was changed after it was first applied; put it back and write a new migration"})
-		}
-	}
-	return findings, nil
 }
 
 // NewMigration writes an empty migration of one store; with dryRun it only tells which files that would be.

@@ -141,6 +141,27 @@ type Finding struct {
 	Rule     string `json:"rule"`
 	Severity string `json:"severity"` // "error" or "warning"
 	Message  string `json:"message"`
+	// Alternative is what to do instead; empty where the message says it.
+	Alternative string `json:"alternative,omitempty"`
+	Version     int64  `json:"-"` // of the file; 0 where that is none
+	Live        bool   `json:"-"` // about tables in use: what every tenant has is past that
+	Ignored     bool   `json:"-"` // by a comment in the file
+}
+
+// Rule is what a check looks for.
+type Rule struct {
+	ID          string `json:"rule"`
+	Store       string `json:"store"`
+	Severity    string `json:"severity"`
+	Reason      string `json:"reason"`
+	Alternative string `json:"alternative"`
+	Live        bool   `json:"live"` // about tables in use
+}
+
+// Ruled is a Resource that says by which rules it checks migrations.
+type Ruled interface {
+	Resource
+	Rules() []Rule
 }
 
 // Locker is a Resource whose users can be locked out.

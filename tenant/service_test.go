@@ -371,7 +371,7 @@ func TestStatusCountsAndVerifyPutsTheRecordRight(t *testing.T) {
 		t.Fatalf("%+v, %v", st, err)
 	}
 	wantKind(t, st.Err(), tenant.ErrDiffers)
-	p, err := w.service.PlanMigrate(t.Context(), tenant.MigrateRequest{To: tenant.Newest})
+	p, err := w.service.PlanMigrate(t.Context(), tenant.MigrateRequest{To: tenant.Newest}, 1)
 	if err != nil || len(p.Behind) != 1 || p.Behind[0].Name != "acme" {
 		t.Errorf("after verify, migrate would visit %+v, %v", p, err)
 	}
@@ -381,14 +381,14 @@ func TestAChangedFileIsSaidAndDownForgetsIt(t *testing.T) {
 	w := newWorld(t)
 	w.create("acme")
 	w.pg.files[1].Checksum = "changed"
-	f, err := w.service.CheckMigrations(t.Context(), true)
-	if err != nil || len(f) != 1 || f[0].Rule != "changed-after-applied" {
+	f, err := w.service.CheckMigrations(t.Context(), true, 0)
+	if err != nil || len(f.Findings) != 1 || f.Findings[0].Rule != "changed-after-applied" {
 		t.Fatalf("%+v, %v", f, err)
 	}
 	if _, err := w.service.MigrateDown(t.Context(), "acme", "postgres", 1); err != nil {
 		t.Fatal(err)
 	}
-	if f, err = w.service.CheckMigrations(t.Context(), true); err != nil || len(f) != 0 {
+	if f, err = w.service.CheckMigrations(t.Context(), true, 0); err != nil || len(f.Findings) != 0 {
 		t.Fatalf("%+v, %v", f, err)
 	}
 }
@@ -433,6 +433,6 @@ func TestSelectionChoosesTenants(t *testing.T) {
 	if got := count(tenant.Selection{States: []tenant.State{tenant.Suspended}}); got != 0 {
 		t.Errorf("%d suspended", got)
 	}
-	_, err := w.service.PlanMigrate(t.Context(), tenant.MigrateRequest{To: tenant.Newest, Selection: tenant.Selection{Names: []tenant.Name{"tenant1", "nobody"}}})
+	_, err := w.service.PlanMigrate(t.Context(), tenant.MigrateRequest{To: tenant.Newest, Selection: tenant.Selection{Names: []tenant.Name{"tenant1", "nobody"}}}, 1)
 	wantKind(t, err, tenant.ErrNotFound)
 }
