@@ -53,6 +53,7 @@ func newBackupCreateCmd(a *app) *cobra.Command {
 	}
 	o.selection.add(c)
 	o.run.add(c)
+	o.run.rollout.addSelector(c)
 	c.Flags().BoolVar(&o.quiesce, "quiesce", false, "lock the tenants' users out while they are read, so that both stores are of one moment")
 	addDryRun(c, &o.dryRun)
 	return c
@@ -85,7 +86,7 @@ func runBackup(cmd *cobra.Command, a *app, o *backupOptions, args []string) erro
 	if err != nil {
 		return err
 	}
-	opts, err := o.run.options(a)
+	opts, err := o.run.options(cmd, a)
 	if err != nil {
 		return err
 	}

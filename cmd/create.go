@@ -57,7 +57,7 @@ func runCreate(cmd *cobra.Command, a *app, o createOptions, args []string) error
 	if err != nil {
 		return err
 	}
-	opts, err := o.run.options(a)
+	opts, err := o.run.options(cmd, a)
 	if err != nil {
 		return err
 	}

@@ -18,16 +18,37 @@ type migrateOptions struct {
 	only       string
 	to         int64
 	outOfOrder bool
+	retry      string
 	dryRun     bool
 }
 
 func (o *migrateOptions) add(c *cobra.Command) {
 	o.selection.add(c)
 	o.run.add(c)
+	o.run.rollout.addSelector(c)
 	addOnly(c, &o.only)
 	c.Flags().Int64Var(&o.to, "to", 0, "go to this `version` instead of the newest (with --only)")
 	c.Flags().BoolVar(&o.outOfOrder, "out-of-order", false, "also apply migrations below the newest applied one")
+	c.Flags().StringVar(&o.retry, "retry-failed", "", "only the tenants that failed in the run with this `id`, to the versions that it was for")
 	addDryRun(c, &o.dryRun)
+}
+
+// request reads what is asked for. A run that is gone on with or tried again knows its tenants and its versions.
+func (o *migrateOptions) request(cmd *cobra.Command, sel tenant.Selection) (tenant.MigrateRequest, error) {
+	req := tenant.MigrateRequest{Selection: sel, Only: o.only, To: tenant.Newest, OutOfOrder: o.outOfOrder, RetryFailed: o.retry}
+	if cmd.Flags().Changed("to") {
+		req.To = o.to
+	}
+	told := !sel.Empty() || o.only != "" || req.To != tenant.Newest || o.outOfOrder
+	switch {
+	case o.run.resume != "" && o.retry != "":
+		return req, tenant.Invalid("--resume goes on with all that are not done, --retry-failed begins a new run for those that failed", "--resume and --retry-failed exclude each other")
+	case o.run.resume != "" && told:
+		return req, tenant.Invalid("the run knows them", "--resume takes no names, no selection, and no --only, --to or --out-of-order")
+	case o.retry != "" && told:
+		return req, tenant.Invalid("the run knows them", "--retry-failed takes no names, no selection, and no --only, --to or --out-of-order")
+	}
+	return req, nil
 }
 
 func addOnly(c *cobra.Command, only *string) {
@@ -38,6 +59,10 @@ const migrateLong = `Brings both stores of every tenant to the newest version. W
 suspended tenants included. Tenants that are current already cost nothing. Each tenant is migrated under a lock of
 its own; a table that the application holds for longer than lock_timeout is tried again. After --max-failures no new
 tenant is started; failures are grouped by code and statement.
+
+--canary begins with a few: in turn the largest tenant, and the largest of the rarest structure. --wave goes on in parts,
+with --pause and --check in between; the check is a shell command, finds TENANTCTL_WAVE, TENANTCTL_WAVES,
+TENANTCTL_CHANGED and TENANTCTL_FAILED in its environment, and stops the run by any exit code but 0.
 
 `
 
@@ -50,6 +75,8 @@ func newMigrateCmd(a *app) *cobra.Command {
 		Example: `  tenantctl migrate
   tenantctl migrate acme globex
   tenantctl migrate --selector plan=pro --parallel 16 --max-failures 5%
+  tenantctl migrate --canary 3 --wave 10% --pause 1m --check './healthy.sh'
+  tenantctl migrate --retry-failed 1f3a
   tenantctl migrate --report report.xml`,
 		ValidArgsFunction: a.completeNames,
 		RunE:              func(cmd *cobra.Command, args []string) error { return runMigrate(cmd, a, &o, args) },
@@ -79,20 +106,17 @@ func runMigrate(cmd *cobra.Command, a *app, o *migrateOptions, args []string) er
 	if err != nil {
 		return err
 	}
-	opts, err := o.run.options(a)
+	opts, err := o.run.options(cmd, a)
 	if err != nil {
 		return err
 	}
-	if opts.Resume != "" && !sel.Empty() {
-		return tenant.Invalid("the run knows its tenants", "--resume takes no names and no selection")
+	req, err := o.request(cmd, sel)
+	if err != nil {
+		return err
 	}
 	s, err := a.service(cmd.Context())
 	if err != nil {
 		return err
-	}
-	req := tenant.MigrateRequest{Selection: sel, Only: o.only, To: tenant.Newest, OutOfOrder: o.outOfOrder}
-	if cmd.Flags().Changed("to") {
-		req.To = o.to
 	}
 	if o.dryRun {
 		p, err := s.PlanMigrate(cmd.Context(), req, opts.Parallel)

@@ -48,7 +48,7 @@ func runMigrateBaseline(cmd *cobra.Command, a *app, o *baselineOptions, args []s
 	if err != nil {
 		return err
 	}
-	opts, err := o.run.options(a)
+	opts, err := o.run.options(cmd, a)
 	if err != nil {
 		return err
 	}

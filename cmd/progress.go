@@ -30,6 +30,9 @@ func (p *progress) event(e tenant.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
+	case e.Note != "":
+		p.takeOff()
+		fmt.Fprintln(p.a.errOut, e.Note)
 	case e.End && isTerminal(p.a.errOut) && e.Operation.Kind != tenant.OpRehearse: // whose steps are lines
 		p.advance(e)
 	case e.End && e.Err != nil:
@@ -81,10 +84,14 @@ func (p *progress) advance(e tenant.Event) {
 	_ = p.bar.Set(e.Done)
 }
 
-// end takes an unfinished bar off the screen, before the result is printed.
+// end takes an unfinished bar off the screen, before something else is printed.
 func (p *progress) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.takeOff()
+}
+
+func (p *progress) takeOff() {
 	if p.bar != nil {
 		_ = p.bar.Finish() // as above
 		p.bar = nil

@@ -14,14 +14,16 @@ import (
 // runFlags are those of every command that works on many tenants at once. The first two are keys of the configuration
 // too, which is where their values are read.
 type runFlags struct {
-	resume string
-	report string
+	resume  string
+	report  string
+	rollout rolloutFlags
 }
 
 func (f *runFlags) add(cmd *cobra.Command) {
 	addFanOut(cmd)
 	cmd.Flags().StringVar(&f.resume, "resume", "", "go on with the tenants that are not done of the run with this `id`, or a beginning or end of it")
 	cmd.Flags().StringVar(&f.report, "report", "", "write a report to this `file`: JSON, or JUnit XML where it ends in .xml")
+	f.rollout.add(cmd)
 }
 
 func addFanOut(cmd *cobra.Command) {
@@ -35,13 +37,16 @@ func (a *app) fanOut() (tenant.RunOptions, error) {
 	if err != nil {
 		return tenant.RunOptions{}, err
 	}
-	budget, err := tenant.ParseBudget(cfg.Fleet.MaxFailures)
+	budget, err := tenant.ParseBudget("failures", cfg.Fleet.MaxFailures)
 	return tenant.RunOptions{Parallel: cfg.Fleet.Parallel, MaxFailures: budget}, err
 }
 
-func (f *runFlags) options(a *app) (tenant.RunOptions, error) {
+func (f *runFlags) options(cmd *cobra.Command, a *app) (tenant.RunOptions, error) {
 	opts, err := a.fanOut()
 	if err != nil {
+		return opts, err
+	}
+	if opts.Rollout, err = f.rollout.rollout(cmd, a); err != nil {
 		return opts, err
 	}
 	opts.Resume = f.resume
@@ -57,9 +62,26 @@ func (a *app) summary(w io.Writer, r *tenant.RunResult) {
 		state = a.paint(red, string(r.State))
 	}
 	fmt.Fprintf(w, "%s: %s, %d changed, %d unchanged, %d failed, %d not started in %s\n", state, tenant.Plural(s.Tenants, "tenant"), s.Changed, s.Unchanged, s.Failed, s.NotStarted, millis(r.DurationMS))
+	a.waves(w, r.Waves)
 	if s.Tenants > 1 { // the fault of a single one is the command's error
 		a.failures(w, r.Failures)
 	}
+	if r.Retry != "" {
+		a.fields(w, "try them again", r.Retry)
+	}
+}
+
+// waves tells how each wave ended.
+func (a *app) waves(w io.Writer, waves []tenant.Wave) {
+	if len(waves) == 0 {
+		return
+	}
+	t := a.table(w)
+	t.AppendHeader(header([]string{"wave", "tenants", "changed", "unchanged", "failed", "took"}))
+	for _, v := range waves {
+		t.AppendRow(table.Row{v.Number, v.Tenants, v.Changed, v.Unchanged, v.Failed, millis(v.DurationMS)})
+	}
+	t.Render()
 }
 
 func (a *app) failures(w io.Writer, groups []tenant.FailureGroup) {

@@ -82,6 +82,9 @@ type Naming struct {
 type Fleet struct {
 	Parallel    int    `mapstructure:"parallel"`
 	MaxFailures string `mapstructure:"max_failures"` // "N" or "P%"
+
+	MaxReplicationLag int64 `mapstructure:"max_replication_lag"` // bytes; 0: no limit
+	MaxActive         int   `mapstructure:"max_active"`          // sessions; 0: no limit
 }
 
 // Operations bounds how long operations are owned and remembered.

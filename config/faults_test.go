@@ -167,6 +167,8 @@ func TestRefusesValuesOutOfTheirRule(t *testing.T) {
 		"migrations.postgres":             {[]string{"a folder/of mine"}, nil},
 		"naming.prefix":                   {[]string{"a", "tenant_", "a2345678901234567890"}, []string{"_a", "1a", "A", "a-b", "ä", "pg_x", "a23456789012345678901"}},
 		"fleet.parallel":                  {[]string{"1", "256"}, []string{"0", "257"}},
+		"fleet.max_replication_lag":       {[]string{"0", "64MB", "1 GiB", "123"}, []string{"-1", "much", "99999999999 TB"}},
+		"fleet.max_active":                {[]string{"0", "50"}, []string{"-1", "5%"}},
 		"fleet.max_failures":              {[]string{"1", "10000", "1%", "100%"}, []string{"0", "-1", "0%", "101%", "5 %", "%", "1.5%"}},
 		"operations.lease":                {[]string{"3s", "30d", "1d12h30m"}, []string{"2999ms", "30", "d", "1d1d", "1d-1h", "-1d", "999999999d", "1.5d"}},
 		"operations.keep":                 {[]string{"1h", "720h", "36500d"}, []string{"0", "59m", "36501d", "36500d2000000h"}},

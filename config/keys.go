@@ -53,7 +53,7 @@ var keys = []Key{
 		Doc: "A connection is replaced after working in so many schemas, since the server's memory for it grows by about 0.3 MB with each.",
 	},
 	{
-		Name: "postgres.lock_timeout", Default: "5s", kind: serverTimeout(false),
+		Name: "postgres.lock_timeout", Default: "2s", kind: serverTimeout(false),
 		Doc: "How long a migration waits for a table lock before it gives way to the application and tries again.",
 	},
 	{
@@ -113,6 +113,14 @@ var keys = []Key{
 	{
 		Name: "fleet.max_failures", Default: "1", Flag: "max-failures", kind: maxFailures(),
 		Doc: "After so many failed tenants no further one is started: a number, or a percentage of the tenants of the run.",
+	},
+	{
+		Name: "fleet.max_replication_lag", Default: "0", kind: size(),
+		Doc: "A fleet run begins no tenant while a replica of PostgreSQL is further behind than so many bytes; 0 does not look.",
+	},
+	{
+		Name: "fleet.max_active", Default: "0", kind: wholeFrom(0),
+		Doc: "A fleet run begins no tenant while more sessions of others than these are at work in PostgreSQL; 0 does not look.",
 	},
 	{
 		Name: "operations.lease", Default: "30s", kind: durationFrom(3 * time.Second),

@@ -3,11 +3,14 @@ package config
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dustin/go-humanize"
 )
 
 // kind is what the value of a key may be. Every source gives text; parse makes the typed value of it.
@@ -64,6 +67,14 @@ func wholeBetween(least, most int) kind {
 	return shaped(fmt.Sprintf("a whole number from %d to %d", least, most), func(text string) (any, bool) {
 		n, err := strconv.Atoi(text)
 		return n, err == nil && n >= least && n <= most
+	})
+}
+
+// size is a number of bytes; 0 is no limit.
+func size() kind {
+	return shaped("0 (no limit) or a size such as 64MB", func(text string) (any, bool) {
+		n, err := humanize.ParseBytes(text)
+		return int64(n), err == nil && n <= math.MaxInt64
 	})
 }
 

@@ -204,11 +204,7 @@ func (r *run) createTenants(ctx context.Context) error {
 		}
 	}
 	made := map[tenant.Name]tenant.Tenant{}
-	budget, err := tenant.ParseBudget("1")
-	if err != nil {
-		return err
-	}
-	result, err := r.Service.CreateMany(ctx, requests, true, tenant.RunOptions{Parallel: r.Parallel, MaxFailures: budget}, func(o tenant.Outcome) {
+	result, err := r.Service.CreateMany(ctx, requests, true, tenant.RunOptions{Parallel: r.Parallel, MaxFailures: tenant.Budget{Count: 1}}, func(o tenant.Outcome) {
 		if o.Err == nil {
 			made[o.Tenant.Name] = o.Tenant
 		}

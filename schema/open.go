@@ -32,6 +32,8 @@ type Config struct {
 	LockRetries          int           // how often a transaction is tried again after LockTimeout
 	Roles                bool          // a role for each tenant
 	Dir                  string        // folder of the migrations
+	MaxReplicationLag    int64         // bytes that a replica may be behind before a run waits; 0 for no limit
+	MaxActive            int           // sessions of others that may be at work before a run waits; 0 for no limit
 	Bin                  string        // folder of pg_dump and pg_restore; empty to look for them
 }
 

@@ -90,7 +90,7 @@ func (s *Service) Backup(ctx context.Context, req BackupRequest, opts RunOptions
 	if s.Vault == nil {
 		return nil, noVault()
 	}
-	if err := s.catalog.workable(ctx, req.Selection.Names); err != nil {
+	if err := s.runnable(ctx, req.Selection.Names, opts); err != nil {
 		return nil, err
 	}
 	if _, err := s.archivers(); err != nil {
@@ -102,7 +102,7 @@ func (s *Service) Backup(ctx context.Context, req BackupRequest, opts RunOptions
 	var run *Operation
 	var err error
 	if opts.Resume != "" {
-		if run, err = s.resumeRun(ctx, OpBackup, opts.Resume); err != nil {
+		if run, err = s.resumeRun(ctx, OpBackup, &opts); err != nil {
 			return nil, err
 		}
 		var p backupParams
@@ -115,7 +115,11 @@ func (s *Service) Backup(ctx context.Context, req BackupRequest, opts RunOptions
 			return nil, err
 		}
 		params := backupParams{req.Quiesce}
-		run, err = s.startRun(ctx, OpBackup, params, func(ctx context.Context, tx pgx.Tx, run uuid.UUID) error {
+		first, err := s.canaries(ctx, s.selectMigrating(req.Selection), opts.Rollout)
+		if err != nil {
+			return nil, err
+		}
+		run, err = s.startRun(ctx, OpBackup, runParams{"quiesce": req.Quiesce}, opts.Rollout, first, func(ctx context.Context, tx pgx.Tx, run uuid.UUID) error {
 			_, err := s.enterChildren(ctx, tx, run, OpBackup, params, s.selectMigrating(req.Selection))
 			return err
 		})

@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -92,12 +93,16 @@ func (s *Service) Baseline(ctx context.Context, req BaselineRequest, opts RunOpt
 		if err := s.sameBaseline(ctx, opts.Resume, params); err != nil {
 			return nil, err
 		}
-		run, err = s.resumeRun(ctx, OpBaseline, opts.Resume)
+		run, err = s.resumeRun(ctx, OpBaseline, &opts)
 	} else {
 		if err := s.closeDead(ctx, req.Selection, false); err != nil {
 			return nil, err
 		}
-		run, err = s.startRun(ctx, OpBaseline, params, func(ctx context.Context, tx pgx.Tx, run uuid.UUID) error {
+		var first []uuid.UUID
+		if first, err = s.canaries(ctx, s.selectMigrating(req.Selection), opts.Rollout); err != nil {
+			return nil, err
+		}
+		run, err = s.startRun(ctx, OpBaseline, runParams{"store": params.Store, "version": params.Version}, opts.Rollout, first, func(ctx context.Context, tx pgx.Tx, run uuid.UUID) error {
 			_, err := s.enterChildren(ctx, tx, run, OpBaseline, params, s.selectMigrating(req.Selection))
 			return err
 		})
@@ -112,10 +117,8 @@ func (s *Service) Baseline(ctx context.Context, req BaselineRequest, opts RunOpt
 		return nil, err
 	}
 	result.Target, result.Warnings = map[string]int64{b.Kind(): req.Version}, warnings
-	if err := s.recordFiles(ctx); err != nil {
-		return result, err
-	}
-	return result, s.endRun(ctx, run, result)
+	result.unrecorded = errors.Join(s.recordFiles(ctx), s.endRun(ctx, run, result))
+	return result, nil
 }
 
 // baselineParams are what the catalog keeps of a run.

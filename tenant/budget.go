@@ -6,27 +6,38 @@ import (
 	"strings"
 )
 
-// Budget is how many failures a fleet run bears: no new tenant is started once it is used up.
+// Budget is a number of a run's tenants: how many failures it bears before no new one is started, or the size of a wave.
 type Budget struct {
-	Count   int     // failures, where Percent is 0
+	Count   int     // where Percent is 0
 	Percent float64 // of all tenants of the run
 }
 
-// ParseBudget reads N (at least 1) or P% (above 0, at most 100).
-func ParseBudget(s string) (Budget, error) {
+// ParseBudget reads N (at least 1) or P% (above 0, at most 100); of names in an error what is counted.
+func ParseBudget(of, s string) (Budget, error) {
 	const hint = "write a number from 1 on, or a percentage such as 5%"
 	if p, ok := strings.CutSuffix(s, "%"); ok {
 		v, err := strconv.ParseFloat(p, 64)
 		if err != nil || !(v > 0 && v <= 100) {
-			return Budget{}, Invalid(hint, "invalid number of failures %s", shorten(s))
+			return Budget{}, Invalid(hint, "invalid number of %s %s", of, shorten(s))
 		}
 		return Budget{Percent: v}, nil
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 {
-		return Budget{}, Invalid(hint, "invalid number of failures %s", shorten(s))
+		return Budget{}, Invalid(hint, "invalid number of %s %s", of, shorten(s))
 	}
 	return Budget{Count: n}, nil
+}
+
+// String is what ParseBudget reads; empty for the zero Budget.
+func (b Budget) String() string {
+	switch {
+	case b.Percent > 0:
+		return strconv.FormatFloat(b.Percent, 'f', -1, 64) + "%"
+	case b.Count > 0:
+		return strconv.Itoa(b.Count)
+	}
+	return ""
 }
 
 // limit is the failure at which a run of that many tenants stops starting new ones.

@@ -17,13 +17,16 @@ func (s *Service) CreateMany(ctx context.Context, reqs iter.Seq2[CreateRequest, 
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.runnable(ctx, nil, opts); err != nil {
+		return nil, err
+	}
 	var run *Operation
 	var unchanged int
 	var err error
 	if opts.Resume != "" {
-		run, err = s.resumeRun(ctx, OpCreate, opts.Resume)
+		run, err = s.resumeRun(ctx, OpCreate, &opts)
 	} else {
-		run, err = s.startRun(ctx, OpCreate, map[string]any{"if_not_exists": ifNotExists}, func(ctx context.Context, tx pgx.Tx, run uuid.UUID) error {
+		run, err = s.startRun(ctx, OpCreate, runParams{"if_not_exists": ifNotExists}, opts.Rollout, nil, func(ctx context.Context, tx pgx.Tx, run uuid.UUID) error {
 			var err error
 			unchanged, err = s.enterCreates(ctx, tx, run, reqs, ifNotExists, sink)
 			return err

@@ -18,6 +18,7 @@ type RunOptions struct {
 	Parallel    int // tenants at once
 	MaxFailures Budget
 	Resume      string // the beginning or end of the id of a run, whose tenants are gone on with; empty starts a new one
+	Rollout
 }
 
 // RunState is how a fleet run ended.
@@ -48,14 +49,18 @@ type RunResult struct {
 	DurationMS int64            `json:"duration_ms"`
 	Failures   []FailureGroup   `json:"failures"`
 	Warnings   []string         `json:"warnings,omitempty"`
+	Waves      []Wave           `json:"waves,omitempty"`
+	Stopped    string           `json:"stopped,omitempty"` // why no further wave was begun
+	Retry      string           `json:"retry,omitempty"`   // the command that tries those again that failed
 
-	lost       bool  // another process has ended or taken over the run: its record is no longer ours to write
-	unrecorded error // why the catalog does not know the result
+	command    string // what is resumed by
+	lost       bool   // another process has ended or taken over the run: its record is no longer ours to write
+	unrecorded error  // why the catalog does not know the result
 }
 
 // Err is nil where all is done, and says what to do where it is not.
 func (r *RunResult) Err() error {
-	hint := "go on with those that are not done: --resume " + ShortID(r.Run)
+	hint := "go on with those that are not done: tenantctl " + r.command + " --resume " + ShortID(r.Run)
 	switch {
 	case r.unrecorded != nil:
 		f := NewFailure(r.unrecorded)
@@ -69,11 +74,15 @@ func (r *RunResult) Err() error {
 	if r.State == RunAborted {
 		return &Error{Kind: ErrInterrupted, Msg: "the run was interrupted: " + r.Summary.shortfall(), Hint: hint}
 	}
-	return partial(r.Summary, r.Failures, hint)
+	err := partial(r.Summary, r.Failures, hint)
+	if r.Stopped != "" {
+		err.Msg = r.Stopped + ": " + r.Summary.shortfall()
+	}
+	return err
 }
 
 // partial is the error of a fleet's work that is not all done. The one tenant of a run of one has its own fault told.
-func partial(s Summary, failures []FailureGroup, hint string) error {
+func partial(s Summary, failures []FailureGroup, hint string) *Error {
 	if s.Tenants == 1 && len(failures) == 1 {
 		f := failures[0]
 		return &Error{Kind: ErrPartial, Tenant: f.Tenants[0], Store: f.Store, Statement: f.Statement, Msg: f.Message, Hint: f.Hint}
@@ -97,13 +106,33 @@ func (s Summary) shortfall() string {
 	return fmt.Sprintf("%d%s failed, %d %s", s.Failed, of, s.NotStarted, idle)
 }
 
+// runnable refuses a run, before anything is touched, that could not be what was asked for.
+func (s *Service) runnable(ctx context.Context, names []Name, opts RunOptions) error {
+	if opts.Resume == "" {
+		if err := opts.Rollout.check(); err != nil {
+			return err
+		}
+	}
+	if err := s.catalog.workable(ctx, names); err != nil {
+		return err
+	}
+	_, err := s.pressed(ctx) // for stores that cannot tell, though the configuration asks for it
+	return err
+}
+
 // job does one tenant's part of a run, from the claim of its operation to its end.
 type job func(ctx context.Context, child *Operation) (changed bool, err error)
 
-// startRun enters a run and its children. children is called with the run's id and adds them in its transaction; it
-// returns how many there are.
-func (s *Service) startRun(ctx context.Context, kind string, params any, children func(ctx context.Context, tx pgx.Tx, run uuid.UUID) error) (*Operation, error) {
+// runParams are what the catalog keeps of a run; each kind of run has its own beside the rollout.
+type runParams map[string]any
+
+// startRun enters a run and its children, in waves if opts say so: canaries first, or the first that there are where
+// none were chosen. children is called with the run's id and adds them in its transaction.
+func (s *Service) startRun(ctx context.Context, kind string, params runParams, r Rollout, canaries []uuid.UUID, children func(ctx context.Context, tx pgx.Tx, run uuid.UUID) error) (*Operation, error) {
 	run := newID()
+	if p := r.params(); p != nil {
+		params["rollout"] = p
+	}
 	s.beat()
 	op := &Operation{ID: run, Kind: kind, State: OpRunning, Actor: s.catalog.actor, Owner: s.catalog.self, Fence: 1, Params: json.RawMessage(jsonText(params))}
 	err := s.catalog.inTx(ctx, "enter the run", func(tx pgx.Tx) error {
@@ -113,7 +142,10 @@ func (s *Service) startRun(ctx context.Context, kind string, params any, childre
 		if err != nil {
 			return err
 		}
-		return children(ctx, tx, run)
+		if err := children(ctx, tx, run); err != nil {
+			return err
+		}
+		return assignWaves(ctx, tx, run, r, canaries)
 	})
 	if err != nil {
 		return nil, err
@@ -155,19 +187,21 @@ func (s *Service) enterChildren(ctx context.Context, tx pgx.Tx, run uuid.UUID, k
 	return len(refs), nil
 }
 
-// resumeRun takes over a run that ended partly or whose process died.
-func (s *Service) resumeRun(ctx context.Context, kind, id string) (*Operation, error) {
+// resumeRun takes over the run that opts.Resume names, which ended partly or whose process died, and completes opts by
+// what was said when it was started.
+func (s *Service) resumeRun(ctx context.Context, kind string, opts *RunOptions) (*Operation, error) {
 	s.beat()
-	op, err := s.catalog.findOperation(ctx, id)
+	op, err := s.catalog.findRun(ctx, kind, opts.Resume)
 	switch {
-	case err != nil && !errors.Is(err, ErrNotFound):
+	case err != nil:
 		return nil, err
-	case err != nil || op.Kind != kind || op.TenantID != nil || op.Run != nil:
-		return nil, &Error{Kind: ErrNotFound, Msg: fmt.Sprintf("no such run of %s: %s", kind, shorten(id)), Hint: "tenantctl ops list shows all"}
 	case op.State == OpDone:
 		return nil, Invalid("start a new one", "run %s is done", op.ID)
 	case op.State.Live() && !s.catalog.dead(op):
 		return nil, s.catalog.busy(op)
+	}
+	if opts.Rollout, err = opts.Rollout.resumed(op); err != nil {
+		return nil, err
 	}
 	taken := *op
 	err = s.catalog.inTx(ctx, "take the run over", func(tx pgx.Tx) error {
@@ -192,15 +226,27 @@ func (s *Service) resumeRun(ctx context.Context, kind, id string) (*Operation, e
 	return &taken, nil
 }
 
+// findRun finds a fleet run of that kind by its id, or a unique beginning or end of it.
+func (c *Catalog) findRun(ctx context.Context, kind, id string) (*Operation, error) {
+	op, err := c.findOperation(ctx, id)
+	switch {
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return nil, err
+	case err != nil || op.Kind != kind || op.TenantID != nil || op.Run != nil:
+		return nil, &Error{Kind: ErrNotFound, Msg: fmt.Sprintf("no such run of %s: %s", kind, shorten(id)), Hint: "tenantctl ops list shows all"}
+	}
+	return op, nil
+}
+
 // page is how many children are read at once: memory is bounded whatever the size of the fleet.
 const page = 500
 
-// pending gives the children of a run that are not over, in order.
-func (c *Catalog) pending(ctx context.Context, run uuid.UUID, yield func(*Operation) bool) error {
+// pending gives the children of one wave of a run that are not over, in order.
+func (c *Catalog) pending(ctx context.Context, run uuid.UUID, wave int, yield func(*Operation) bool) error {
 	last := uuid.Nil
 	for {
 		rows, err := c.pool.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o
-			WHERE o.parent_id = $1 AND o.id > $2 AND o.state IN ('pending', 'running', 'undoing', 'stuck') ORDER BY o.id LIMIT $3`, run, last, page)
+			WHERE o.parent_id = $1 AND o.id > $2 AND o.wave = $4 AND o.state IN ('pending', 'running', 'undoing', 'stuck') ORDER BY o.id LIMIT $3`, run, last, page, wave)
 		if err != nil {
 			return catalogError("read the run's tenants", err)
 		}
@@ -220,27 +266,82 @@ func (c *Catalog) pending(ctx context.Context, run uuid.UUID, yield func(*Operat
 	}
 }
 
-// fleet works through a run's children, opts.Parallel at a time. After the first failure too many, or when ctx ends, no
-// new one is started; those in work are finished. already counts tenants of the run that need no work.
+// fleet works through a run's children, opts.Parallel at a time and wave by wave. After the first failure too many, or
+// when ctx ends, no new one is started; those in work are finished. already counts tenants of the run that need no work.
 func (s *Service) fleet(ctx context.Context, run *Operation, already int, opts RunOptions, do job) (*RunResult, error) {
 	start := time.Now()
-	total, done, err := s.catalog.countChildren(ctx, run.ID)
+	waves, err := s.catalog.waves(ctx, run.ID)
 	if err != nil {
 		return nil, err
 	}
+	total, done := 0, 0
+	for _, w := range waves {
+		total += w.total
+		done += w.done
+	}
+	dispatch, stop := context.WithCancel(ctx)
+	defer stop()
 	f := &fanOut{
-		s: s, run: run, limit: opts.MaxFailures.limit(total), todo: total - done,
+		s: s, run: run, parallel: s.parallel(opts.Parallel), todo: total - done, stop: stop,
 		// What an earlier attempt at this run finished counts as changed then, unchanged now.
 		summary: Summary{Tenants: total + already, Unchanged: already + done},
 	}
+	result := &RunResult{Run: run.ID, State: RunDone, command: run.Kind}
+	if run.Kind == OpBaseline {
+		result.command = "migrate baseline"
+	}
+	var last Wave
+	for i, w := range waves {
+		before := last
+		last = Wave{Number: w.number, Of: len(waves), Tenants: w.total}
+		if w.done == w.total {
+			continue
+		}
+		if i > 0 && w.begun == 0 {
+			if err := f.gate(dispatch, before, opts.Rollout); err != nil {
+				result.Stopped = err.Error()
+			}
+		}
+		if result.Stopped != "" || dispatch.Err() != nil {
+			break
+		}
+		f.limit = opts.MaxFailures.limit(total)
+		if canaries := opts.Canary > 0 && w.number == 1; canaries {
+			f.limit = 1
+		}
+		if err := f.wave(ctx, dispatch, &last, do); err != nil {
+			return nil, err
+		}
+		if w.number > 0 {
+			result.Waves = append(result.Waves, last)
+		}
+		if opts.Canary > 0 && w.number == 1 && last.Failed > 0 && total > w.total {
+			result.Stopped = "a canary failed"
+			break
+		}
+	}
+	f.summary.NotStarted = total - done - f.ended
+	result.Summary, result.Failures, result.DurationMS = f.summary, f.groups.list(), time.Since(start).Milliseconds()
+	switch {
+	case f.lost:
+		result.State, result.lost = RunAborted, true
+	case ctx.Err() != nil && f.summary.NotStarted > 0:
+		result.State = RunAborted
+	case f.summary.Failed > 0 || f.summary.NotStarted > 0:
+		result.State = RunPartial
+	}
+	return result, nil
+}
+
+// wave works through the children of one wave.
+func (f *fanOut) wave(ctx, dispatch context.Context, w *Wave, do job) error {
+	start, before := time.Now(), f.summary
 	todo := make(chan *Operation)
-	dispatch, stop := context.WithCancel(ctx)
-	defer stop()
-	f.stop = stop
 	var feed error
 	go func() {
 		defer close(todo)
-		feed = s.catalog.pending(context.WithoutCancel(ctx), run.ID, func(op *Operation) bool {
+		feed = f.s.catalog.pending(context.WithoutCancel(ctx), f.run.ID, w.Number, func(op *Operation) bool {
+			f.backOff(dispatch)
 			select {
 			case todo <- op:
 				return true
@@ -250,7 +351,7 @@ func (s *Service) fleet(ctx context.Context, run *Operation, already int, opts R
 		})
 	}()
 	var workers sync.WaitGroup
-	for range s.parallel(opts.Parallel) {
+	for range f.parallel {
 		workers.Go(func() {
 			for child := range todo {
 				if dispatch.Err() != nil {
@@ -262,20 +363,11 @@ func (s *Service) fleet(ctx context.Context, run *Operation, already int, opts R
 		})
 	}
 	workers.Wait()
-	if feed != nil {
-		return nil, feed
-	}
-	f.summary.NotStarted = total - done - f.summary.Changed - (f.summary.Unchanged - already - done) - f.summary.Failed
-	result := &RunResult{Run: run.ID, State: RunDone, Summary: f.summary, Failures: f.groups.list(), DurationMS: time.Since(start).Milliseconds()}
-	switch {
-	case f.lost:
-		result.State, result.lost = RunAborted, true
-	case ctx.Err() != nil && f.summary.NotStarted > 0:
-		result.State = RunAborted
-	case f.summary.Failed > 0 || f.summary.NotStarted > 0:
-		result.State = RunPartial
-	}
-	return result, nil
+	w.Changed = f.summary.Changed - before.Changed
+	w.Unchanged = f.summary.Unchanged - before.Unchanged
+	w.Failed = f.summary.Failed - before.Failed
+	w.DurationMS = time.Since(start).Milliseconds()
+	return feed
 }
 
 func (s *Service) parallel(n int) int {
@@ -300,11 +392,13 @@ func (s *Service) endRun(ctx context.Context, run *Operation, r *RunResult) erro
 
 // fanOut is the state that a run's workers share.
 type fanOut struct {
-	s     *Service
-	run   *Operation
-	limit int // failures
-	todo  int // tenants that have work to do
-	stop  context.CancelFunc
+	s        *Service
+	run      *Operation
+	parallel int
+	limit    int // failures
+	todo     int // tenants that have work to do
+	stop     context.CancelFunc
+	asked    time.Time // when the stores were last asked whether they have enough to do
 
 	mu      sync.Mutex
 	summary Summary
@@ -347,11 +441,6 @@ var errRunLost = errors.New("run lost")
 
 func runLost(run *Operation) error {
 	return &Error{Kind: ErrInterrupted, Code: "aborted", Msg: fmt.Sprintf("run %s was aborted or taken over by another process", run.ID), Hint: "tenantctl ops show " + ShortID(run.ID), Err: errRunLost}
-}
-
-func (c *Catalog) countChildren(ctx context.Context, run uuid.UUID) (total, done int, err error) {
-	err = c.pool.QueryRow(ctx, `SELECT count(*), count(*) FILTER (WHERE state = 'done') FROM tenantctl.operations WHERE parent_id = $1`, run).Scan(&total, &done)
-	return total, done, catalogError("count the run's tenants", err)
 }
 
 // busyWait is how long a run waits for a tenant that another run has in work.

@@ -20,7 +20,10 @@ type memory struct {
 	// before and after are called around each call, outside the lock; an error is the call's.
 	before, after func(ctx context.Context, call string, t tenant.Tenant) error
 	calls         []string
-	findings      []tenant.Finding // of Check
+
+	shapes   map[tenant.Name]tenant.Shape
+	pressure func() (string, error)
+	findings []tenant.Finding // of Check
 }
 
 type place struct {
@@ -102,6 +105,21 @@ func (m *memory) Stat(ctx context.Context, t tenant.Tenant) (tenant.Stat, error)
 		st = tenant.Stat{Presence: tenant.Ours, Remains: []string{"place " + t.Schema}, Version: p.version, Applied: int(p.version), Locked: p.locked}
 	}
 	return st, ctx.Err()
+}
+
+func (m *memory) Survey(_ context.Context, ts []tenant.Tenant) ([]tenant.Shape, error) {
+	out := make([]tenant.Shape, len(ts))
+	for i, t := range ts {
+		out[i] = m.shapes[t.Name]
+	}
+	return out, nil
+}
+
+func (m *memory) Pressure(context.Context) (string, error) {
+	if m.pressure == nil {
+		return "", nil
+	}
+	return m.pressure()
 }
 
 func (m *memory) Files(context.Context) ([]tenant.MigrationFile, error) { return m.files, nil }

@@ -1,7 +1,9 @@
 package tenant
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,12 +12,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// MigrateRequest asks for new versions.
+// MigrateRequest asks for new versions. Its fields but the first two are what the record of a run keeps of it.
 type MigrateRequest struct {
-	Selection  Selection
-	Only       string // one Kind; empty for every store
-	To         int64  // Newest, or a version of the store that Only names
-	OutOfOrder bool   // also apply what lies below the newest applied version
+	Selection   Selection `json:"-"`
+	RetryFailed string    `json:"-"` // instead of a selection: the beginning or end of the id of a run, for those that failed in it, as it was asked for
+
+	Only       string `json:"only"`         // one Kind; empty for every store
+	To         int64  `json:"to"`           // Newest, or a version of the store that Only names
+	OutOfOrder bool   `json:"out_of_order"` // also apply what lies below the newest applied version
 }
 
 // target is where one store's migrations are to go.
@@ -112,6 +116,31 @@ func behind(q *query, ts []target) string {
 // migrating are the states in which a tenant is brought to new versions.
 const migrating = "t.state IN ('active', 'suspended')"
 
+// asked completes a request that names an earlier run, to be gone on with or for its failures, by what was asked for then.
+func (s *Service) asked(ctx context.Context, req MigrateRequest, resume string) (MigrateRequest, error) {
+	id := cmp.Or(resume, req.RetryFailed)
+	if id == "" {
+		return req, nil
+	}
+	run, err := s.catalog.findRun(ctx, OpMigrate, id)
+	if err != nil {
+		return req, err
+	}
+	req.To = Newest // of runs that did not record it
+	if err := json.Unmarshal(run.Params, &req); err != nil {
+		return req, fmt.Errorf("read the run's parameters: %w", err)
+	}
+	if resume != "" {
+		return req, nil
+	}
+	var failed int
+	req.Selection = Selection{failedIn: run.ID}
+	if failed, err = s.catalog.count(ctx, s.selectMigrating(req.Selection)); err == nil && failed == 0 {
+		err = Invalid("tenantctl ops show "+ShortID(run.ID)+" shows how it ended", "no tenant failed in run %s", run.ID)
+	}
+	return req, err
+}
+
 func (s *Service) selectMigrating(sel Selection) *query {
 	var q query
 	sel.where(&q)
@@ -127,23 +156,33 @@ func (c *Catalog) count(ctx context.Context, q *query) (n int, err error) {
 // Migrate brings every store of the selected tenants to new versions: the set is frozen at the start, each tenant is
 // one operation, and tenants whose recorded versions are there already cost nothing.
 func (s *Service) Migrate(ctx context.Context, req MigrateRequest, opts RunOptions) (*RunResult, error) {
+	req, err := s.asked(ctx, req, opts.Resume)
+	if err != nil {
+		return nil, err
+	}
 	ts, warnings, err := s.targets(ctx, req.Only, req.To)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.catalog.workable(ctx, req.Selection.Names); err != nil {
+	if err := s.runnable(ctx, req.Selection.Names, opts); err != nil {
 		return nil, err
 	}
 	var run *Operation
 	var all, work int
 	if opts.Resume != "" {
-		run, err = s.resumeRun(ctx, OpMigrate, opts.Resume)
+		run, err = s.resumeRun(ctx, OpMigrate, &opts)
 	} else {
 		if err := s.closeDead(ctx, req.Selection, false); err != nil {
 			return nil, err
 		}
-		params := map[string]any{"target": versionsOf(ts), "only": req.Only, "selector": req.Selection.Selector.String()}
-		run, err = s.startRun(ctx, OpMigrate, params, func(ctx context.Context, tx pgx.Tx, run uuid.UUID) error {
+		q := s.selectMigrating(req.Selection)
+		q.and(behind(q, ts))
+		var first []uuid.UUID
+		if first, err = s.canaries(ctx, q, opts.Rollout); err != nil {
+			return nil, err
+		}
+		params := runParams{"target": versionsOf(ts), "only": req.Only, "to": req.To, "out_of_order": req.OutOfOrder, "selector": req.Selection.Selector.String()}
+		run, err = s.startRun(ctx, OpMigrate, params, opts.Rollout, first, func(ctx context.Context, tx pgx.Tx, run uuid.UUID) error {
 			all, work, err = s.enterMigrations(ctx, tx, run, req.Selection, ts)
 			return err
 		})
@@ -158,6 +197,9 @@ func (s *Service) Migrate(ctx context.Context, req MigrateRequest, opts RunOptio
 		return nil, err
 	}
 	result.Target, result.Warnings = versionsOf(ts), warnings
+	if result.Summary.Failed > 0 {
+		result.Retry = "tenantctl migrate --retry-failed " + ShortID(run.ID)
+	}
 	result.unrecorded = errors.Join(s.recordFiles(ctx), s.endRun(ctx, run, result))
 	return result, nil
 }

@@ -113,6 +113,10 @@ const shownNames = 20
 
 // PlanMigrate tells what Migrate would do with so many tenants at once, and touches nothing.
 func (s *Service) PlanMigrate(ctx context.Context, req MigrateRequest, parallel int) (*MigratePlan, error) {
+	req, err := s.asked(ctx, req, "")
+	if err != nil {
+		return nil, err
+	}
 	ts, warnings, err := s.targets(ctx, req.Only, req.To)
 	if err != nil {
 		return nil, err

@@ -48,6 +48,9 @@ const (
 	BlocksAll     Blocks = "reads and writes"
 )
 
+// sampleSize is how many tenants stand for the others where none are named.
+const sampleSize = 3
+
 // RehearseRequest asks for a migration to be tried in copies.
 type RehearseRequest struct {
 	MigrateRequest      // an empty selection is a few tenants that stand for the others
@@ -138,9 +141,18 @@ func (s *Service) PlanRehearse(ctx context.Context, req RehearseRequest) (*Rehea
 		return nil, err
 	}
 	p.current = all - p.Behind
-	chosen, err := s.sample(ctx, q, req.Selection.Empty())
-	if err != nil {
-		return nil, err
+	var chosen []sampled
+	if req.Selection.Empty() {
+		if chosen, err = s.sample(ctx, q, sampleSize, false); err != nil {
+			return nil, err
+		}
+	} else {
+		for t, err := range s.catalog.tenants(ctx, q) {
+			if err != nil {
+				return nil, err
+			}
+			chosen = append(chosen, sampled{Tenant: t})
+		}
 	}
 	for _, c := range chosen {
 		one := Rehearsed{Name: c.Name, Versions: c.Versions, Why: c.why, Result: NotRehearsed}

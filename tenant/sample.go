@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Surveyor is a Resource that tells the shapes of many tenants' places at once, cheaply.
@@ -20,99 +21,100 @@ type Shape struct {
 	Structure string // the same where the tables and their columns look alike; no fingerprint
 }
 
-// sampleSize is how many tenants stand for the others.
-const sampleSize = 3
-
 // sampled is a tenant that is chosen, and why.
 type sampled struct {
 	Tenant
 	why string
 }
 
-// sample gives all tenants that q selects, or with few only those that stand for the others: the largest, and the largest
-// of each kind that is rare. Tenants are of one kind where their versions and structures are the same.
-func (s *Service) sample(ctx context.Context, q *query, few bool) ([]sampled, error) {
-	var chosen []sampled
-	if !few {
-		for t, err := range s.catalog.tenants(ctx, q) {
-			if err != nil {
-				return nil, err
-			}
-			chosen = append(chosen, sampled{Tenant: t})
-		}
-		return chosen, nil
-	}
-	kinds, err := s.kinds(ctx, q)
-	if err != nil || len(kinds) == 0 {
+// sample gives up to n of the tenants that q selects, those that stand out: the largest; then in turn the largest of the
+// rarest kind that has none yet, and the next largest. Tenants are of one kind where their versions and structures are
+// the same. Without fill, no second one of a kind is given.
+func (s *Service) sample(ctx context.Context, q *query, n int, fill bool) ([]sampled, error) {
+	ts, shapes, err := s.survey(ctx, q)
+	if err != nil {
 		return nil, err
 	}
-	largest := slices.MaxFunc(kinds, func(a, b *kindOf) int { return cmp.Compare(a.bytes, b.bytes) })
-	chosen = append(chosen, sampled{largest.largest, "the largest"})
-	slices.SortStableFunc(kinds, func(a, b *kindOf) int { return cmp.Compare(a.count, b.count) })
-	for _, k := range kinds {
-		if k != largest && len(chosen) < sampleSize {
-			why := fmt.Sprintf("the largest of %d alike", k.count)
-			if k.count == 1 {
-				why = "the only one of its kind"
-			}
-			chosen = append(chosen, sampled{k.largest, why})
+	return outstanding(ts, shapes, n, fill), nil
+}
+
+// survey gives the tenants that q selects, and the shape of each over all stores.
+func (s *Service) survey(ctx context.Context, q *query) (ts []Tenant, shapes []Shape, err error) {
+	for t, err := range s.catalog.tenants(ctx, q) {
+		if err != nil {
+			return nil, nil, err
 		}
+		ts = append(ts, t)
 	}
-	return chosen, nil
-}
-
-// kindOf are tenants that are alike.
-type kindOf struct {
-	count   int
-	largest Tenant
-	bytes   int64
-}
-
-// kinds sorts the tenants that q selects by their versions and structures, the first met first.
-func (s *Service) kinds(ctx context.Context, q *query) ([]*kindOf, error) {
-	var all []*kindOf
-	byKey := map[string]*kindOf{}
-	survey := func(some []Tenant) error {
-		shapes := make([]Shape, len(some))
+	shapes = make([]Shape, len(ts))
+	structures := map[string]string{} // each is kept once, whatever the number of tenants
+	for i := 0; i < len(ts); i += page {
+		some := ts[i:min(i+page, len(ts))]
+		for j, t := range some {
+			shapes[i+j].Structure = jsonText(t.Versions)
+		}
 		for _, sv := range each[Surveyor](s) {
 			found, err := sv.Survey(ctx, some)
 			if err != nil {
-				return err
+				return nil, nil, err
 			}
-			for i, sh := range found {
-				shapes[i].Bytes += sh.Bytes
-				shapes[i].Structure += sv.Kind() + " " + sh.Structure + " "
-			}
-		}
-		for i, t := range some {
-			key := jsonText(t.Versions) + shapes[i].Structure
-			k, known := byKey[key]
-			if !known {
-				k = &kindOf{bytes: -1}
-				byKey[key] = k
-				all = append(all, k)
-			}
-			k.count++
-			if shapes[i].Bytes > k.bytes {
-				k.largest, k.bytes = t, shapes[i].Bytes
+			for j, sh := range found {
+				at := &shapes[i+j]
+				at.Bytes += sh.Bytes
+				at.Structure += " " + sv.Kind() + " " + sh.Structure
 			}
 		}
-		return nil
-	}
-	var batch []Tenant
-	for t, err := range s.catalog.tenants(ctx, q) {
-		if err != nil {
-			return nil, err
-		}
-		if batch = append(batch, t); len(batch) == page {
-			if err := survey(batch); err != nil {
-				return nil, err
+		for j := range some {
+			at := &shapes[i+j]
+			if known, ok := structures[at.Structure]; ok {
+				at.Structure = known
 			}
-			batch = batch[:0]
+			structures[at.Structure] = at.Structure
 		}
 	}
-	if len(batch) == 0 {
-		return all, nil
+	return ts, shapes, nil
+}
+
+// outstanding chooses among tenants by their shapes; see sample.
+func outstanding(ts []Tenant, shapes []Shape, n int, fill bool) []sampled {
+	alike := map[string]int{}
+	for _, v := range shapes {
+		alike[v.Structure]++
 	}
-	return all, survey(batch)
+	order := make([]int, len(ts))
+	for i := range order {
+		order[i] = i
+	}
+	size := func(a, b int) int {
+		return cmp.Or(cmp.Compare(shapes[b].Bytes, shapes[a].Bytes), strings.Compare(string(ts[a].Name), string(ts[b].Name)))
+	}
+	bySize := slices.SortedFunc(slices.Values(order), size)
+	byRarity := slices.SortedFunc(slices.Values(order), func(a, b int) int {
+		return cmp.Or(cmp.Compare(alike[shapes[a].Structure], alike[shapes[b].Structure]), strings.Compare(shapes[a].Structure, shapes[b].Structure), size(a, b))
+	})
+	var out []sampled
+	chosen, seen := map[int]bool{}, map[string]bool{}
+	take := func(i int, why string) {
+		chosen[i], seen[shapes[i].Structure] = true, true
+		out = append(out, sampled{ts[i], why})
+	}
+	for odd := false; len(out) < min(n, len(ts)); odd = !odd {
+		rare := slices.IndexFunc(byRarity, func(i int) bool { return !seen[shapes[i].Structure] })
+		switch {
+		case len(out) == 0:
+			take(bySize[0], "the largest")
+		case rare >= 0 && (odd || !fill):
+			i := byRarity[rare]
+			why := "the only one of its kind"
+			if count := alike[shapes[i].Structure]; count > 1 {
+				why = fmt.Sprintf("the largest of %d alike", count)
+			}
+			take(i, why)
+		case !fill:
+			return out
+		default:
+			take(bySize[slices.IndexFunc(bySize, func(i int) bool { return !chosen[i] })], "one of the largest")
+		}
+	}
+	return out
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/google/uuid"
 )
 
 // Selection says which tenants a command means. Conditions of different kinds all have to hold.
@@ -14,6 +16,8 @@ type Selection struct {
 	Selector Selector
 	States   []State
 	Shard    Shard
+
+	failedIn uuid.UUID // only those that failed in this run
 }
 
 // Shard is part Index of Of, from 1; the zero Shard is everything. The split depends on the tenant's id alone.
@@ -21,7 +25,7 @@ type Shard struct{ Index, Of int }
 
 // Empty tells that nobody said which tenants are meant.
 func (s Selection) Empty() bool {
-	return !s.All && len(s.Names) == 0 && len(s.Selector) == 0 && len(s.States) == 0 && s.Shard == Shard{}
+	return !s.All && len(s.Names) == 0 && len(s.Selector) == 0 && len(s.States) == 0 && s.Shard == Shard{} && s.failedIn == uuid.Nil
 }
 
 // Check refuses a selection that contradicts itself.
@@ -97,6 +101,9 @@ func (s Selection) where(q *query) {
 	if s.Shard.Of > 1 {
 		// The last 60 bits of a UUIDv7 are random.
 		q.and(fmt.Sprintf("('x' || right(replace(t.id::text, '-', ''), 15))::bit(60)::bigint %% %s = %s", q.arg(s.Shard.Of), q.arg(s.Shard.Index-1)))
+	}
+	if s.failedIn != uuid.Nil {
+		q.and("t.id IN (SELECT o.tenant_id FROM tenantctl.operations o WHERE o.state = 'failed' AND o.parent_id = " + q.arg(s.failedIn) + ")")
 	}
 	s.Selector.where(q)
 }

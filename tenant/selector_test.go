@@ -55,7 +55,7 @@ func TestShardsStatesAndBudgetsAreChecked(t *testing.T) {
 		}
 	}
 	for s, ok := range map[string]bool{"1": true, "10": true, "5%": true, "0.5%": true, "100%": true, "0": false, "-1": false, "0%": false, "101%": false, "x": false, "": false, "NaN%": false} {
-		if _, err := tenant.ParseBudget(s); (err == nil) != ok {
+		if _, err := tenant.ParseBudget("failures", s); (err == nil) != ok {
 			t.Errorf("budget %q: %v", s, err)
 		}
 	}

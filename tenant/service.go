@@ -60,6 +60,8 @@ type Event struct {
 	Err       error // at the end: what went wrong
 	Done      int   // of Total, how many are over
 	Total     int   // tenants that this run works on
+
+	Note string // instead of all that: a line about the run as a whole
 }
 
 func (s *Service) emit(e Event) {
