@@ -25,10 +25,11 @@ GORELEASER := github.com/goreleaser/goreleaser/v2@v2.16.0
 
 FUZZTIME := 30s
 
-# Of the benchmarks of import and backup.
+# Of the benchmarks.
 ROWS    := 1000000
 TENANTS := 500
 OTHERS  := 300
+FLEET   := 10000
 
 .PHONY: help
 help: ## Show this help
@@ -94,8 +95,11 @@ fuzz: ## Fuzz each fuzz target for FUZZTIME (30s)
 	done
 
 .PHONY: bench
-bench: bin/devstack bin/tools bench-import bench-backup ## Measure fleet work, import and backup against bare drivers and what a team would write
-	@bin/devstack run -- go run ./bench -goose bin/tools/goose
+bench: bench-fleet bench-import bench-backup ## Measure fleet work, import and backup against bare drivers and what a team would write
+
+.PHONY: bench-fleet
+bench-fleet: bin/devstack bin/tools build ## Measure fleet work alone, with FLEET (10000) tenants
+	@bin/devstack run -- go run ./bench/fleet -fleet $(FLEET)
 
 .PHONY: bench-import
 bench-import: bin/devstack build ## Measure import alone, with ROWS (1000000) into TENANTS (500)

@@ -12,25 +12,29 @@ import (
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
-// apply is a stage within a transaction. Where others follow it need not wait for the disk: the last one does, and
-// what is lost with the server before that is done again.
-func (r *Resource) apply(ctx context.Context, s stage) []command {
-	if s.migration == nil {
-		return []command{s.record(ctx)}
-	}
+// apply is what a transaction does of some stages. Where others follow it need not wait for the disk: the last one
+// does, and what is lost with the server before that is done again.
+func (r *Resource) apply(ctx context.Context, group []stage) []command {
+	last := group[len(group)-1]
 	var commands []command
-	if s.more {
+	if last.more {
 		commands = append(commands, cmd("SET LOCAL synchronous_commit = off"))
 	}
-	p := s.program()
-	for i := range p.statements {
-		commands = append(commands, p.statements[i].command())
+	for _, s := range group {
+		if s.migration == nil {
+			continue
+		}
+		p := s.program()
+		for i := range p.statements {
+			commands = append(commands, p.statements[i].command())
+		}
+		commands = append(commands, r.conclude(s)...)
 	}
-	return append(commands, r.conclude(ctx, s)...)
+	return append(commands, last.record(ctx))
 }
 
-// conclude is what follows a migration's statements: goose's row, rights, and the version for the catalog.
-func (r *Resource) conclude(ctx context.Context, s stage) []command {
+// conclude is what follows a migration's statements: goose's row, and rights.
+func (r *Resource) conclude(s stage) []command {
 	p := s.program()
 	var commands []command
 	if p.strays {
@@ -40,7 +44,7 @@ func (r *Resource) conclude(ctx context.Context, s stage) []command {
 	if p.publishes && r.cfg.Roles {
 		commands = append(commands, cmd("%s", unpublish))
 	}
-	return append(commands, s.record(ctx))
+	return commands
 }
 
 func (s *stage) record(ctx context.Context) command {
@@ -75,11 +79,18 @@ const unpublish = `DO $do$ DECLARE target text; BEGIN
 	END LOOP;
 END $do$`
 
-// migrationFailure says which statement of which file failed, and why. m is nil where it did not come to one.
-func migrationFailure(m *migration, err error) error {
+// migrationFailure says which statement of which file of a transaction's failed, and why; there is none where it did
+// not come to one.
+func migrationFailure(group []stage, err error) error {
 	var at *refusedCommand
 	var pg *pgconn.PgError
 	var ours *tenant.Error
+	var m *migration
+	for _, s := range group {
+		if s.migration != nil && (m == nil || errors.As(err, &at) && s.program().has(at.of)) {
+			m = s.migration
+		}
+	}
 	switch {
 	case m == nil:
 		return failure("migrate", err)

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"github.com/pressly/goose/v3"
@@ -37,6 +38,7 @@ type program struct {
 	book       string // the change to the version table, last
 	publishes  bool   // makes routines or types, which PostgreSQL lets PUBLIC use
 	strays     bool   // may leave the tenant's search_path
+	sets       bool   // changes settings, of the transaction or the session
 }
 
 // statement is one that goose sends, which may be several for the server.
@@ -44,6 +46,16 @@ type statement struct {
 	placed
 	sql      string
 	commands int // how many results the server answers with
+}
+
+// has tells whether a statement is one of the program's.
+func (p program) has(st *statement) bool {
+	for i := range p.statements {
+		if &p.statements[i] == st {
+			return true
+		}
+	}
+	return false
 }
 
 // base is the file's name without its folder.
@@ -117,8 +129,19 @@ func programOf(all []sent, at []placed) program {
 		p.statements = append(p.statements, st)
 		p.publishes = p.publishes || publishing.MatchString(s.sql)
 		p.strays = p.strays || straying.MatchString(s.sql)
+		p.sets = p.sets || sets(s.sql, split(tokens))
 	}
 	return p
+}
+
+// setting finds in code that is run at once what begins a SET there.
+var setting = regexp.MustCompile(`(?i)\bset_config\b|\bset\s+(local|session)\b`)
+
+// sets tells whether a statement changes a setting for what follows it.
+func sets(sql string, all [][]token) bool {
+	return setting.MatchString(sql) || slices.ContainsFunc(all, func(t []token) bool {
+		return begins(t, "set") || begins(t, "reset") || begins(t, "discard")
+	})
 }
 
 var parameter = regexp.MustCompile(`\$\d+`)

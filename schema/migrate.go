@@ -24,8 +24,8 @@ func (r *Resource) Files(context.Context) ([]tenant.MigrationFile, error) {
 	return out, nil
 }
 
-// Up applies what is not applied up to and including version to. Each file is a transaction of its own, as it is for
-// goose, so that all before a failure stays.
+// Up applies what is not applied up to and including version to. Files are applied together in one transaction and one
+// round trip where they can be, so that a failure leaves the tenant as it was; see together.
 func (r *Resource) Up(ctx context.Context, t tenant.Tenant, to int64, outOfOrder bool) (tenant.Moved, error) {
 	return r.up(ctx, t, to, outOfOrder, nil)
 }
@@ -151,20 +151,40 @@ func (s *stage) program() program {
 	return s.migration.down
 }
 
-func stageOf(t tenant.Tenant, up bool, book map[int64]bool, todo []*migration) stage {
-	s := stage{tenant: t, up: up, more: len(todo) > 1, from: newestOf(book), had: len(book)}
-	if len(todo) > 0 {
-		s.migration = todo[0]
-		book = maps.Clone(book)
-		if up {
-			book[s.Version] = true
-		} else {
-			delete(book, s.Version)
-		}
+// most statements are sent together: each may hold locks until the commit.
+const most = 200
+
+// stagesOf are the stages that go into the next transaction: all that can be together, one at least.
+func stagesOf(t tenant.Tenant, up bool, book map[int64]bool, todo []*migration) []stage {
+	if len(todo) == 0 {
+		return []stage{{tenant: t, up: up, from: newestOf(book), to: newestOf(book), had: len(book), has: len(book)}}
 	}
-	s.to, s.has = newestOf(book), len(book)
-	return s
+	book = maps.Clone(book)
+	var group []stage
+	statements := 0
+	for i, m := range todo {
+		s := stage{migration: m, tenant: t, up: up, more: i+1 < len(todo), from: newestOf(book), had: len(book)}
+		statements += len(s.program().statements)
+		if i > 0 && (statements > most || !group[i-1].together() || !s.together()) {
+			break
+		}
+		if up {
+			book[m.Version] = true
+		} else {
+			delete(book, m.Version)
+		}
+		s.to, s.has = newestOf(book), len(book)
+		group = append(group, s)
+	}
+	return group
 }
+
+// together tells whether a stage may share its transaction: it is in one, and changes no setting for what follows.
+func (s *stage) together() bool { return !s.outside && !s.program().sets }
+
+// apart are the SQLSTATEs of what works only once the files before it are committed: a new value of an enum, and ALTER
+// TABLE after rows whose deferred checks are pending.
+var apart = map[string]bool{"55P04": true, "55006": true}
 
 // move brings a tenant up or down, one migration after another. What is to do is decided anew in each transaction,
 // under the tenant's lock, so that two processes never apply the same file. w looks on, where it is not nil.
@@ -179,8 +199,9 @@ func (r *Resource) move(ctx context.Context, t tenant.Tenant, set *files, up boo
 	if err != nil {
 		return moved, err
 	}
+	alone := w != nil || !up
 	for first := true; ; first = false {
-		var s stage
+		var group []stage
 		err := r.transact(ctx, conn, t, readBook, func(p *place) ([]command, error) {
 			if err := p.ours(t); err != nil {
 				return nil, err
@@ -192,12 +213,22 @@ func (r *Resource) move(ctx context.Context, t tenant.Tenant, set *files, up boo
 			if err := sessions.allow(todo); err != nil {
 				return nil, err
 			}
-			s = stageOf(t, up, p.book, todo)
-			if s.migration != nil && s.outside {
+			if group = stagesOf(t, up, p.book, todo); alone {
+				group = group[:1]
+			}
+			if group[0].migration != nil && group[0].outside {
 				return nil, nil
 			}
-			return w.around(r.apply(ctx, s)), nil
+			return w.around(r.apply(ctx, group)), nil
 		})
+		if err != nil && len(group) > 1 && apart[code(err)] {
+			alone = true
+			continue
+		}
+		var s, last stage
+		if len(group) > 0 {
+			s, last = group[0], group[len(group)-1]
+		}
 		if first {
 			moved = tenant.Moved{From: s.from, To: s.from, Applied: s.had}
 		}
@@ -207,16 +238,18 @@ func (r *Resource) move(ctx context.Context, t tenant.Tenant, set *files, up boo
 		}
 		w.tell(s, err)
 		if err != nil {
-			return moved, migrationFailure(s.migration, err)
+			return moved, migrationFailure(group, err)
 		}
-		moved.To, moved.Applied = s.to, s.has
-		if applied {
-			moved.Ran = append(moved.Ran, s.Version)
+		moved.To, moved.Applied = last.to, last.has
+		for _, s := range group {
+			if applied {
+				moved.Ran = append(moved.Ran, s.Version)
+			}
 		}
 		if err := tenant.Checkpoint(ctx, "postgres/migration-applied"); err != nil {
 			return moved, err
 		}
-		if !s.more {
+		if !last.more {
 			return moved, nil
 		}
 	}

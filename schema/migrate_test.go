@@ -138,7 +138,7 @@ func TestDownWithoutDownIsRefusedBeforeAnythingRuns(t *testing.T) {
 	}
 }
 
-func TestWhatRanBeforeAFailureStays(t *testing.T) {
+func TestAFailureLeavesTheTenantAsItWas(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, folder(t, map[string]string{
 		"00001_a.sql": "-- +goose Up\nCREATE TABLE a (id int);",
@@ -149,11 +149,38 @@ func TestWhatRanBeforeAFailureStays(t *testing.T) {
 	refused(t, b.Create(t.Context(), tn), tenant.ErrMigration, "00003_c.sql:3", `"a" already exists`)
 	moved, err := b.Up(t.Context(), tn, tenant.Newest, false)
 	refused(t, err, tenant.ErrMigration)
-	if fmt.Sprint(moved) != fmt.Sprint(tenant.Moved{From: 2, To: 2, Applied: 2}) {
+	if fmt.Sprint(moved) != fmt.Sprint(tenant.Moved{}) {
 		t.Errorf("up gave %+v", moved)
 	}
-	if b.scalar("to_regclass('%s.c')", tn.Schema) != "" {
-		t.Error("a part of the failed migration stayed")
+	if b.scalar("to_regclass('%s.a')", tn.Schema) != "" || b.scalar("(SELECT count(*) FROM %s.goose_db_version WHERE version_id > 0)", tn.Schema) != "0" {
+		t.Error("a part of what came before the failure stayed")
+	}
+}
+
+func TestWhatHasToBeCommittedBeforeTheNextFileIs(t *testing.T) {
+	t.Parallel()
+	for name, files := range map[string]map[string]string{
+		"a new value of an enum": {
+			"00002_b.sql": "-- +goose Up\nALTER TYPE mood ADD VALUE 'sad';",
+			"00003_c.sql": "-- +goose Up\nINSERT INTO a (m) VALUES ('sad');",
+		},
+		"rows with pending checks": {
+			"00002_b.sql": "-- +goose Up\nINSERT INTO a VALUES (1, 1);",
+			"00003_c.sql": "-- +goose Up\nALTER TABLE a ADD COLUMN more int;",
+		},
+		"a setting that is of one file": {
+			"00002_b.sql": "-- +goose Up\nSET LOCAL statement_timeout = '100ms';",
+			"00003_c.sql": "-- +goose Up\nSELECT pg_sleep(0.3);",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files["00001_a.sql"] = "-- +goose Up\nCREATE TYPE mood AS ENUM ('ok');\nCREATE TABLE a (id int PRIMARY KEY, up int REFERENCES a DEFERRABLE INITIALLY DEFERRED, m mood);\nALTER TABLE a ALTER COLUMN id SET DEFAULT 7;"
+			b := newBench(t, folder(t, files))
+			tn := b.created("acme")
+			if got := b.scalar("(SELECT count(*) FROM %s.goose_db_version WHERE version_id > 0)", tn.Schema); got != "3" {
+				t.Errorf("%s versions are applied", got)
+			}
+		})
 	}
 }
 

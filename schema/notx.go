@@ -32,7 +32,7 @@ func (r *Resource) applyOutside(ctx context.Context, conn *pgxpool.Conn, s stage
 			return false, err
 		}
 	}
-	end := append([]command{cmd("BEGIN"), cmd("%s", tenant.LeaseFrom(ctx).HoldSQL())}, r.conclude(ctx, s)...)
+	end := append([]command{cmd("BEGIN"), cmd("%s", tenant.LeaseFrom(ctx).HoldSQL())}, append(r.conclude(s), s.record(ctx))...)
 	end = append(end, cmd("COMMENT ON TABLE %s IS NULL", bookTable), cmd("COMMIT"))
 	return true, r.retry(ctx, func(ctx context.Context) error {
 		defer rollback(ctx, conn)

@@ -399,6 +399,9 @@ func (s *Service) adopt(ctx context.Context, op *Operation) error {
 
 // claimChild makes a child of a run this process's: one that is pending, or a dead one's that is simply run again.
 func (s *Service) claimChild(ctx context.Context, run, child *Operation) (Tenant, error) {
+	if child.claimed != nil {
+		return *child.claimed, nil
+	}
 	if child.State != OpPending {
 		if _, err := s.catalog.yield(ctx, child, ""); err != nil {
 			return Tenant{}, err

@@ -149,7 +149,7 @@ func (s *Service) baselineChild(ctx context.Context, run, child *Operation, b Ba
 		return false, err
 	}
 	s.emit(Event{Operation: child, Step: "mark"})
-	return s.migrateOne(ctx, child, t, func(ctx context.Context) (bool, error) {
+	return s.migrateOne(ctx, child, t, nil, func(ctx context.Context) (bool, error) {
 		if err := s.point(ctx, OpBaseline, b.Kind(), "before"); err != nil {
 			return false, err
 		}

@@ -282,7 +282,7 @@ func (s *Service) fleet(ctx context.Context, run *Operation, already int, opts R
 	dispatch, stop := context.WithCancel(ctx)
 	defer stop()
 	f := &fanOut{
-		s: s, run: run, parallel: s.parallel(opts.Parallel), todo: total - done, stop: stop,
+		s: s, run: run, claims: run.Kind == OpMigrate || run.Kind == OpBaseline, parallel: s.parallel(opts.Parallel), todo: total - done, stop: stop,
 		// What an earlier attempt at this run finished counts as changed then, unchanged now.
 		summary: Summary{Tenants: total + already, Unchanged: already + done},
 	}
@@ -335,26 +335,56 @@ func (s *Service) fleet(ctx context.Context, run *Operation, already int, opts R
 
 // wave works through the children of one wave.
 func (f *fanOut) wave(ctx, dispatch context.Context, w *Wave, do job) error {
-	start, before := time.Now(), f.summary
+	start, before, ended := time.Now(), f.summary, f.ended
 	todo := make(chan *Operation)
 	var feed error
+	var idle []*Operation // claimed ahead, and not begun
+	var resting sync.Mutex
+	rest := func(ops ...*Operation) {
+		resting.Lock()
+		defer resting.Unlock()
+		idle = append(idle, ops...)
+	}
 	go func() {
 		defer close(todo)
-		feed = f.s.catalog.pending(context.WithoutCancel(ctx), f.run.ID, w.Number, func(op *Operation) bool {
-			f.backOff(dispatch)
-			select {
-			case todo <- op:
-				return true
-			case <-dispatch.Done():
-				return false
+		var next []*Operation
+		give := func() bool {
+			if f.claims && len(next) > 1 {
+				if feed = f.s.catalog.claimAhead(context.WithoutCancel(ctx), f.run, next); feed != nil {
+					return false
+				}
 			}
+			for i, op := range next {
+				select {
+				case todo <- op:
+				case <-dispatch.Done():
+					rest(next[i:]...)
+					return false
+				}
+			}
+			next = next[:0]
+			return true
+		}
+		n := 1
+		err := f.s.catalog.pending(context.WithoutCancel(ctx), f.run.ID, w.Number, func(op *Operation) bool {
+			f.backOff(dispatch)
+			if next = append(next, op); len(next) < n {
+				return true
+			}
+			n = f.ahead(start, ended)
+			return give()
 		})
+		if err == nil && feed == nil && dispatch.Err() == nil {
+			give()
+		}
+		feed = errors.Join(feed, err)
 	}()
 	var workers sync.WaitGroup
 	for range f.parallel {
 		workers.Go(func() {
 			for child := range todo {
 				if dispatch.Err() != nil {
+					rest(child)
 					continue
 				}
 				changed, err := do(context.WithoutCancel(ctx), child)
@@ -367,7 +397,7 @@ func (f *fanOut) wave(ctx, dispatch context.Context, w *Wave, do job) error {
 	w.Unchanged = f.summary.Unchanged - before.Unchanged
 	w.Failed = f.summary.Failed - before.Failed
 	w.DurationMS = time.Since(start).Milliseconds()
-	return feed
+	return errors.Join(feed, f.s.catalog.letGo(ctx, idle))
 }
 
 func (s *Service) parallel(n int) int {
@@ -394,6 +424,7 @@ func (s *Service) endRun(ctx context.Context, run *Operation, r *RunResult) erro
 type fanOut struct {
 	s        *Service
 	run      *Operation
+	claims   bool // its job takes children that were claimed ahead
 	parallel int
 	limit    int // failures
 	todo     int // tenants that have work to do

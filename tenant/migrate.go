@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -190,9 +191,11 @@ func (s *Service) Migrate(ctx context.Context, req MigrateRequest, opts RunOptio
 	if err != nil {
 		return nil, err
 	}
+	over := &ends{c: s.catalog}
 	result, err := s.fleet(ctx, run, all-work, opts, func(ctx context.Context, child *Operation) (bool, error) {
-		return s.migrateChild(ctx, run, child, ts, req.OutOfOrder)
+		return s.migrateChild(ctx, run, child, ts, req.OutOfOrder, over)
 	})
+	unrecorded := over.flush(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +203,7 @@ func (s *Service) Migrate(ctx context.Context, req MigrateRequest, opts RunOptio
 	if result.Summary.Failed > 0 {
 		result.Retry = "tenantctl migrate --retry-failed " + ShortID(run.ID)
 	}
-	result.unrecorded = errors.Join(s.recordFiles(ctx), s.endRun(ctx, run, result))
+	result.unrecorded = errors.Join(unrecorded, s.recordFiles(ctx), s.endRun(ctx, run, result))
 	return result, nil
 }
 
@@ -249,20 +252,21 @@ func (s *Service) enterMigrations(ctx context.Context, tx pgx.Tx, run uuid.UUID,
 }
 
 // migrateChild brings one tenant of a run to the targets.
-func (s *Service) migrateChild(ctx context.Context, run, child *Operation, ts []target, outOfOrder bool) (changed bool, err error) {
+func (s *Service) migrateChild(ctx context.Context, run, child *Operation, ts []target, outOfOrder bool, over *ends) (changed bool, err error) {
 	t, err := s.claimChild(ctx, run, child)
 	if err != nil {
 		return false, err
 	}
 	s.emit(Event{Operation: child, Step: "migrate"})
-	changed, err = s.migrateOne(ctx, child, t, func(ctx context.Context) (bool, error) {
+	changed, err = s.migrateOne(ctx, child, t, over, func(ctx context.Context) (bool, error) {
 		return s.up(ctx, t, ts, outOfOrder)
 	})
 	return changed, err
 }
 
-// migrateOne runs one tenant's migration under its operation, and ends the operation.
-func (s *Service) migrateOne(ctx context.Context, op *Operation, t Tenant, do func(ctx context.Context) (bool, error)) (changed bool, err error) {
+// migrateOne runs one tenant's migration under its operation, and ends the operation: with others where over is given.
+func (s *Service) migrateOne(ctx context.Context, op *Operation, t Tenant, over *ends, do func(ctx context.Context) (bool, error)) (changed bool, err error) {
+	start := time.Now()
 	ctx = WithLease(ctx, s.catalog.leaseOf(op))
 	if err = s.point(ctx, op.Kind, "begun", ""); err == nil {
 		changed, err = do(ctx)
@@ -279,6 +283,10 @@ func (s *Service) migrateOne(ctx context.Context, op *Operation, t Tenant, do fu
 		end = OpFailed
 	}
 	op.Result = []byte(jsonText(map[string]bool{"changed": changed}))
+	if err == nil && over != nil {
+		over.done(ctx, op, time.Since(start))
+		return changed, nil
+	}
 	if ferr := s.catalog.finishLazily(context.WithoutCancel(ctx), op, end, err); ferr != nil {
 		return changed, errors.Join(err, ferr)
 	}

@@ -132,7 +132,7 @@ func (s *Service) migrateBack(ctx context.Context, kind string, m Migrator, t Te
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.migrateOne(ctx, op, t, func(ctx context.Context) (bool, error) {
+	_, err = s.migrateOne(ctx, op, t, nil, func(ctx context.Context) (bool, error) {
 		if err := s.point(ctx, kind, m.Kind(), "before"); err != nil {
 			return false, err
 		}

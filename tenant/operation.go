@@ -85,6 +85,8 @@ type Operation struct {
 	// Only what the Service gives to be shown has it: Operations, Operation and Describe.
 	Interrupted bool
 
+	claimed *Tenant // a run has made it this process's already, and this is whom it is for
+
 	expired bool // the lease has run out, by the server's clock
 }
 

@@ -147,9 +147,9 @@ func (s *Service) verifyBatch(ctx context.Context, ts []target, batch []Tenant, 
 				st.Differ = append(st.Differ, VersionDiffers{Name: t.Name, Store: target.kind, Recorded: was, Real: v.Version})
 			}
 			t.Versions[target.kind] = v.Version
-			if err := s.catalog.refresh(ctx, *t, target.kind, v); err != nil {
-				return err
-			}
+		}
+		if err := s.catalog.refresh(ctx, target.kind, batch, vs); err != nil {
+			return err
 		}
 	}
 	for i, t := range batch {
@@ -158,13 +158,21 @@ func (s *Service) verifyBatch(ctx context.Context, ts []target, batch []Tenant, 
 	return nil
 }
 
-// refresh puts the catalog's record of a version right, unless an operation is about to write it itself.
-func (c *Catalog) refresh(ctx context.Context, t Tenant, kind string, v Version) error {
-	_, err := c.pool.Exec(ctx, `SELECT tenantctl.record(t.id, $2, $3, $4) FROM tenantctl.tenants t
-		JOIN tenantctl.versions v ON v.tenant_id = t.id AND v.kind = $2 AND (v.version, v.applied) IS DISTINCT FROM ($3::bigint, $4::integer)
-		WHERE t.id = $1 AND NOT EXISTS (SELECT FROM tenantctl.operations o WHERE o.tenant_id = t.id AND o.state IN ('running', 'undoing', 'stuck'))`,
-		t.ID, kind, v.Version, v.Applied)
-	return catalogError("record the version", err)
+// refresh puts the catalog's record of versions right, in one statement, unless an operation is about to write it itself.
+func (c *Catalog) refresh(ctx context.Context, kind string, ts []Tenant, vs []Version) error {
+	var ids []string
+	var versions, applied []int64
+	for i, v := range vs {
+		if v.Err == nil && v.Presence == Ours {
+			ids, versions, applied = append(ids, ts[i].ID.String()), append(versions, v.Version), append(applied, int64(v.Applied))
+		}
+	}
+	_, err := c.pool.Exec(ctx, `SELECT tenantctl.record(v.tenant_id, v.kind, r.version, r.applied::integer)
+		FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS r(id, version, applied)
+		JOIN tenantctl.versions v ON v.tenant_id = r.id AND v.kind = $4 AND (v.version, v.applied) IS DISTINCT FROM (r.version, r.applied::integer)
+		WHERE NOT EXISTS (SELECT FROM tenantctl.operations o WHERE o.tenant_id = r.id AND o.state IN ('running', 'undoing', 'stuck'))`,
+		ids, versions, applied, kind)
+	return catalogError("record the versions", err)
 }
 
 // Err is ErrDiffers where the catalog's record was not what the stores hold.

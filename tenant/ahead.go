@@ -1,0 +1,171 @@
+package tenant
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// Where tenants take milliseconds each, asking the catalog about every one of them, before and after, costs as much as the
+// work itself. So a run claims some tenants ahead and records ends together; where tenants take long it does neither.
+
+// aheadFor is how much work a run may hold that it has not begun.
+const aheadFor = 50 * time.Millisecond
+
+// ahead is how many tenants to claim at once, by the pace so far.
+func (f *fanOut) ahead(since time.Time, before int) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.ended - before
+	if n < f.parallel {
+		return 1
+	}
+	return min(4*f.parallel, 1+int(int64(aheadFor)*int64(n)/int64(max(time.Since(since), 1))))
+}
+
+// claimAhead makes pending children this process's in one statement. Those that it could not get, such as tenants that
+// another run has in work, stay as they are: claim waits for each, or says why not.
+func (c *Catalog) claimAhead(ctx context.Context, run *Operation, children []*Operation) error {
+	byID := map[uuid.UUID]*Operation{}
+	var ids []string
+	for _, op := range children {
+		if op.State == OpPending {
+			byID[op.ID] = op
+			ids = append(ids, op.ID.String())
+		}
+	}
+	if len(ids) < 2 {
+		return nil
+	}
+	rows, err := c.pool.Query(ctx, `WITH run AS (SELECT set_config('synchronous_commit', 'off', true) FROM tenantctl.operations WHERE id = $2 AND fence = $3 AND state = 'running'),
+		claimed AS (UPDATE tenantctl.operations o SET state = 'running', owner = $4, lease_until = now() + $5::interval, started_at = clock_timestamp()
+			WHERE o.id = ANY($1::uuid[]) AND o.state = 'pending' AND EXISTS (SELECT FROM run)
+				AND EXISTS (SELECT FROM tenantctl.tenants t WHERE t.id = o.tenant_id)
+				AND NOT EXISTS (SELECT FROM tenantctl.operations l WHERE l.tenant_id = o.tenant_id AND l.state IN ('running', 'undoing', 'stuck'))
+			RETURNING o.id, o.tenant_id)
+		SELECT `+tenantColumns+`, claimed.id FROM claimed JOIN tenantctl.tenants t ON t.id = claimed.tenant_id`,
+		ids, run.ID, run.Fence, c.self.String(), interval(c.lease))
+	if err != nil {
+		return catalogError("claim tenants", err)
+	}
+	type got struct {
+		Tenant
+		child uuid.UUID
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (g got, err error) {
+		g.Tenant, err = scanTenant(also{row, &g.child})
+		return g, err
+	})
+	if violates(err, "operations_one_live") {
+		return nil // another run was faster with one of them: each is asked for by itself
+	}
+	for _, g := range all {
+		op := byID[g.child]
+		op.State, op.Owner, op.claimed = OpRunning, c.self, &g.Tenant
+	}
+	return catalogError("claim tenants", err)
+}
+
+// also scans one column more than its row's reader asks for.
+type also struct {
+	pgx.CollectableRow
+	last any
+}
+
+func (r also) Scan(into ...any) error {
+	return r.CollectableRow.Scan(append(slices.Clone(into), r.last)...)
+}
+
+// letGo gives children back that were claimed ahead and not begun.
+func (c *Catalog) letGo(ctx context.Context, children []*Operation) error {
+	var ids []string
+	for _, op := range children {
+		if op.claimed != nil {
+			ids = append(ids, op.ID.String())
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err := c.pool.Exec(context.WithoutCancel(ctx), `UPDATE tenantctl.operations SET state = 'pending', lease_until = NULL, started_at = NULL
+		WHERE id = ANY($1::uuid[]) AND state = 'running' AND owner = $2`, ids, c.self.String())
+	return catalogError("let go of tenants", err)
+}
+
+// ends records the ends of operations together, lazily: what is lost with the process or the server is run again, and
+// finds nothing to do.
+type ends struct {
+	c    *Catalog
+	mu   sync.Mutex
+	list []ended
+	late *time.Timer
+	err  error // why earlier ones could not be recorded
+}
+
+type ended struct {
+	op    *Operation
+	took  time.Duration
+	since time.Time // when it ended
+}
+
+const (
+	endsAtOnce = 32
+	endsWait   = 25 * time.Millisecond
+)
+
+// done takes an operation that has ended well.
+func (e *ends) done(ctx context.Context, op *Operation, took time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	op.State = OpDone
+	e.list = append(e.list, ended{op, took, time.Now()})
+	if len(e.list) >= endsAtOnce {
+		e.write(ctx)
+	} else if e.late == nil {
+		e.late = time.AfterFunc(endsWait, func() {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.write(ctx)
+		})
+	}
+}
+
+// flush records what is left, and tells why something could not be.
+func (e *ends) flush(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.write(ctx)
+	return e.err
+}
+
+func (e *ends) write(ctx context.Context) {
+	if e.late != nil {
+		e.late.Stop()
+		e.late = nil
+	}
+	if len(e.list) == 0 {
+		return
+	}
+	var ids, results []string
+	var fences, took, ago []int64
+	for _, x := range e.list {
+		ids, results, fences = append(ids, x.op.ID.String()), append(results, string(x.op.Result)), append(fences, x.op.Fence)
+		took, ago = append(took, x.took.Microseconds()), append(ago, time.Since(x.since).Microseconds())
+	}
+	e.list = e.list[:0]
+	// One that was taken over meanwhile keeps what its new owner says.
+	_, err := e.c.pool.Exec(context.WithoutCancel(ctx), `WITH lazily AS (`+lazily+`), r AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) AS r(id, result, fence, took, ago), lazily),
+		done AS (UPDATE tenantctl.operations o SET state = 'done', error = NULL, result = r.result::jsonb, lease_until = NULL,
+				started_at = clock_timestamp() - (r.took + r.ago) * interval '1 microsecond', finished_at = clock_timestamp() - r.ago * interval '1 microsecond'
+			FROM r WHERE o.id = r.id AND o.fence = r.fence AND o.state = 'running' RETURNING o.id, o.kind, o.tenant_id, o.tenant_name)
+		INSERT INTO tenantctl.audit (actor, origin, action, tenant_id, tenant_name, operation_id, detail)
+			SELECT $6, $7, kind, tenant_id, tenant_name, id, '{"state": "done"}' FROM done`,
+		ids, results, fences, took, ago, e.c.actor, e.c.self.Label())
+	if err != nil && e.err == nil {
+		e.err = catalogError("record the results", err)
+	}
+}
