@@ -61,6 +61,7 @@ var (
 	inDSN       = regexp.MustCompile(`://([^:/@]+):[^@]+@`)
 	loopback    = regexp.MustCompile(`(127\.0\.0\.1|localhost|\[::1\]):\d+`)
 	process     = regexp.MustCompile(`pid \d+ on [\w.-]+`)
+	goOn        = regexp.MustCompile(`--(resume|retry-failed) [0-9a-f]{12}\b`)
 	fingerprint = regexp.MustCompile(`^[0-9a-f]{12}$`)
 )
 
@@ -75,6 +76,7 @@ func (c *canonical) text(s string) string {
 	s = inDSN.ReplaceAllString(s, "://$1:PASSWORD@")
 	s = loopback.ReplaceAllString(s, "$1:PORT")
 	s = process.ReplaceAllString(s, "pid N on HOST")
+	s = goOn.ReplaceAllString(s, "--$1 ID")
 	if fingerprint.MatchString(s) {
 		return "FINGERPRINT"
 	}

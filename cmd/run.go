@@ -127,13 +127,14 @@ func millis(ms int64) string {
 	return fmt.Sprintf("%.1f s", float64(ms)/1000)
 }
 
-// finishRun prints a run's result, writes its report, and gives its error.
+// finishRun prints a run's result, writes its report, tells GitHub Actions, and gives its error.
 func (a *app) finishRun(cmd *cobra.Command, s *tenant.Service, f *runFlags, r *tenant.RunResult) error {
 	a.progress.end()
 	a.warn(r.Warnings)
 	if err := a.print(r, r.Run.String(), func(w io.Writer) { a.summary(w, r) }); err != nil {
 		return err
 	}
+	a.tellActions(r)
 	if err := f.write(cmd.Context(), s, r); err != nil {
 		return err
 	}

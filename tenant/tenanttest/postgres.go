@@ -33,7 +33,23 @@ type Server struct {
 // PostgresServer starts a server with the programs of the shared one.
 func PostgresServer(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{t: t, bin: serverPrograms(t)}
+	return launch(t, serverPrograms(t), func(s *Server) {
+		s.program("initdb", "--pgdata="+s.data(), "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync")
+	})
+}
+
+// Standby starts a replica of the server, which the server knows by that name.
+func (s *Server) Standby(name string) *Server {
+	s.t.Helper()
+	return launch(s.t, s.bin, func(r *Server) {
+		r.program("pg_basebackup", "--pgdata="+r.data(), "--dbname="+s.URL()+"&application_name="+name, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+	})
+}
+
+// launch starts a server on the data that fill makes.
+func launch(t testing.TB, bin string, fill func(*Server)) *Server {
+	t.Helper()
+	s := &Server{t: t, bin: bin}
 	// Not t.TempDir: another user could not look into it.
 	var err error
 	if s.dir, err = os.MkdirTemp("", "postgres-"); err != nil {
@@ -50,7 +66,7 @@ func PostgresServer(t testing.TB) *Server {
 	if os.Geteuid() == 0 {
 		s.owner = giveToPostgres(t, s.dir)
 	}
-	s.program("initdb", "--pgdata="+s.data(), "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync")
+	fill(s)
 	var log string
 	for range 3 {
 		s.address = freeAddress(t)
