@@ -202,7 +202,7 @@ func (r *Resource) move(ctx context.Context, t tenant.Tenant, set *files, up boo
 	alone := w != nil || !up
 	for first := true; ; first = false {
 		var group []stage
-		err := r.transact(ctx, conn, t, readBook, func(p *place) ([]command, error) {
+		err := r.transactAt(ctx, conn, t, lookAtSchema, readBook, func(p *place) ([]command, error) {
 			if err := p.ours(t); err != nil {
 				return nil, err
 			}

@@ -29,7 +29,7 @@ func (f *fanOut) ahead(since time.Time, before int) int {
 
 // claimAhead makes pending children this process's in one statement. Those that it could not get, such as tenants that
 // another run has in work, stay as they are: claim waits for each, or says why not.
-func (c *Catalog) claimAhead(ctx context.Context, run *Operation, children []*Operation) error {
+func (c *Catalog) claimAhead(ctx context.Context, run *Operation, children []*Operation) {
 	byID := map[uuid.UUID]*Operation{}
 	var ids []string
 	for _, op := range children {
@@ -39,7 +39,7 @@ func (c *Catalog) claimAhead(ctx context.Context, run *Operation, children []*Op
 		}
 	}
 	if len(ids) < 2 {
-		return nil
+		return
 	}
 	rows, err := c.pool.Query(ctx, `WITH run AS (SELECT set_config('synchronous_commit', 'off', true) FROM tenantctl.operations WHERE id = $2 AND fence = $3 AND state = 'running'),
 		claimed AS (UPDATE tenantctl.operations o SET state = 'running', owner = $4, lease_until = now() + $5::interval, started_at = clock_timestamp()
@@ -50,7 +50,7 @@ func (c *Catalog) claimAhead(ctx context.Context, run *Operation, children []*Op
 		SELECT `+tenantColumns+`, claimed.id FROM claimed JOIN tenantctl.tenants t ON t.id = claimed.tenant_id`,
 		ids, run.ID, run.Fence, c.self.String(), interval(c.lease))
 	if err != nil {
-		return catalogError("claim tenants", err)
+		return
 	}
 	type got struct {
 		Tenant
@@ -60,14 +60,13 @@ func (c *Catalog) claimAhead(ctx context.Context, run *Operation, children []*Op
 		g.Tenant, err = scanTenant(also{row, &g.child})
 		return g, err
 	})
-	if violates(err, "operations_one_live") {
-		return nil // another run was faster with one of them: each is asked for by itself
+	if err != nil { // such as that another run was faster with one of them
+		return
 	}
 	for _, g := range all {
 		op := byID[g.child]
 		op.State, op.Owner, op.claimed = OpRunning, c.self, &g.Tenant
 	}
-	return catalogError("claim tenants", err)
 }
 
 // also scans one column more than its row's reader asks for.
@@ -103,13 +102,15 @@ type ends struct {
 	mu   sync.Mutex
 	list []ended
 	late *time.Timer
-	err  error // why earlier ones could not be recorded
+	// taken are operations that another process had taken over by then.
+	taken []ended
 }
 
 type ended struct {
-	op    *Operation
-	took  time.Duration
-	since time.Time // when it ended
+	op      *Operation
+	changed bool
+	took    time.Duration
+	since   time.Time // when it ended
 }
 
 const (
@@ -118,37 +119,43 @@ const (
 )
 
 // done takes an operation that has ended well.
-func (e *ends) done(ctx context.Context, op *Operation, took time.Duration) {
+func (e *ends) done(ctx context.Context, op *Operation, changed bool, took time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	op.State = OpDone
-	e.list = append(e.list, ended{op, took, time.Now()})
+	e.list = append(e.list, ended{op, changed, took, time.Now()})
 	if len(e.list) >= endsAtOnce {
-		e.write(ctx)
+		e.tryWrite(ctx)
 	} else if e.late == nil {
 		e.late = time.AfterFunc(endsWait, func() {
 			e.mu.Lock()
 			defer e.mu.Unlock()
-			e.write(ctx)
+			e.tryWrite(ctx)
 		})
 	}
 }
 
-// flush records what is left, and tells why something could not be.
-func (e *ends) flush(ctx context.Context) error {
+// flush records what is left, and gives what was another process's by then.
+func (e *ends) flush(ctx context.Context) (taken []ended, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.write(ctx)
-	return e.err
+	err = patiently(func() error { return e.write(ctx) })
+	taken, e.taken = e.taken, nil
+	return taken, err
 }
 
-func (e *ends) write(ctx context.Context) {
+// tryWrite is write for those who cannot wait: what it could not record is left to the flush.
+func (e *ends) tryWrite(ctx context.Context) {
+	_ = e.write(ctx) // the flush tells
+}
+
+func (e *ends) write(ctx context.Context) error {
 	if e.late != nil {
 		e.late.Stop()
 		e.late = nil
 	}
 	if len(e.list) == 0 {
-		return
+		return nil
 	}
 	var ids, results []string
 	var fences, took, ago []int64
@@ -156,16 +163,28 @@ func (e *ends) write(ctx context.Context) {
 		ids, results, fences = append(ids, x.op.ID.String()), append(results, string(x.op.Result)), append(fences, x.op.Fence)
 		took, ago = append(took, x.took.Microseconds()), append(ago, time.Since(x.since).Microseconds())
 	}
-	e.list = e.list[:0]
-	// One that was taken over meanwhile keeps what its new owner says.
-	_, err := e.c.pool.Exec(context.WithoutCancel(ctx), `WITH lazily AS (`+lazily+`), r AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) AS r(id, result, fence, took, ago), lazily),
+	// One that was taken over meanwhile keeps what its new owner says; one recorded by a statement whose answer was lost is done.
+	rows, err := e.c.pool.Query(context.WithoutCancel(ctx), `WITH lazily AS (`+lazily+`), r AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) AS r(id, result, fence, took, ago), lazily),
 		done AS (UPDATE tenantctl.operations o SET state = 'done', error = NULL, result = r.result::jsonb, lease_until = NULL,
 				started_at = clock_timestamp() - (r.took + r.ago) * interval '1 microsecond', finished_at = clock_timestamp() - r.ago * interval '1 microsecond'
-			FROM r WHERE o.id = r.id AND o.fence = r.fence AND o.state = 'running' RETURNING o.id, o.kind, o.tenant_id, o.tenant_name)
-		INSERT INTO tenantctl.audit (actor, origin, action, tenant_id, tenant_name, operation_id, detail)
-			SELECT $6, $7, kind, tenant_id, tenant_name, id, '{"state": "done"}' FROM done`,
+			FROM r WHERE o.id = r.id AND o.fence = r.fence AND o.state = 'running' RETURNING o.id, o.kind, o.tenant_id, o.tenant_name),
+		told AS (INSERT INTO tenantctl.audit (actor, origin, action, tenant_id, tenant_name, operation_id, detail)
+			SELECT $6, $7, kind, tenant_id, tenant_name, id, '{"state": "done"}' FROM done)
+		SELECT r.id FROM r LEFT JOIN tenantctl.operations o USING (id)
+			WHERE NOT EXISTS (SELECT FROM done d WHERE d.id = r.id) AND (o.state, o.fence) IS DISTINCT FROM ('done', r.fence)`,
 		ids, results, fences, took, ago, e.c.actor, e.c.self.Label())
-	if err != nil && e.err == nil {
-		e.err = catalogError("record the results", err)
+	var theirs []uuid.UUID
+	if err == nil {
+		theirs, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 	}
+	if err != nil {
+		return catalogError("record the results", err)
+	}
+	for _, x := range e.list {
+		if slices.Contains(theirs, x.op.ID) {
+			e.taken = append(e.taken, x)
+		}
+	}
+	e.list = e.list[:0]
+	return nil
 }

@@ -135,7 +135,7 @@ func (s *Service) Backup(ctx context.Context, req BackupRequest, opts RunOptions
 			sink(b)
 		}
 	}()
-	result, err := s.fleet(ctx, run, 0, opts, func(ctx context.Context, child *Operation) (bool, error) {
+	result, err := s.fleet(ctx, run, 0, opts, nil, func(ctx context.Context, child *Operation) (bool, error) {
 		var b *Backup
 		err := s.sagaChild(ctx, run, child, func(op *Operation, t Tenant) saga { return s.backupSaga(op, t, req.Quiesce, &b) })
 		if err == nil {
@@ -411,8 +411,11 @@ func (s *Service) claimChild(ctx context.Context, run, child *Operation) (Tenant
 		}
 	}
 	t, err := s.catalog.claim(ctx, run, child)
-	if err == nil || errors.Is(err, errRunLost) {
+	switch {
+	case err == nil || errors.Is(err, errRunLost):
 		return t, err
+	case errors.Is(err, ErrUnreachable):
+		return t, &catalogAway{err}
 	}
 	return t, errors.Join(WithTenant(err, child.Tenant), s.catalog.failPending(ctx, child, err))
 }

@@ -110,8 +110,9 @@ func (s *Service) Baseline(ctx context.Context, req BaselineRequest, opts RunOpt
 	if err != nil {
 		return nil, err
 	}
-	result, err := s.fleet(ctx, run, 0, opts, func(ctx context.Context, child *Operation) (bool, error) {
-		return s.baselineChild(ctx, run, child, b, req.Version)
+	over := &ends{c: s.catalog}
+	result, err := s.fleet(ctx, run, 0, opts, over, func(ctx context.Context, child *Operation) (bool, error) {
+		return s.baselineChild(ctx, run, child, b, req.Version, over)
 	})
 	if err != nil {
 		return nil, err
@@ -143,13 +144,13 @@ func (s *Service) sameBaseline(ctx context.Context, id string, want baselinePara
 	return nil
 }
 
-func (s *Service) baselineChild(ctx context.Context, run, child *Operation, b Baseliner, to int64) (changed bool, err error) {
+func (s *Service) baselineChild(ctx context.Context, run, child *Operation, b Baseliner, to int64, over *ends) (changed bool, err error) {
 	t, err := s.claimChild(ctx, run, child)
 	if err != nil {
 		return false, err
 	}
 	s.emit(Event{Operation: child, Step: "mark"})
-	return s.migrateOne(ctx, child, t, nil, func(ctx context.Context) (bool, error) {
+	return s.migrateOne(ctx, child, t, over, func(ctx context.Context) (bool, error) {
 		if err := s.point(ctx, OpBaseline, b.Kind(), "before"); err != nil {
 			return false, err
 		}

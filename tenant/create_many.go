@@ -43,7 +43,7 @@ func (s *Service) CreateMany(ctx context.Context, reqs iter.Seq2[CreateRequest, 
 			sink(o)
 		}
 	}()
-	result, err := s.fleet(ctx, run, unchanged, opts, func(ctx context.Context, child *Operation) (bool, error) {
+	result, err := s.fleet(ctx, run, unchanged, opts, nil, func(ctx context.Context, child *Operation) (bool, error) {
 		out, err := s.createChild(ctx, run, child)
 		if !errors.Is(err, errRunLost) {
 			outcomes <- out

@@ -245,14 +245,17 @@ const page = 500
 func (c *Catalog) pending(ctx context.Context, run uuid.UUID, wave int, yield func(*Operation) bool) error {
 	last := uuid.Nil
 	for {
-		rows, err := c.pool.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o
-			WHERE o.parent_id = $1 AND o.id > $2 AND o.wave = $4 AND o.state IN ('pending', 'running', 'undoing', 'stuck') ORDER BY o.id LIMIT $3`, run, last, page, wave)
-		if err != nil {
+		var ops []*Operation
+		err := patiently(func() error {
+			rows, err := c.pool.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o
+				WHERE o.parent_id = $1 AND o.id > $2 AND o.wave = $4 AND o.state IN ('pending', 'running', 'undoing', 'stuck') ORDER BY o.id LIMIT $3`, run, last, page, wave)
+			if err == nil {
+				ops, err = pgx.CollectRows(rows, scanOperation)
+			}
 			return catalogError("read the run's tenants", err)
-		}
-		ops, err := pgx.CollectRows(rows, scanOperation)
+		})
 		if err != nil {
-			return catalogError("read the run's tenants", err)
+			return err
 		}
 		for _, op := range ops {
 			if !yield(op) {
@@ -267,8 +270,9 @@ func (c *Catalog) pending(ctx context.Context, run uuid.UUID, wave int, yield fu
 }
 
 // fleet works through a run's children, opts.Parallel at a time and wave by wave. After the first failure too many, or
-// when ctx ends, no new one is started; those in work are finished. already counts tenants of the run that need no work.
-func (s *Service) fleet(ctx context.Context, run *Operation, already int, opts RunOptions, do job) (*RunResult, error) {
+// when ctx ends, no new one is started; those in work are finished. already counts tenants of the run that need no work;
+// over takes the ends of work that is so short that it is claimed and recorded together, and is nil where it is not.
+func (s *Service) fleet(ctx context.Context, run *Operation, already int, opts RunOptions, over *ends, do job) (*RunResult, error) {
 	start := time.Now()
 	waves, err := s.catalog.waves(ctx, run.ID)
 	if err != nil {
@@ -282,7 +286,7 @@ func (s *Service) fleet(ctx context.Context, run *Operation, already int, opts R
 	dispatch, stop := context.WithCancel(ctx)
 	defer stop()
 	f := &fanOut{
-		s: s, run: run, claims: run.Kind == OpMigrate || run.Kind == OpBaseline, parallel: s.parallel(opts.Parallel), todo: total - done, stop: stop,
+		s: s, run: run, ends: over, parallel: s.parallel(opts.Parallel), todo: total - done, stop: stop,
 		// What an earlier attempt at this run finished counts as changed then, unchanged now.
 		summary: Summary{Tenants: total + already, Unchanged: already + done},
 	}
@@ -309,9 +313,7 @@ func (s *Service) fleet(ctx context.Context, run *Operation, already int, opts R
 		if canaries := opts.Canary > 0 && w.number == 1; canaries {
 			f.limit = 1
 		}
-		if err := f.wave(ctx, dispatch, &last, do); err != nil {
-			return nil, err
-		}
+		f.wave(ctx, dispatch, &last, do)
 		if w.number > 0 {
 			result.Waves = append(result.Waves, last)
 		}
@@ -319,6 +321,9 @@ func (s *Service) fleet(ctx context.Context, run *Operation, already int, opts R
 			result.Stopped = "a canary failed"
 			break
 		}
+	}
+	if f.away != nil && result.Stopped == "" {
+		result.Stopped = f.away.Error()
 	}
 	f.summary.NotStarted = total - done - f.ended
 	result.Summary, result.Failures, result.DurationMS = f.summary, f.groups.list(), time.Since(start).Milliseconds()
@@ -331,73 +336,6 @@ func (s *Service) fleet(ctx context.Context, run *Operation, already int, opts R
 		result.State = RunPartial
 	}
 	return result, nil
-}
-
-// wave works through the children of one wave.
-func (f *fanOut) wave(ctx, dispatch context.Context, w *Wave, do job) error {
-	start, before, ended := time.Now(), f.summary, f.ended
-	todo := make(chan *Operation)
-	var feed error
-	var idle []*Operation // claimed ahead, and not begun
-	var resting sync.Mutex
-	rest := func(ops ...*Operation) {
-		resting.Lock()
-		defer resting.Unlock()
-		idle = append(idle, ops...)
-	}
-	go func() {
-		defer close(todo)
-		var next []*Operation
-		give := func() bool {
-			if f.claims && len(next) > 1 {
-				if feed = f.s.catalog.claimAhead(context.WithoutCancel(ctx), f.run, next); feed != nil {
-					return false
-				}
-			}
-			for i, op := range next {
-				select {
-				case todo <- op:
-				case <-dispatch.Done():
-					rest(next[i:]...)
-					return false
-				}
-			}
-			next = next[:0]
-			return true
-		}
-		n := 1
-		err := f.s.catalog.pending(context.WithoutCancel(ctx), f.run.ID, w.Number, func(op *Operation) bool {
-			f.backOff(dispatch)
-			if next = append(next, op); len(next) < n {
-				return true
-			}
-			n = f.ahead(start, ended)
-			return give()
-		})
-		if err == nil && feed == nil && dispatch.Err() == nil {
-			give()
-		}
-		feed = errors.Join(feed, err)
-	}()
-	var workers sync.WaitGroup
-	for range f.parallel {
-		workers.Go(func() {
-			for child := range todo {
-				if dispatch.Err() != nil {
-					rest(child)
-					continue
-				}
-				changed, err := do(context.WithoutCancel(ctx), child)
-				f.over(child, changed, err)
-			}
-		})
-	}
-	workers.Wait()
-	w.Changed = f.summary.Changed - before.Changed
-	w.Unchanged = f.summary.Unchanged - before.Unchanged
-	w.Failed = f.summary.Failed - before.Failed
-	w.DurationMS = time.Since(start).Milliseconds()
-	return errors.Join(feed, f.s.catalog.letGo(ctx, idle))
 }
 
 func (s *Service) parallel(n int) int {
@@ -424,7 +362,7 @@ func (s *Service) endRun(ctx context.Context, run *Operation, r *RunResult) erro
 type fanOut struct {
 	s        *Service
 	run      *Operation
-	claims   bool // its job takes children that were claimed ahead
+	ends     *ends // of work that is claimed and recorded together
 	parallel int
 	limit    int // failures
 	todo     int // tenants that have work to do
@@ -436,16 +374,55 @@ type fanOut struct {
 	ended   int
 	spent   int // failures that count against the limit
 	groups  failureGroups
-	lost    bool // the run was aborted or taken over
+	lost    bool  // the run was aborted or taken over
+	away    error // why the catalog could not be asked
+}
+
+// halt starts no further tenant where the catalog does not answer: none of them is to blame.
+func (f *fanOut) halt(err error) {
+	if err == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.away == nil {
+		f.away = err
+	}
+	f.stop()
+}
+
+// settle records what has ended, and takes back what another process had taken over by then.
+func (f *fanOut) settle(ctx context.Context) {
+	if f.ends == nil {
+		return
+	}
+	taken, err := f.ends.flush(ctx)
+	f.halt(err)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, x := range taken {
+		if x.changed {
+			f.summary.Changed--
+		} else {
+			f.summary.Unchanged--
+		}
+		f.summary.Failed++
+		f.groups.add(x.op.Tenant, NewFailure(takenOver(nil)))
+	}
 }
 
 // over takes one tenant's end into account.
 func (f *fanOut) over(child *Operation, changed bool, err error) {
+	var away *catalogAway
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case errors.Is(err, errRunLost):
 		f.lost = true
+		f.stop()
+		return
+	case errors.As(err, &away):
+		f.away = away.error
 		f.stop()
 		return
 	case err != nil:
@@ -467,6 +444,11 @@ func (f *fanOut) over(child *Operation, changed bool, err error) {
 	f.s.emit(Event{Operation: child, End: true, Changed: changed, Err: err, Done: f.ended, Total: f.todo})
 }
 
+// catalogAway says that a tenant could not be begun with, for a reason that is not its own.
+type catalogAway struct{ error }
+
+func (e *catalogAway) Unwrap() error { return e.error }
+
 // errRunLost says that a run was aborted or taken over under its worker's feet.
 var errRunLost = errors.New("run lost")
 
@@ -477,11 +459,29 @@ func runLost(run *Operation) error {
 // busyWait is how long a run waits for a tenant that another run has in work.
 const busyWait = 30 * time.Second
 
+// awayWait is how long a run waits for a catalog that does not answer, such as one whose server is restarted.
+const awayWait = 10 * time.Second
+
+// patiently tries again, for a while, what failed because the catalog did not answer.
+func patiently(do func() error) error {
+	deadline := time.Now().Add(awayWait)
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		err := do()
+		if !errors.Is(err, ErrUnreachable) || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(pause)
+	}
+}
+
 // claim makes a pending child this process's and gives its tenant. Another run's work on the tenant is waited for.
-func (c *Catalog) claim(ctx context.Context, run, child *Operation) (Tenant, error) {
+func (c *Catalog) claim(ctx context.Context, run, child *Operation) (t Tenant, err error) {
 	deadline := time.Now().Add(busyWait)
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		t, err := c.tryClaim(ctx, run, child)
+		err = patiently(func() error {
+			t, err = c.tryClaim(ctx, run, child)
+			return err
+		})
 		if !errors.Is(err, errHeld) {
 			return t, err
 		}
@@ -508,10 +508,11 @@ func (c *Catalog) claim(ctx context.Context, run, child *Operation) (Tenant, err
 }
 
 func (c *Catalog) tryClaim(ctx context.Context, run, child *Operation) (Tenant, error) {
+	// One that runs as this process's was claimed by a statement whose answer was lost: no child is given to two workers.
 	// It need not wait for the disk: what comes after it in the server's log is not durable before it is.
 	rows, err := c.pool.Query(ctx, `WITH run AS (SELECT set_config('synchronous_commit', 'off', true) FROM tenantctl.operations WHERE id = $2 AND fence = $3 AND state = 'running'),
 		claimed AS (UPDATE tenantctl.operations SET state = 'running', owner = $4, lease_until = now() + $5::interval, started_at = clock_timestamp()
-			WHERE id = $1 AND state = 'pending' AND EXISTS (SELECT FROM run) RETURNING tenant_id)
+			WHERE id = $1 AND (state = 'pending' OR state = 'running' AND owner = $4) AND EXISTS (SELECT FROM run) RETURNING tenant_id)
 		SELECT `+tenantColumns+` FROM claimed JOIN tenantctl.tenants t ON t.id = claimed.tenant_id`,
 		child.ID, run.ID, run.Fence, c.self.String(), interval(c.lease))
 	if err != nil {

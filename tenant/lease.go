@@ -75,7 +75,11 @@ func (l *Lease) Record(ctx context.Context, tenant uuid.UUID, kind string, versi
 func Fenced(err error) error {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == sqlstateFenced {
-		return &Error{Kind: ErrFenced, Store: "catalog", Msg: "operation was taken over by another process", Hint: "look at it with: tenantctl ops list", Err: err}
+		return takenOver(err)
 	}
 	return err
+}
+
+func takenOver(cause error) error {
+	return &Error{Kind: ErrFenced, Store: "catalog", Msg: "operation was taken over by another process", Hint: "look at it with: tenantctl ops list", Err: cause}
 }

@@ -192,10 +192,9 @@ func (s *Service) Migrate(ctx context.Context, req MigrateRequest, opts RunOptio
 		return nil, err
 	}
 	over := &ends{c: s.catalog}
-	result, err := s.fleet(ctx, run, all-work, opts, func(ctx context.Context, child *Operation) (bool, error) {
+	result, err := s.fleet(ctx, run, all-work, opts, over, func(ctx context.Context, child *Operation) (bool, error) {
 		return s.migrateChild(ctx, run, child, ts, req.OutOfOrder, over)
 	})
-	unrecorded := over.flush(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +202,7 @@ func (s *Service) Migrate(ctx context.Context, req MigrateRequest, opts RunOptio
 	if result.Summary.Failed > 0 {
 		result.Retry = "tenantctl migrate --retry-failed " + ShortID(run.ID)
 	}
-	result.unrecorded = errors.Join(unrecorded, s.recordFiles(ctx), s.endRun(ctx, run, result))
+	result.unrecorded = errors.Join(s.recordFiles(ctx), s.endRun(ctx, run, result))
 	return result, nil
 }
 
@@ -284,7 +283,7 @@ func (s *Service) migrateOne(ctx context.Context, op *Operation, t Tenant, over 
 	}
 	op.Result = []byte(jsonText(map[string]bool{"changed": changed}))
 	if err == nil && over != nil {
-		over.done(ctx, op, time.Since(start))
+		over.done(ctx, op, changed, time.Since(start))
 		return changed, nil
 	}
 	if ferr := s.catalog.finishLazily(context.WithoutCancel(ctx), op, end, err); ferr != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -141,6 +142,71 @@ func (c *Catalog) waves(ctx context.Context, run uuid.UUID) ([]waveCount, error)
 		return w, row.Scan(&w.number, &w.total, &w.done, &w.begun)
 	})
 	return out, catalogError("count the run's tenants", err)
+}
+
+// wave works through the children of one wave.
+func (f *fanOut) wave(ctx, dispatch context.Context, w *Wave, do job) {
+	start, before, ended := time.Now(), f.summary, f.ended
+	todo := make(chan *Operation)
+	var idle []*Operation // claimed ahead, and not begun
+	var resting sync.Mutex
+	rest := func(ops ...*Operation) {
+		resting.Lock()
+		defer resting.Unlock()
+		idle = append(idle, ops...)
+	}
+	go func() {
+		defer close(todo)
+		var next []*Operation
+		give := func() bool {
+			if f.ends != nil {
+				f.s.catalog.claimAhead(context.WithoutCancel(ctx), f.run, next)
+			}
+			for i, op := range next {
+				select {
+				case todo <- op:
+				case <-dispatch.Done():
+					rest(next[i:]...)
+					return false
+				}
+			}
+			next = next[:0]
+			return true
+		}
+		n := 1
+		err := f.s.catalog.pending(context.WithoutCancel(ctx), f.run.ID, w.Number, func(op *Operation) bool {
+			f.backOff(dispatch)
+			if next = append(next, op); len(next) < n {
+				return true
+			}
+			n = f.ahead(start, ended)
+			return give()
+		})
+		if err == nil && dispatch.Err() == nil {
+			give()
+		}
+		f.halt(err)
+	}()
+	var workers sync.WaitGroup
+	for range f.parallel {
+		workers.Go(func() {
+			for child := range todo {
+				if dispatch.Err() != nil {
+					rest(child)
+					continue
+				}
+				changed, err := do(context.WithoutCancel(ctx), child)
+				f.over(child, changed, err)
+			}
+		})
+	}
+	workers.Wait()
+	f.halt(f.s.catalog.letGo(ctx, idle))
+	f.settle(ctx)
+	w.Changed = f.summary.Changed - before.Changed
+	w.Unchanged = f.summary.Unchanged - before.Unchanged
+	w.Failed = f.summary.Failed - before.Failed
+	w.DurationMS = time.Since(start).Milliseconds()
 }
 
 // gate stands before a wave that nobody has begun: it waits, then asks. An error stops the run there.
