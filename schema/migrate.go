@@ -200,6 +200,15 @@ func (r *Resource) move(ctx context.Context, t tenant.Tenant, set *files, up boo
 		return moved, err
 	}
 	alone := w != nil || !up
+	if !alone {
+		moved, done, err := r.atOnce(ctx, conn, t, set, plan)
+		if done {
+			err = tenant.Checkpoint(ctx, "postgres/migration-applied")
+		}
+		if done || err != nil {
+			return moved, err
+		}
+	}
 	for first := true; ; first = false {
 		var group []stage
 		err := r.transactAt(ctx, conn, t, lookAtSchema, readBook, func(p *place) ([]command, error) {

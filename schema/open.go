@@ -54,8 +54,9 @@ func Open(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 	if cfg.MaxConnections > 0 {
 		pc.MaxConns = int32(cfg.MaxConnections)
 	}
-	pc.AfterRelease = func(conn *pgx.Conn) bool {
-		return cfg.SchemasPerConnection == 0 || served(conn) < cfg.SchemasPerConnection
+	// Not at the release: the pool does that aside, and opens another connection for whoever asks meanwhile.
+	pc.PrepareConn = func(_ context.Context, conn *pgx.Conn) (bool, error) {
+		return cfg.SchemasPerConnection == 0 || served(conn) < cfg.SchemasPerConnection, nil
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {

@@ -51,16 +51,12 @@ func controlFiles() (fs.FS, error) { return fs.Sub(migrations.Control, "control"
 
 // Version is the catalog's version; 0 where there is none.
 func (c *Catalog) Version(ctx context.Context) (int64, error) {
-	var exists bool
-	if err := c.pool.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, catalogBook).Scan(&exists); err != nil {
-		return 0, catalogError("read the catalog's version", err)
-	}
-	if !exists {
+	var v int64
+	err := c.pool.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM `+catalogBook+` WHERE is_applied`).Scan(&v)
+	if err = catalogError("read the catalog's version", err); errors.Is(err, ErrNoCatalog) {
 		return 0, nil
 	}
-	var v int64
-	err := c.pool.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM tenantctl.goose_db_version WHERE is_applied`).Scan(&v)
-	return v, catalogError("read the catalog's version", err)
+	return v, err
 }
 
 // Require refuses to go on with a catalog that is missing, older or newer than this program.

@@ -363,11 +363,13 @@ func (c *Catalog) queueState(b *pgx.Batch, op *Operation, state OpState, cause e
 
 // finish ends an operation with its last change to the catalog and its audit entry, all in one transaction.
 func (c *Catalog) finish(ctx context.Context, op *Operation, state OpState, cause error, last func(ctx context.Context, tx pgx.Tx) error) error {
+	if last == nil {
+		var b pgx.Batch
+		return c.finishAtOnce(ctx, &b, op, state, cause)
+	}
 	return c.setState(ctx, op, state, cause, func(ctx context.Context, tx pgx.Tx) error {
-		if last != nil {
-			if err := last(ctx, tx); err != nil {
-				return err
-			}
+		if err := last(ctx, tx); err != nil {
+			return err
 		}
 		return c.audit(ctx, tx, ending(op, state, cause))
 	})
@@ -390,10 +392,15 @@ func ending(op *Operation, state OpState, cause error) entry {
 func (c *Catalog) finishLazily(ctx context.Context, op *Operation, state OpState, cause error) error {
 	var b pgx.Batch
 	b.Queue(lazily)
+	return c.finishAtOnce(ctx, &b, op, state, cause)
+}
+
+// finishAtOnce ends an operation in one round trip: a batch is a transaction.
+func (c *Catalog) finishAtOnce(ctx context.Context, b *pgx.Batch, op *Operation, state OpState, cause error) error {
 	b.Queue(c.leaseOf(op).HoldSQL())
-	c.queueState(&b, op, state, cause)
-	c.queueAudit(&b, ending(op, state, cause))
-	if err := c.pool.SendBatch(ctx, &b).Close(); err != nil {
+	c.queueState(b, op, state, cause)
+	c.queueAudit(b, ending(op, state, cause))
+	if err := c.pool.SendBatch(ctx, b).Close(); err != nil {
 		return catalogError("record the result", err)
 	}
 	op.State = state

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,11 +26,12 @@ type MigrateRequest struct {
 
 // target is where one store's migrations are to go.
 type target struct {
-	kind    string
-	to      int64 // the version
-	applied int   // how many files there are up to it
-	newest  bool  // to is the newest there is: a tenant beyond it has books that these files do not know
-	m       Migrator
+	kind     string
+	to       int64 // the version
+	applied  int   // how many files there are up to it
+	newest   bool  // to is the newest there is: a tenant beyond it has books that these files do not know
+	recorded bool  // the catalog knows what every file holds
+	m        Migrator
 }
 
 // Behind is a tenant that is not at the target.
@@ -80,13 +82,14 @@ func (s *Service) targets(ctx context.Context, only string, to int64) ([]target,
 		if to != Newest && t.to != to {
 			return nil, nil, Invalid("tenantctl migrate status shows the versions", "%s has no migration with version %d", m.Kind(), to)
 		}
-		changed, err := s.catalog.changedFiles(ctx, m.Kind(), files)
+		changed, complete, err := s.catalog.changedFiles(ctx, m.Kind(), files)
 		if err != nil {
 			return nil, nil, err
 		}
 		for _, f := range changed {
 			warnings = append(warnings, fmt.Sprintf("%s was changed after it was first applied; tenants differ from now on", f.Path))
 		}
+		t.recorded = complete
 		out = append(out, t)
 	}
 	return out, warnings, nil
@@ -202,7 +205,10 @@ func (s *Service) Migrate(ctx context.Context, req MigrateRequest, opts RunOptio
 	if result.Summary.Failed > 0 {
 		result.Retry = "tenantctl migrate --retry-failed " + ShortID(run.ID)
 	}
-	result.unrecorded = errors.Join(s.recordFiles(ctx), s.endRun(ctx, run, result))
+	if result.Summary.Changed > 0 || slices.ContainsFunc(ts, func(t target) bool { return !t.recorded }) {
+		result.unrecorded = s.recordFiles(ctx)
+	}
+	result.unrecorded = errors.Join(result.unrecorded, s.endRun(ctx, run, result))
 	return result, nil
 }
 
@@ -343,11 +349,11 @@ func (s *Service) recordFiles(ctx context.Context) error {
 	return catalogError("record the migration files", s.catalog.pool.SendBatch(ctx, &b).Close())
 }
 
-// changedFiles gives the files that differ from what was first applied under their version.
-func (c *Catalog) changedFiles(ctx context.Context, kind string, files []MigrationFile) ([]MigrationFile, error) {
+// changedFiles gives the files that differ from what was first applied under their version, and whether all are recorded.
+func (c *Catalog) changedFiles(ctx context.Context, kind string, files []MigrationFile) (changed []MigrationFile, complete bool, err error) {
 	rows, err := c.pool.Query(ctx, `SELECT version, checksum FROM tenantctl.migration_files WHERE kind = $1`, kind)
 	if err != nil {
-		return nil, catalogError("read the migration files", err)
+		return nil, false, catalogError("read the migration files", err)
 	}
 	known := map[int64]string{}
 	var version int64
@@ -356,15 +362,17 @@ func (c *Catalog) changedFiles(ctx context.Context, kind string, files []Migrati
 		known[version] = sum
 		return nil
 	}); err != nil {
-		return nil, catalogError("read the migration files", err)
+		return nil, false, catalogError("read the migration files", err)
 	}
-	var out []MigrationFile
+	complete = true
 	for _, f := range files {
-		if was, ok := known[f.Version]; ok && was != f.Checksum {
-			out = append(out, f)
+		was, ok := known[f.Version]
+		complete = complete && ok
+		if ok && was != f.Checksum {
+			changed = append(changed, f)
 		}
 	}
-	return out, nil
+	return changed, complete, nil
 }
 
 // reopen makes a closed child of a run pending again.

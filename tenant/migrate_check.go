@@ -62,7 +62,7 @@ func (s *Service) CheckMigrations(ctx context.Context, withCatalog bool, after i
 		if err != nil {
 			return nil, err
 		}
-		changed, err := s.catalog.changedFiles(ctx, m.Kind(), files)
+		changed, _, err := s.catalog.changedFiles(ctx, m.Kind(), files)
 		if err != nil {
 			return nil, err
 		}

@@ -15,7 +15,24 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
+-- What a migration in one round trip rests on: the tenant's lock is free, the schema is its own and may be used, and goose's
+-- table holds these versions and no others.
+-- +goose StatementBegin
+CREATE FUNCTION tenantctl.expect(lock bigint, place text, mark text, book bigint[]) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE found bigint[];
+BEGIN
+    IF pg_try_advisory_xact_lock(lock) AND has_schema_privilege(to_regnamespace(quote_ident(place))::oid, 'USAGE')
+            AND split_part(obj_description(to_regnamespace(quote_ident(place))::oid, 'pg_namespace'), ' ', 1) = mark THEN
+        EXECUTE format('SELECT CASE WHEN bool_and(is_applied) THEN array_agg(version_id ORDER BY version_id) END FROM %I.goose_db_version WHERE version_id > 0', place) INTO found;
+    END IF;
+    IF found IS DISTINCT FROM book THEN
+        RAISE EXCEPTION 'the tenant is not as expected' USING ERRCODE = 'TC002';
+    END IF;
+END $$;
+-- +goose StatementEnd
+
 -- +goose Down
+DROP FUNCTION tenantctl.expect;
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tenantctl.record(tenant uuid, store text, at bigint, count integer) RETURNS void LANGUAGE sql AS $$
     INSERT INTO tenantctl.versions AS v (tenant_id, kind, version, applied) VALUES (tenant, store, at, count)

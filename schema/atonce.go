@@ -1,0 +1,60 @@
+package schema
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// atOnce brings a tenant forward in one transaction and one round trip, where the catalog knows what its book holds: the
+// server compares before it does anything. done is false where nothing was changed and move has to look for itself: the
+// book holds something else, another process is at work, a lock was not to be had.
+func (r *Resource) atOnce(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenant, set *files, plan func(book map[int64]bool) ([]*migration, error)) (moved tenant.Moved, done bool, err error) {
+	lease := tenant.LeaseFrom(ctx)
+	book, versions := set.upTo(t.Versions[tenant.KindPostgres])
+	if lease == nil || len(book) == 0 {
+		return moved, false, nil
+	}
+	todo, err := plan(book)
+	if err != nil || len(todo) == 0 {
+		return moved, false, nil
+	}
+	group := stagesOf(t, true, book, todo)
+	first, last := group[0], group[len(group)-1]
+	if first.outside || last.more {
+		return moved, false, nil
+	}
+	commands := append(r.opening(ctx, t), cmd("SELECT tenantctl.expect(%d, %s, %s, '{%s}')", lockKey(t), text(t.Schema), text(mark(t)), versions))
+	commands = append(commands, r.apply(ctx, group)...)
+	defer rollback(ctx, conn)
+	if err := send(ctx, conn.Conn().PgConn(), append(commands, cmd("COMMIT"))); err != nil {
+		var here *refusedCommand
+		if code(err) == "" || errors.As(err, &here) && here.of != nil && !locked(err) && !apart[code(err)] {
+			return moved, false, migrationFailure(group, err)
+		}
+		return moved, false, nil
+	}
+	moved = tenant.Moved{From: first.from, To: last.to, Applied: last.has}
+	for _, s := range group {
+		moved.Ran = append(moved.Ran, s.Version)
+	}
+	return moved, true, nil
+}
+
+// upTo is the book of a tenant that has every file up to a version and no other, and the same as a list.
+func (f *files) upTo(version int64) (book map[int64]bool, list string) {
+	book = map[int64]bool{}
+	var all []string
+	for _, m := range f.list {
+		if m.Version <= version {
+			book[m.Version] = true
+			all = append(all, fmt.Sprint(m.Version))
+		}
+	}
+	return book, strings.Join(all, ",")
+}
