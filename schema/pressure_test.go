@@ -2,6 +2,7 @@ package schema
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,7 +64,9 @@ func TestSessionsOfOthersAtWorkArePressureAndOursAreNot(t *testing.T) {
 	server := tenanttest.PostgresServer(t)
 	r := gauge(t, server, 0, 1)
 	sleep := func(conn *pgx.Conn) {
-		go func() { _, _ = conn.Exec(t.Context(), "SELECT pg_sleep(600)") }() // ended with the test
+		var asleep sync.WaitGroup
+		asleep.Go(func() { _, _ = conn.Exec(t.Context(), "SELECT pg_sleep(600)") }) // ended with the test
+		t.Cleanup(asleep.Wait)                                                      // before the session is closed
 	}
 	ours, err := pgx.ConnectConfig(t.Context(), r.pool.Config().ConnConfig)
 	must(t, err)
