@@ -139,10 +139,7 @@ func runBackup(cmd *cobra.Command, a *app, o *backupOptions, args []string) erro
 	if err != nil {
 		return err
 	}
-	if err := o.run.write(cmd.Context(), s, r); err != nil {
-		return err
-	}
-	return r.Err()
+	return a.outcome(cmd, s, &o.run, r)
 }
 
 func runBackupDry(cmd *cobra.Command, a *app, s *tenant.Service, req tenant.BackupRequest, args []string) error {

@@ -190,10 +190,7 @@ func runCreateMany(cmd *cobra.Command, a *app, s *tenant.Service, o createOption
 	if printing != nil {
 		return printing
 	}
-	if err := o.run.write(cmd.Context(), s, r); err != nil {
-		return err
-	}
-	return r.Err()
+	return a.outcome(cmd, s, &o.run, r)
 }
 
 func stringKeys[K ~string, V any](m map[K]V) map[string]V {

@@ -29,7 +29,7 @@ func (o *migrateOptions) add(c *cobra.Command) {
 	addOnly(c, &o.only)
 	c.Flags().Int64Var(&o.to, "to", 0, "go to this `version` instead of the newest (with --only)")
 	c.Flags().BoolVar(&o.outOfOrder, "out-of-order", false, "also apply migrations below the newest applied one")
-	c.Flags().StringVar(&o.retry, "retry-failed", "", "only the tenants that failed in the run with this `id`, to the versions that it was for")
+	c.Flags().StringVar(&o.retry, "retry-failed", "", "only the tenants that failed in the run with this `id`, with the --to and --only of then")
 	addDryRun(c, &o.dryRun)
 }
 

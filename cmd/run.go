@@ -135,8 +135,18 @@ func (a *app) finishRun(cmd *cobra.Command, s *tenant.Service, f *runFlags, r *t
 		return err
 	}
 	a.tellActions(r)
-	if err := f.write(cmd.Context(), s, r); err != nil {
-		return err
+	return a.outcome(cmd, s, f, r)
+}
+
+// outcome writes a run's report and gives the run's error; that of the report where the run has none.
+func (a *app) outcome(cmd *cobra.Command, s *tenant.Service, f *runFlags, r *tenant.RunResult) error {
+	unwritten := f.write(cmd.Context(), s, r)
+	err := r.Err()
+	if err == nil {
+		return unwritten
 	}
-	return r.Err()
+	if unwritten != nil {
+		a.warn([]string{unwritten.Error()})
+	}
+	return err
 }
