@@ -29,7 +29,7 @@ func (r *Resource) atOnce(ctx context.Context, conn *pgxpool.Conn, t tenant.Tena
 	if first.outside || last.more {
 		return moved, false, nil
 	}
-	commands := append(r.opening(ctx, t), cmd("SELECT tenantctl.expect(%d, %s, %s, '{%s}')", lockKey(t), text(t.Schema), text(mark(t)), versions))
+	commands := append(r.begin(t), cmd("SELECT tenantctl.expect('%s', %d, %d, %s, %s, '{%s}')", lease.Operation, lease.Fence, lockKey(t), text(t.Schema), text(mark(t)), versions))
 	commands = append(commands, r.apply(ctx, group)...)
 	defer rollback(ctx, conn)
 	if err := send(ctx, conn.Conn().PgConn(), append(commands, cmd("COMMIT"))); err != nil {

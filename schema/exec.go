@@ -28,11 +28,7 @@ func (r *Resource) Exec(ctx context.Context, t tenant.Tenant, statement string, 
 	}
 	defer conn.Release()
 	p := new(place)
-	opening := []command{cmd("BEGIN")}
-	for _, s := range r.settings(t) {
-		opening = append(opening, cmd("SET LOCAL %s", s))
-	}
-	if err := send(ctx, conn.Conn().PgConn(), append(opening, look(t, p))); err != nil {
+	if err := send(ctx, conn.Conn().PgConn(), append(r.begin(t), look(t, p))); err != nil {
 		return 0, failure("begin in schema "+t.Schema, err)
 	}
 	defer leaveSession(ctx, conn)

@@ -161,19 +161,21 @@ func stagesOf(t tenant.Tenant, up bool, book map[int64]bool, todo []*migration) 
 	}
 	book = maps.Clone(book)
 	var group []stage
-	statements := 0
+	statements, at := 0, newestOf(book)
 	for i, m := range todo {
-		s := stage{migration: m, tenant: t, up: up, more: i+1 < len(todo), from: newestOf(book), had: len(book)}
+		s := stage{migration: m, tenant: t, up: up, more: i+1 < len(todo), from: at, had: len(book)}
 		statements += len(s.program().statements)
 		if i > 0 && (statements > most || !group[i-1].together() || !s.together()) {
 			break
 		}
 		if up {
 			book[m.Version] = true
+			at = max(at, m.Version)
 		} else {
 			delete(book, m.Version)
+			at = newestOf(book)
 		}
-		s.to, s.has = newestOf(book), len(book)
+		s.to, s.has = at, len(book)
 		group = append(group, s)
 	}
 	return group

@@ -184,8 +184,8 @@ func (r *Resource) Stat(ctx context.Context, t tenant.Tenant) (tenant.Stat, erro
 		st.Notes = append(st.Notes, bookTable+" is missing")
 		return st, nil
 	}
-	versions, err := books(ctx, conn, []tenant.Tenant{t})
-	if err != nil {
+	versions := make([]tenant.Version, 1)
+	if err := books(ctx, conn, []tenant.Tenant{t}, versions); err != nil {
 		return tenant.Stat{}, err
 	}
 	st.Version, st.Applied = versions[0].Version, versions[0].Applied

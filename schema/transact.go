@@ -119,13 +119,18 @@ func (r *Resource) transactAt(ctx context.Context, conn *pgxpool.Conn, t tenant.
 	})
 }
 
-// opening begins a transaction in which names are looked up in the tenant's schema alone.
+// opening begins a transaction under the lease.
 func (r *Resource) opening(ctx context.Context, t tenant.Tenant) []command {
+	return append(r.begin(t), cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()))
+}
+
+// begin begins a transaction in which names are looked up in the tenant's schema alone.
+func (r *Resource) begin(t tenant.Tenant) []command {
 	commands := []command{cmd("BEGIN")}
 	for _, s := range r.settings(t) {
 		commands = append(commands, cmd("SET LOCAL %s", s))
 	}
-	return append(commands, cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()))
+	return commands
 }
 
 // settings are in force while work is done for a tenant.

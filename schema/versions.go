@@ -4,32 +4,36 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"slices"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
-// booksAtOnce is how many version books one call reads. Each takes two of the server's locks until the call ends.
-const booksAtOnce = 200
+const (
+	// booksAtOnce is how many version books one call reads. Each takes two of the server's locks until the call ends.
+	booksAtOnce = 125
+	readers     = 4 // calls at once, if there are connections for so many
+)
 
 // Versions reads the real version books of many tenants, in the order given.
 func (r *Resource) Versions(ctx context.Context, ts []tenant.Tenant) ([]tenant.Version, error) {
-	conn, err := r.acquire(ctx)
-	if err != nil {
-		return nil, err
+	out := make([]tenant.Version, len(ts))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(readers)
+	for at := 0; at < len(ts); at += booksAtOnce {
+		end := min(at+booksAtOnce, len(ts))
+		g.Go(func() error {
+			conn, err := r.acquire(ctx)
+			if err != nil {
+				return err
+			}
+			defer conn.Release()
+			return books(ctx, conn, ts[at:end], out[at:end])
+		})
 	}
-	defer conn.Release()
-	out := make([]tenant.Version, 0, len(ts))
-	for some := range slices.Chunk(ts, booksAtOnce) {
-		versions, err := books(ctx, conn, some)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, versions...)
-	}
-	return out, nil
+	return out, g.Wait()
 }
 
 // question and answer are what the server-side loop is asked and says, for one tenant.
@@ -49,37 +53,40 @@ type answer struct {
 // settings of the transaction.
 const readBooks = `DO $do$
 DECLARE
-	q record; place oid; newest bigint; n integer; fault text; answers jsonb[] := '{}';
+	q record; newest bigint; n integer; plain boolean; fault text; answers jsonb[] := '{}';
 BEGIN
-	FOR q IN SELECT e ->> 'schema' AS schema, e ->> 'mark' AS mark
-		FROM jsonb_array_elements(current_setting('tenantctl.ask')::jsonb) WITH ORDINALITY AS x(e, i) ORDER BY i
+	FOR q IN SELECT e ->> 'schema' AS schema, CASE WHEN n.oid IS NULL THEN '` + string(tenant.Absent) + `'
+			WHEN split_part(d.description, ' ', 1) = e ->> 'mark' THEN '` + string(tenant.Ours) + `' ELSE '` + string(tenant.Foreign) + `' END AS presence
+		FROM jsonb_array_elements(current_setting('tenantctl.ask')::jsonb) WITH ORDINALITY AS x(e, i)
+		LEFT JOIN pg_namespace n ON n.nspname = e ->> 'schema'
+		LEFT JOIN pg_description d ON d.objoid = n.oid AND d.classoid = 'pg_namespace'::regclass AND d.objsubid = 0 ORDER BY i
 	LOOP
-		place := to_regnamespace(quote_ident(q.schema)); newest := 0; n := 0; fault := '';
-		IF split_part(obj_description(place, 'pg_namespace'), ' ', 1) = q.mark THEN
+		newest := 0; n := 0; fault := '';
+		IF q.presence = '` + string(tenant.Ours) + `' THEN
 			BEGIN
-				EXECUTE format('SELECT coalesce(max(version_id), 0), count(*) FROM (SELECT DISTINCT ON (version_id) version_id, is_applied
-					FROM %I.` + bookTable + ` WHERE version_id > 0 ORDER BY version_id, id DESC) last WHERE is_applied', q.schema) INTO newest, n;
+				EXECUTE format('SELECT coalesce(max(version_id), 0), count(*), coalesce(bool_and(is_applied) AND count(DISTINCT version_id) = count(*), true) FROM %I.` + bookTable + ` WHERE version_id > 0', q.schema) INTO newest, n, plain;
+				IF NOT plain THEN -- of several rows for a version the last one counts
+					EXECUTE format('SELECT coalesce(max(version_id), 0), count(*) FROM (SELECT DISTINCT ON (version_id) version_id, is_applied
+						FROM %I.` + bookTable + ` WHERE version_id > 0 ORDER BY version_id, id DESC) last WHERE is_applied', q.schema) INTO newest, n;
+				END IF;
 			EXCEPTION WHEN OTHERS THEN
 				fault := SQLERRM || ' (SQLSTATE ' || SQLSTATE || ')';
 			END;
 		END IF;
-		answers := answers || jsonb_build_object('version', newest, 'applied', n, 'fault', fault, 'presence', CASE
-			WHEN place IS NULL THEN '` + string(tenant.Absent) + `'
-			WHEN split_part(obj_description(place, 'pg_namespace'), ' ', 1) = q.mark THEN '` + string(tenant.Ours) + `'
-			ELSE '` + string(tenant.Foreign) + `' END);
+		answers := answers || jsonb_build_object('version', newest, 'applied', n, 'fault', fault, 'presence', q.presence);
 	END LOOP;
 	PERFORM set_config('tenantctl.answer', to_jsonb(answers)::text, true);
 END $do$`
 
-// books reads the version books of some tenants in one round trip.
-func books(ctx context.Context, conn *pgxpool.Conn, ts []tenant.Tenant) ([]tenant.Version, error) {
+// books reads the version books of some tenants in one round trip, into out.
+func books(ctx context.Context, conn *pgxpool.Conn, ts []tenant.Tenant, out []tenant.Version) error {
 	var ask []question
 	for _, t := range ts {
 		ask = append(ask, question{t.Schema, mark(t)})
 	}
 	questions, err := json.Marshal(ask)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var answers []answer
 	var broken error
@@ -89,9 +96,8 @@ func books(ctx context.Context, conn *pgxpool.Conn, ts []tenant.Tenant) ([]tenan
 		cmd("SELECT set_config('tenantctl.ask', %s, true)", text(string(questions))), cmd("%s", readBooks), reply,
 	})
 	if err := errors.Join(err, broken); err != nil {
-		return nil, failure("read the version books", err)
+		return failure("read the version books", err)
 	}
-	out := make([]tenant.Version, 0, len(ts))
 	for i, a := range answers {
 		v := tenant.Version{Presence: a.Presence, Version: a.Version, Applied: a.Applied}
 		switch {
@@ -105,7 +111,7 @@ func books(ctx context.Context, conn *pgxpool.Conn, ts []tenant.Tenant) ([]tenan
 				Hint: "restore the table: without it nobody knows which migrations are applied",
 			}
 		}
-		out = append(out, v)
+		out[i] = v
 	}
-	return out, nil
+	return nil
 }

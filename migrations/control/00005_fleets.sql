@@ -15,17 +15,25 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- What a migration in one round trip rests on: the tenant's lock is free, the schema is its own and may be used, and goose's
--- table holds these versions and no others.
+-- hold, and what a migration in one round trip rests on: the tenant's lock is free, the schema is its own and may be used, and
+-- goose's table holds these versions and no others.
 -- +goose StatementBegin
-CREATE FUNCTION tenantctl.expect(lock bigint, place text, mark text, book bigint[]) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE found bigint[];
+CREATE FUNCTION tenantctl.expect(op uuid, held bigint, lock bigint, place text, mark text, book bigint[]) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    usable boolean;
+    applied bigint[];
 BEGIN
-    IF pg_try_advisory_xact_lock(lock) AND has_schema_privilege(to_regnamespace(quote_ident(place))::oid, 'USAGE')
-            AND split_part(obj_description(to_regnamespace(quote_ident(place))::oid, 'pg_namespace'), ' ', 1) = mark THEN
-        EXECUTE format('SELECT CASE WHEN bool_and(is_applied) THEN array_agg(version_id ORDER BY version_id) END FROM %I.goose_db_version WHERE version_id > 0', place) INTO found;
+    PERFORM 1 FROM tenantctl.operations WHERE id = op AND fence = held AND state IN ('running', 'undoing') FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'operation % was taken over', op USING ERRCODE = 'TC001';
     END IF;
-    IF found IS DISTINCT FROM book THEN
+    SELECT has_schema_privilege(n.oid, 'USAGE') AND split_part(d.description, ' ', 1) = mark INTO usable
+        FROM pg_namespace n JOIN pg_description d ON d.objoid = n.oid AND d.classoid = 'pg_namespace'::regclass AND d.objsubid = 0
+        WHERE n.nspname = place;
+    IF usable AND pg_try_advisory_xact_lock(lock) THEN -- what is read under a lock needs a statement of its own
+        EXECUTE format('SELECT CASE WHEN bool_and(is_applied) THEN array_agg(version_id ORDER BY version_id) END FROM %I.goose_db_version WHERE version_id > 0', place) INTO applied;
+    END IF;
+    IF applied IS DISTINCT FROM book THEN
         RAISE EXCEPTION 'the tenant is not as expected' USING ERRCODE = 'TC002';
     END IF;
 END $$;
