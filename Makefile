@@ -51,7 +51,7 @@ test: lint docs-check test-devstack test-tenantctl ## Check and test everything,
 .PHONY: test-tenantctl
 test-tenantctl: bin/devstack bin/tools
 	@echo "== go test -race ./... on throwaway servers"
-	@bin/devstack run --fast -- go test -race -timeout 15m ./...
+	@bin/devstack run --fast -- go test -race -timeout 40m ./...
 
 .PHONY: test-devstack
 test-devstack:

@@ -50,7 +50,7 @@ func peakMemory(t testing.TB, f func()) int64 {
 func TestMemoryDoesNotGrowWithTheSizeOfABackup(t *testing.T) {
 	s := tenanttest.S3(t)
 	s.LetIn(t)
-	const streams, each = 4, 128 << 20
+	const streams, each = 4, 64 << 20
 	v := open(t, Config{URL: s.URL("backups")})
 	// Bytes that do not compress: all of them reach the store.
 	block := make([]byte, 9<<20)

@@ -202,7 +202,7 @@ func TestAnArchiveThatIsNotCommittedLeavesNothing(t *testing.T) {
 			},
 			"cancelled": func(t *testing.T, w tenant.Archive, cancel func()) {
 				cancel()
-				err := put(w, "postgres/data/0002-b.sql", text(20<<20, 2))
+				err := put(w, "postgres/data/0002-b.sql", text(12<<20, 2))
 				if !errors.Is(err, context.Canceled) {
 					t.Errorf("a write after the cancellation gives %v", err)
 				}
@@ -227,7 +227,7 @@ func TestAnArchiveThatIsNotCommittedLeavesNothing(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := put(w, "postgres/data/0001-a.sql", text(40<<20, 1)); err != nil {
+				if err := put(w, "postgres/data/0001-a.sql", text(20<<20, 1)); err != nil {
 					t.Fatal(err)
 				}
 				end(t, w, cancel)

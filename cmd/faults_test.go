@@ -258,7 +258,8 @@ func (f *faultTest) traced(t *testing.T, spec string, code int, args []string) [
 
 // faults are all that are to be tried: each point is killed, fails, and is interrupted. What was killed is brought to
 // its end by the same command, by ops resume or by ops abort, in turns; between steps, by two of them. A point that a
-// store passes many times is only killed from the second time on.
+// store passes many times is only killed from the second time on. Work in a place of its own is killed once at each point,
+// and fails or is interrupted: it takes longest.
 func (f *faultTest) faults() []fault {
 	var all []fault
 	add := func(strike, spec, then string) {
@@ -272,13 +273,17 @@ func (f *faultTest) faults() []fault {
 		}
 		f.points++
 		add("kill", "kill@"+p, ways[i%3])
-		if !inside {
+		if !inside && !f.scratch {
 			add("kill", "kill@"+p, ways[(i+1)%3])
 		}
 		// A store that loads or copies says so between many calls: there it is enough to be killed.
 		if first := strings.HasSuffix(p, "#1"); first && !(inside && f.source) {
-			add("fail", "fail@"+p, "again")
-			add("interrupt", "interrupt@"+p, "again")
+			if !f.scratch || i%2 == 0 {
+				add("fail", "fail@"+p, "again")
+			}
+			if !f.scratch || i%2 == 1 {
+				add("interrupt", "interrupt@"+p, "again")
+			}
 		}
 	}
 	for i, p := range f.back {

@@ -54,6 +54,7 @@ type RunResult struct {
 	Retry      string           `json:"retry,omitempty"`   // the command that tries those again that failed
 
 	command    string // what is resumed by
+	checked    bool   // which needs the check between waves again
 	lost       bool   // another process has ended or taken over the run: its record is no longer ours to write
 	unrecorded error  // why the catalog does not know the result
 }
@@ -61,6 +62,9 @@ type RunResult struct {
 // Err is nil where all is done, and says what to do where it is not.
 func (r *RunResult) Err() error {
 	hint := "go on with those that are not done: tenantctl " + r.command + " --resume " + ShortID(r.Run)
+	if r.checked {
+		hint += " --check 'COMMAND'"
+	}
 	switch {
 	case r.unrecorded != nil:
 		f := NewFailure(r.unrecorded)
@@ -290,7 +294,7 @@ func (s *Service) fleet(ctx context.Context, run *Operation, already int, opts R
 		// What an earlier attempt at this run finished counts as changed then, unchanged now.
 		summary: Summary{Tenants: total + already, Unchanged: already + done},
 	}
-	result := &RunResult{Run: run.ID, State: RunDone, command: run.Kind}
+	result := &RunResult{Run: run.ID, State: RunDone, command: run.Kind, checked: opts.Check != nil}
 	if run.Kind == OpBaseline {
 		result.command = "migrate baseline"
 	}
