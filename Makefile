@@ -31,6 +31,9 @@ TENANTS := 500
 OTHERS  := 300
 FLEET   := 10000
 
+# Of the soak.
+MINUTES := 30
+
 .PHONY: help
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,6 +111,10 @@ bench-import: bin/devstack build ## Measure import alone, with ROWS (1000000) in
 .PHONY: bench-backup
 bench-backup: bin/devstack build ## Measure backup alone: one tenant beside OTHERS (300), and TENANTS (500)
 	@bin/devstack run -- go run ./bench/backup -others $(OTHERS) -tenants $(TENANTS)
+
+.PHONY: soak
+soak: bin/devstack build ## Live with tenantctl for MINUTES (30): random work on 200 tenants, disturbed, and checked
+	@bin/devstack run -- go run ./soak -minutes $(MINUTES)
 
 .PHONY: release-check
 release-check: ## Build the release for every system without publishing it, into dist/

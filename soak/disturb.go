@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+)
+
+// line is a proxy before a server whose connections can be cut.
+type line struct {
+	url, server string
+	listener    net.Listener
+
+	mu    sync.Mutex
+	conns []crossing
+}
+
+// crossing is one connection on its way.
+type crossing struct{ near, far net.Conn }
+
+// port is the one by which the server knows it.
+func (c crossing) port() int { return c.far.LocalAddr().(*net.TCPAddr).Port }
+
+func newLine(to string) (*line, error) {
+	u, err := url.Parse(to)
+	if err != nil {
+		return nil, err
+	}
+	l := &line{server: u.Host}
+	if l.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		return nil, err
+	}
+	u.Host = l.listener.Addr().String()
+	l.url = u.String()
+	go l.serve()
+	return l, nil
+}
+
+func (l *line) serve() {
+	for {
+		near, err := l.listener.Accept()
+		if err != nil {
+			return
+		}
+		far, err := net.Dial("tcp", l.server)
+		if err != nil {
+			near.Close()
+			continue
+		}
+		l.mu.Lock()
+		l.conns = append(l.conns, crossing{near, far})
+		l.mu.Unlock()
+		go pass(far, near)
+		go func() {
+			pass(near, far)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.conns = slices.DeleteFunc(l.conns, func(c crossing) bool { return c.near == near })
+		}()
+	}
+}
+
+// pass hands on what comes until one side is gone, and then closes the other.
+func pass(to, from net.Conn) {
+	_, _ = io.Copy(to, from) // an end is an end
+	to.Close()
+	from.Close()
+}
+
+// any is one of the connections that there are.
+func (l *line) any(chance func(int) int) (c crossing, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.conns) == 0 {
+		return c, false
+	}
+	return l.conns[chance(len(l.conns))], true
+}
+
+// disturb cuts connections, and ends sessions in the server, now and then.
+func (w *world) disturb(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Duration(100+w.chance(900)) * time.Millisecond):
+		}
+		to, name := w.postgres, "PostgreSQL"
+		if w.chance(4) == 0 {
+			to, name = w.mongodb, "MongoDB"
+		}
+		c, ok := to.any(w.chance)
+		switch {
+		case !ok:
+		case to == w.postgres && w.chance(3) == 0:
+			if _, err := w.pool.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE client_port = $1`, c.port()); err == nil {
+				w.count("ended a session in PostgreSQL")
+			}
+		default:
+			c.near.Close()
+			w.count("cut a connection to " + name)
+		}
+	}
+}
