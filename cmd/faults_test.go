@@ -292,6 +292,9 @@ func (f *faultTest) faults() []fault {
 		}
 		f.points++
 		add("kill", f.undo+",kill@"+p, ways[i%3])
+		if !f.scratch {
+			add("fail", f.undo+",fail@"+p, ways[(i+1)%3])
+		}
 	}
 	return all
 }

@@ -55,17 +55,17 @@ func (w *world) compare(ctx context.Context, p *place, after string, could ...co
 	ctx = context.WithoutCancel(ctx)
 	r, ok := w.record(ctx, p.name)
 	if !ok {
-		w.fault("%s is gone after %s", p.name, after)
+		w.faultOf(p, "%s is gone after %s", p.name, after)
 		return -1
 	}
 	rows, err := w.keys(ctx, r.Schema)
 	if err != nil {
-		w.fault("read the rows of %s after %s: %v", p.name, after, err)
+		w.faultOf(p, "read the rows of %s after %s: %v", p.name, after, err)
 		return -1
 	}
 	documents, err := w.ids(ctx, r.Database)
 	if err != nil {
-		w.fault("read the documents of %s after %s: %v", p.name, after, err)
+		w.faultOf(p, "read the documents of %s after %s: %v", p.name, after, err)
 		return -1
 	}
 	why := ""
@@ -74,7 +74,7 @@ func (w *world) compare(ctx context.Context, p *place, after string, could ...co
 			return i
 		}
 	}
-	w.fault("%s (%s) after %s, beside %d possibilities:%s", p.name, r.State, after, len(could), why)
+	w.faultOf(p, "%s (%s) after %s, beside %d possibilities:%s", p.name, r.State, after, len(could), why)
 	return -1
 }
 
@@ -162,6 +162,9 @@ func (w *world) write(ctx context.Context, p *place) {
 				p.login = strings.TrimSpace(line)
 			}
 		}
+		if e.code == 5 { // the fleet is being migrated
+			return
+		}
 		if p.login == "" {
 			w.fault("credentials of %s: exit %d\n%s", p.name, e.code, e.stderr)
 			return
@@ -169,19 +172,19 @@ func (w *world) write(ctx context.Context, p *place) {
 	}
 	r, ok := w.record(ctx, p.name)
 	if !ok {
-		w.fault("%s is gone", p.name)
+		w.faultOf(p, "%s is gone", p.name)
 		return
 	}
 	conn, err := pgx.Connect(ctx, p.login)
 	if p.state == "suspended" {
 		if err == nil {
 			conn.Close(ctx)
-			w.fault("%s is suspended, and its application gets in", p.name)
+			w.faultOf(p, "%s is suspended, and its application gets in", p.name)
 		}
 		return
 	}
 	if err != nil {
-		w.fault("the application of %s does not get in: %v", p.name, errors.New(strings.ReplaceAll(err.Error(), p.login, "DSN")))
+		w.faultOf(p, "the application of %s does not get in: %v", p.name, errors.New(strings.ReplaceAll(err.Error(), p.login, "DSN")))
 		return
 	}
 	defer conn.Close(ctx)
@@ -190,13 +193,13 @@ func (w *world) write(ctx context.Context, p *place) {
 		key := fmt.Sprintf("%s-%d@%d", p.name, p.count, p.n)
 		if _, err := conn.Exec(ctx, "INSERT INTO customers (email, name) VALUES ($1, $2)", key, p.name); err != nil {
 			p.holds.unsure[key] = true
-			w.fault("the application of %s cannot write: %v", p.name, err)
+			w.faultOf(p, "the application of %s cannot write: %v", p.name, err)
 			return
 		}
 		p.holds.rows[key] = true
 		if _, err := w.documents.Database(r.Database).Collection("documents").InsertOne(ctx, bson.D{{Key: "_id", Value: key}, {Key: "slug", Value: key}}); err != nil {
 			p.holds.unsure[key] = true
-			w.fault("the application of %s cannot write a document: %v", p.name, err)
+			w.faultOf(p, "the application of %s cannot write a document: %v", p.name, err)
 			return
 		}
 		p.holds.documents[key] = true

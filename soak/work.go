@@ -136,7 +136,7 @@ func (w *world) arrive(ctx context.Context, p *place, name string, holds content
 		p.name, p.state, p.holds, p.login, p.backups = name, state, holds, "", nil
 		w.compare(ctx, p, args[0], holds)
 	}
-	w.counted(args[0], e, state != "")
+	w.counted(p, args[0], e, state != "")
 }
 
 // change brings a tenant into another state, or leaves it in the one that it has. What it holds stays.
@@ -146,10 +146,10 @@ func (w *world) change(ctx context.Context, p *place, to string, args ...string)
 	w.settle(ctx, p.name)
 	p.state = w.state(ctx, p.name)
 	if p.state != was && p.state != to || e.code == 0 && p.state != to {
-		w.fault("%s left %s %q; it was %s before: exit %d\n%s", args[0], p.name, p.state, was, e.code, e.stderr)
+		w.faultOf(p, "%s left %s %q; it was %s before: exit %d\n%s", args[0], p.name, p.state, was, e.code, e.stderr)
 	}
 	w.compare(ctx, p, args[0], p.holds)
-	w.counted(args[0], e, p.state == to)
+	w.counted(p, args[0], e, p.state == to)
 }
 
 func (w *world) rename(ctx context.Context, p *place) {
@@ -159,10 +159,10 @@ func (w *world) rename(ctx context.Context, p *place) {
 	w.settle(ctx, was, to)
 	at := map[bool]string{true: was, false: to}[w.state(ctx, to) == ""]
 	if p.name = at; e.code == 0 && at != to || w.state(ctx, at) == "" {
-		w.fault("rename of %s to %s: exit %d, and it is not there\n%s", was, to, e.code, e.stderr)
+		w.faultOf(p, "rename of %s to %s: exit %d, and it is not there\n%s", was, to, e.code, e.stderr)
 	}
 	w.compare(ctx, p, "rename", p.holds)
-	w.counted("rename", e, at == to)
+	w.counted(p, "rename", e, at == to)
 }
 
 // purge takes a tenant away for good: it goes, or it is there with all that it holds.
@@ -177,7 +177,7 @@ func (w *world) purge(ctx context.Context, p *place, args ...string) {
 		p.state = state
 		w.compare(ctx, p, args[0], p.holds)
 	}
-	w.counted(strings.Join(append(args[:1:1], args[2:]...), " "), e, state == "")
+	w.counted(p, strings.Join(append(args[:1:1], args[2:]...), " "), e, state == "")
 }
 
 func (w *world) backup(ctx context.Context, p *place) {
@@ -195,7 +195,7 @@ func (w *world) backup(ctx context.Context, p *place) {
 			p.backups = p.backups[1:]
 		}
 	}
-	w.counted("backup", e, e.code == 0)
+	w.counted(p, "backup", e, e.code == 0)
 }
 
 // restore puts a tenant back: it holds all of what it held, or all of the backup.
@@ -210,7 +210,7 @@ func (w *world) restore(ctx context.Context, p *place) {
 	} else if w.compare(ctx, p, "restore", p.holds, b.contents) == 1 {
 		p.holds = b.clone()
 	}
-	w.counted("restore", e, e.code == 0)
+	w.counted(p, "restore", e, e.code == 0)
 }
 
 // migrate brings the whole fleet forward while the applications write; now and then there is a new migration.
@@ -232,11 +232,11 @@ func (w *world) migrate(ctx context.Context) {
 		}
 	}
 	e := w.tenantctl(ctx, "migrate", "--max-failures", "100%")
-	w.counted("migrate", e, e.code == 0 || e.code == 3)
+	w.counted(nil, "migrate", e, e.code == 0 || e.code == 3)
 }
 
-// counted counts a piece of work by how it ended.
-func (w *world) counted(what string, e ended, done bool) {
+// counted counts a piece of work, in a place if it was in one, by how it ended.
+func (w *world) counted(p *place, what string, e ended, done bool) {
 	end := map[bool]string{true: "done", false: "not done"}[done]
 	switch {
 	case e.code < 0:
@@ -245,6 +245,9 @@ func (w *world) counted(what string, e ended, done bool) {
 		end = fmt.Sprintf("exit %d, then %s", e.code, end)
 	}
 	w.count(what + ": " + end)
+	if p != nil {
+		p.past = append(p.past, fmt.Sprintf("%s %s: %s; now %s %s\n  %s", time.Now().Format(time.TimeOnly), what, end, p.name, p.state, strings.ReplaceAll(strings.TrimSpace(e.stderr), "\n", "\n  ")))
+	}
 }
 
 // settle ends what a killed or failed run has left of a tenant, as an operator would.

@@ -54,7 +54,8 @@ type place struct {
 	login   string // URL of the application; empty where it has to ask for one
 	backups []kept
 
-	count int // of what its application wrote
+	count int      // of what its application wrote
+	past  []string // what was done with it
 }
 
 // contents are the keys of a tenant's rows and documents: those that are there, and those of which nobody was told.
@@ -132,6 +133,12 @@ func (w *world) fault(format string, args ...any) {
 	f := fmt.Sprintf(format, args...)
 	w.faults = append(w.faults, f)
 	fmt.Println("FAULT", f)
+}
+
+// faultOf is a fault in a place, whose past is told once.
+func (w *world) faultOf(p *place, format string, args ...any) {
+	w.fault("%s%s", fmt.Sprintf(format, args...), "\n past: "+strings.Join(p.past, "\n past: "))
+	p.past = nil
 }
 
 func (w *world) count(what string) {

@@ -317,7 +317,7 @@ func (c *Catalog) note(ctx context.Context, op *Operation, marks ...mark) error 
 			msg = m.cause.Error()
 		}
 		b.Queue(`INSERT INTO tenantctl.steps (operation_id, position, name, state, error, finished_at)
-			VALUES ($1, $2, $3, $4, $5, CASE WHEN $4 = 'started' THEN NULL ELSE clock_timestamp() END)
+			VALUES ($1, $2, $3, $4, $5, CASE WHEN $4 IN ('started', 'undoing') THEN NULL ELSE clock_timestamp() END)
 			ON CONFLICT (operation_id, position) DO UPDATE SET state = EXCLUDED.state, error = EXCLUDED.error, finished_at = EXCLUDED.finished_at`,
 			op.ID, m.position, m.name, m.state, msg)
 	}

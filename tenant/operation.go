@@ -93,7 +93,7 @@ type Operation struct {
 // Step is one effect of an operation.
 type Step struct {
 	Name       string     `json:"name"`
-	State      string     `json:"state"` // started, done, failed, undone
+	State      string     `json:"state"` // started, done, failed, undoing, undone
 	Error      string     `json:"error,omitempty"`
 	StartedAt  time.Time  `json:"started_at"`
 	FinishedAt *time.Time `json:"finished_at"`

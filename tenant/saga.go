@@ -37,7 +37,7 @@ type step struct {
 func (s *Service) run(ctx context.Context, op *Operation, g saga) error {
 	ctx = WithLease(ctx, s.catalog.leaseOf(op))
 	if op.State == OpUndoing {
-		return s.undo(ctx, op, g, len(g.steps)-1, &Error{Kind: ErrInterrupted, Tenant: op.Tenant, Msg: op.Kind + " was undone"})
+		return s.undo(ctx, op, g, min(len(op.Steps), len(g.steps))-1, &Error{Kind: ErrInterrupted, Tenant: op.Tenant, Msg: op.Kind + " was undone"})
 	}
 	if err := s.point(ctx, op.Kind, "begun", ""); err != nil {
 		return s.fail(ctx, op, g, -1, err)
@@ -49,6 +49,12 @@ func (s *Service) run(ctx context.Context, op *Operation, g saga) error {
 		}
 		if i >= cmp.Or(g.firm, g.pivot) {
 			ctx = context.WithoutCancel(ctx)
+		}
+		if i < len(op.Steps) && op.Steps[i].State == "undoing" {
+			// What an undoing has left of it, nobody knows: a half that is there would pass for the whole.
+			if err := st.undo(ctx); err != nil {
+				return s.fail(ctx, op, g, i, err)
+			}
 		}
 		if err := s.catalog.note(ctx, op, append(done, mark{position: i, name: st.name, state: "started"})...); err != nil {
 			return s.fail(ctx, op, g, i, err)
@@ -133,9 +139,15 @@ func (s *Service) undo(ctx context.Context, op *Operation, g saga, i int, cause 
 		}
 		undone = true
 		s.emit(Event{Operation: op, Step: st.name, Position: i + 1, Of: len(g.steps), Undo: true})
-		err := s.point(ctx, op.Kind, st.name, "undo")
+		err := s.catalog.note(ctx, op, mark{position: i, name: st.name, state: "undoing"})
+		if err == nil {
+			err = s.point(ctx, op.Kind, st.name, "undo")
+		}
 		if err == nil {
 			err = st.undo(ctx)
+		}
+		if err == nil {
+			err = s.point(ctx, op.Kind, st.name, "undone")
 		}
 		if err == nil {
 			err = s.catalog.note(ctx, op, mark{position: i, name: st.name, state: "undone"})

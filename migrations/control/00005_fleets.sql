@@ -3,6 +3,9 @@
 ALTER TABLE tenantctl.operations ADD COLUMN wave integer NOT NULL DEFAULT 0;
 COMMENT ON COLUMN tenantctl.operations.wave IS 'of a run''s part: the wave that it belongs to, from 1; 0 where the run has no waves';
 
+ALTER TABLE tenantctl.steps DROP CONSTRAINT steps_state_check,
+    ADD CONSTRAINT steps_state_check CHECK (state IN ('started', 'done', 'failed', 'undoing', 'undone'));
+
 -- Both are called in every tenant's transaction, whose search_path is another each time: with one of their own they keep their plans.
 ALTER FUNCTION tenantctl.hold SET search_path = pg_catalog, pg_temp;
 
@@ -50,4 +53,7 @@ $$;
 -- +goose StatementEnd
 ALTER FUNCTION tenantctl.record RESET search_path;
 ALTER FUNCTION tenantctl.hold RESET search_path;
+UPDATE tenantctl.steps SET state = 'failed' WHERE state = 'undoing';
+ALTER TABLE tenantctl.steps DROP CONSTRAINT steps_state_check,
+    ADD CONSTRAINT steps_state_check CHECK (state IN ('started', 'done', 'failed', 'undone'));
 ALTER TABLE tenantctl.operations DROP COLUMN wave;
