@@ -234,6 +234,8 @@ func (s *Service) ResumeOperation(ctx context.Context, id string) (*Operation, e
 	switch {
 	case op.TenantID == nil && op.Kind == OpImport:
 		return nil, Invalid("tenantctl import run -f with its mapping: it goes on from the last checkpoint", "operation %s is an import", op.ID)
+	case op.Kind == OpProbe:
+		return nil, Invalid("tenantctl verify --probe begins a new one, and removes what this one has left", "operation %s is a probe", op.ID)
 	case op.TenantID == nil:
 		return nil, Invalid(fmt.Sprintf("tenantctl %s --resume %s", strings.ReplaceAll(op.Kind, "-", " "), ShortID(op.ID)), "operation %s is a run", op.ID)
 	case op.restartable():
