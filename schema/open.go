@@ -24,6 +24,7 @@ const oldest = 13 // major version of PostgreSQL
 // Config is what the store needs to know.
 type Config struct {
 	URL                  string        // of the provisioning role
+	DirectURL            string        // the same past a pooler, for what needs a session of its own; empty where URL has no pooler
 	MaxConnections       int           // 0 for the driver's choice
 	SchemasPerConnection int           // a connection is closed after that many, since its cache grows; 0 for never
 	ConnectTimeout       time.Duration // 0 for none
@@ -147,6 +148,7 @@ type Resource struct {
 	broken  error
 
 	pooler      poolerCheck
+	direct      directPool
 	definitions definitionCache
 }
 
@@ -160,7 +162,7 @@ var (
 	_ tenant.Baseliner    = (*Resource)(nil)
 	_ tenant.Rehearser    = (*Resource)(nil)
 	_ tenant.Surveyor     = (*Resource)(nil)
-	_ tenant.Prober       = (*Resource)(nil)
+	_ tenant.PoolProber   = (*Resource)(nil)
 )
 
 // New makes the resource over a pool that Open gave for the same configuration.

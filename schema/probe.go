@@ -35,7 +35,11 @@ func (r *Resource) Probe(ctx context.Context, t tenant.Tenant, others []tenant.T
 		return err
 	}
 	defer func() { err = errors.Join(err, l.takeBack(ctx)) }()
-	conn, err := l.connect(ctx, r.pool.Config().ConnConfig)
+	server, _, err := r.past()
+	if err != nil {
+		return err
+	}
+	conn, err := l.connect(ctx, server)
 	if err != nil {
 		return err
 	}
