@@ -22,7 +22,7 @@ func (r *Resource) Login(t tenant.Tenant) tenant.Login {
 	c := r.pool.Config().ConnConfig
 	l := tenant.Login{Store: tenant.KindPostgres, Host: c.Host, Port: int(c.Port), Database: c.Database, Schema: t.Schema}
 	options := url.Values{}
-	if mode := tls(r.cfg.URL)["sslmode"]; mode != "" {
+	if mode := tlsSettings(r.cfg.URL)["sslmode"]; mode != "" {
 		options.Set("sslmode", mode)
 	}
 	if r.cfg.Roles {
@@ -37,8 +37,8 @@ func (r *Resource) Login(t tenant.Tenant) tenant.Login {
 
 var tlsSetting = regexp.MustCompile(`(?:^|[?&\s])(ssl[a-z]+)\s*=\s*(?:'([^']*)'|([^\s&']*))`)
 
-// tls are the settings of a URL, or of key=value pairs, that are about encryption, without passwords.
-func tls(address string) map[string]string {
+// tlsSettings are the settings of a URL, or of key=value pairs, that are about encryption, without passwords.
+func tlsSettings(address string) map[string]string {
 	settings := map[string]string{}
 	for _, m := range tlsSetting.FindAllStringSubmatch(address, -1) {
 		value := m[2] + m[3]
@@ -138,7 +138,7 @@ func (r *Resource) clientEnv() ([]string, error) {
 		"PGHOST=" + c.Host, "PGPORT=" + strconv.Itoa(int(c.Port)), "PGDATABASE=" + c.Database,
 		"PGUSER=" + c.User, "PGPASSWORD=" + c.Password, "PGAPPNAME=tenantctl",
 	}
-	for key, value := range tls(address) {
+	for key, value := range tlsSettings(address) {
 		env = append(env, "PG"+strings.ToUpper(key)+"="+value)
 	}
 	return env, nil

@@ -85,6 +85,19 @@ func (c *Catalog) lastOperations(ctx context.Context, tenant uuid.UUID, n int) (
 	return ops, catalogError("read the operations", err)
 }
 
+// LeftOver counts the operations that are interrupted and hold their tenant, or are runs, and gives the kind of the oldest.
+func (c *Catalog) LeftOver(ctx context.Context) (n int, oldest string, err error) {
+	for op, err := range c.operations(ctx, OperationFilter{Unfinished: true}) {
+		if err != nil {
+			return 0, "", err
+		}
+		if c.interrupted(op) {
+			n, oldest = n+1, op.Kind
+		}
+	}
+	return n, oldest, nil
+}
+
 // AuditEntry is who changed what, when and from where.
 type AuditEntry struct {
 	At     time.Time       `json:"at"`
