@@ -4,6 +4,7 @@ package schema
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -118,6 +119,7 @@ func unreachable(c *pgx.ConnConfig, err error) error {
 	var pg *pgconn.PgError
 	var dns *net.DNSError
 	var dial *net.OpError
+	var untrusted *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &pg):
 		e.Code = pg.Code
@@ -129,6 +131,9 @@ func unreachable(c *pgx.ConnConfig, err error) error {
 		e.Kind, e.Msg = tenant.ErrInterrupted, e.Msg+": interrupted"
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Msg += ": no answer in time"
+	case errors.As(err, &untrusted):
+		e.Msg += ": its certificate cannot be trusted: " + untrusted.Err.Error()
+		e.Hint = "check the host and sslrootcert in postgres.url"
 	case errors.As(err, &dns):
 		e.Msg += ": no such host"
 	case errors.As(err, &dial):
