@@ -91,7 +91,9 @@ func (a *app) catalog(ctx context.Context) (*tenant.Catalog, *schema.Resource, e
 		return nil, nil, err
 	}
 	a.closers = append(a.closers, pool.Close)
-	return tenant.NewCatalog(pool, cfg.Actor, cfg.Operations.Lease), schema.New(pool, c), nil
+	postgres := schema.New(pool, c)
+	a.closers = append(a.closers, postgres.Close)
+	return tenant.NewCatalog(pool, cfg.Actor, cfg.Operations.Lease), postgres, nil
 }
 
 // lookup is the service for commands that read the catalog and no store.
@@ -202,7 +204,7 @@ func (a *app) offline() (*tenant.Service, error) {
 
 func schemaConfig(cfg *config.Config) schema.Config {
 	return schema.Config{
-		URL: cfg.Postgres.URL.Reveal(), Dir: cfg.Migrations.Postgres, Roles: cfg.Postgres.Roles == config.RolesPerTenant,
+		URL: cfg.Postgres.URL.Reveal(), DirectURL: cfg.Postgres.DirectURL.Reveal(), Dir: cfg.Migrations.Postgres, Roles: cfg.Postgres.Roles == config.RolesPerTenant,
 		MaxConnections: cfg.Postgres.MaxConnections, SchemasPerConnection: cfg.Postgres.SchemasPerConnection,
 		LockTimeout: cfg.Postgres.LockTimeout, LockRetries: cfg.Postgres.LockRetries,
 		StatementTimeout: cfg.Postgres.StatementTimeout, ConnectTimeout: cfg.Postgres.ConnectTimeout, Bin: cfg.Postgres.Bin,

@@ -3,6 +3,10 @@ package cmd
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,8 +21,11 @@ func newDoctorCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Check the servers, rights, versions and limits",
-		Long: `Tells whether the servers can be reached, with which rights, versions and limits, whether the catalog is there and
-the migrations can be read; and for what would break, the way out. Nothing is changed. Exits 6 if there is an error.
+		Long: `Finds beforehand why other commands would fail here, each with the statement or setting that mends it: servers that
+cannot be reached or are replicas, rights that are missing or too many, versions, limits on connections, locks and open
+files, time-outs that end what takes long, clocks that are apart, a pooler and the way past it, connections that can be
+read along, pg_dump, the place of backups, migrations that cannot be read, the catalog, and operations that were
+interrupted. Nothing is changed. Exits 6 if there is an error; a warning hurts one day.
 
 ` + exitHelp,
 		Example: "  tenantctl doctor\n  tenantctl doctor -o json",
@@ -67,10 +74,10 @@ func runDoctor(cmd *cobra.Command, a *app) error {
 // diagnose asks every store, whatever the others answer.
 func diagnose(ctx context.Context, a *app, cfg *config.Config) []tenant.Check {
 	var checks []tenant.Check
-	add := func(store, name string, err error, good string) {
-		c := tenant.Check{Store: store, Name: name, Status: "ok", Message: good}
+	put := func(store, name, otherwise string, err error, good string) {
+		c := tenant.Check{Store: store, Name: name, Status: tenant.CheckOK, Message: good}
 		if err != nil {
-			c.Status, c.Message = "error", strings.TrimPrefix(err.Error(), store+": ")
+			c.Status, c.Message = otherwise, strings.TrimPrefix(err.Error(), store+": ")
 			var e *tenant.Error
 			if errors.As(err, &e) {
 				c.Hint = e.Hint
@@ -78,14 +85,31 @@ func diagnose(ctx context.Context, a *app, cfg *config.Config) []tenant.Check {
 		}
 		checks = append(checks, c)
 	}
+	add := func(store, name string, err error, good string) { put(store, name, tenant.CheckError, err, good) }
+	warn := func(store, name string, err error, good string) { put(store, name, tenant.CheckWarning, err, good) }
 	catalog, postgres, err := a.catalog(ctx)
 	if err != nil {
 		add(tenant.KindPostgres, "connection", err, "")
 		postgres = schema.New(nil, schemaConfig(cfg))
 	} else {
 		checks = append(checks, postgres.Doctor(ctx)...)
-		add("catalog", "version", catalog.Require(ctx), "is at this program's version")
+		err := catalog.Require(ctx)
+		add("catalog", "version", err, "is at this program's version")
+		if err == nil {
+			left, first, err := catalog.LeftOver(ctx)
+			if err == nil && left > 0 {
+				err = &tenant.Error{Msg: fmt.Sprintf("%s interrupted, the oldest is a %s", tenant.Plural(left, "operation"), first), Hint: "tenantctl ops list --unfinished tells which; run their commands again, or tenantctl ops resume"}
+			}
+			warn("catalog", "operations", err, "none is interrupted")
+		}
 	}
+	err = nil
+	if workers := cfg.Postgres.MaxConnections - 2; cfg.Fleet.Parallel > workers {
+		err = &tenant.Error{Msg: fmt.Sprintf("fleet.parallel is %d, and postgres.max_connections lets %d work at once", cfg.Fleet.Parallel, workers), Hint: fmt.Sprintf("set postgres.max_connections to %d", cfg.Fleet.Parallel+2)}
+	}
+	warn("catalog", "parallel", err, fmt.Sprintf("%s at once", tenant.Plural(cfg.Fleet.Parallel, "tenant")))
+	good, err := a.backupPlace(ctx)
+	add("backups", "place", err, good)
 	_, err = postgres.Files(ctx)
 	add(tenant.KindPostgres, "migrations", err, "can be read in "+cfg.Migrations.Postgres)
 	if !cfg.NoSQL.Enabled {
@@ -101,4 +125,22 @@ func diagnose(ctx context.Context, a *app, cfg *config.Config) []tenant.Check {
 	_, err = mongodb.Files(ctx)
 	add(tenant.KindMongoDB, "migrations", err, "can be read in "+cfg.Migrations.MongoDB)
 	return checks
+}
+
+// backupPlace opens the place of backups, where there is one, and tells what it is. A folder that is not there yet is left
+// to the first backup to be made.
+func (a *app) backupPlace(ctx context.Context) (good string, err error) {
+	open, place := a.vault(), a.cfg.Backup.URL
+	if open == nil {
+		return "there are no backups: backup.url is not set", nil
+	}
+	if _, err := os.Stat(place); !strings.Contains(place, "://") && errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Dir(place)); err == nil {
+			return "the first backup makes " + place, nil
+		}
+	}
+	if _, err := open(ctx); err != nil {
+		return "", err
+	}
+	return "can be opened", nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/tenantctl/tenantctl/tenant/tenanttest"
 	"github.com/tenantctl/tenantctl/tenant/tenanttest/mongoproxy"
 )
 
@@ -38,6 +39,9 @@ func scriptFake(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Setenv("TENANTCTL_NOSQL_URL", p.URL())
 	case "old-postgres":
 		ts.Setenv("TENANTCTL_POSTGRES_URL", oldPostgres(s.t, s.postgres))
+	case "pooler": // PgBouncer in transaction mode, and a way past it
+		ts.Setenv("TENANTCTL_POSTGRES_DIRECT_URL", s.postgres)
+		ts.Setenv("TENANTCTL_POSTGRES_URL", tenanttest.PgBouncer(s.t, s.postgres, 4))
 	case "no-postgres": // nobody listens at its port
 		ts.Setenv("TENANTCTL_POSTGRES_URL", at(s.t, s.postgres, closedPort(s.t)))
 	case "no-mongodb":

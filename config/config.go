@@ -46,9 +46,11 @@ type Config struct {
 
 // Postgres says how PostgreSQL is reached and used.
 type Postgres struct {
-	URL                  Secret        `mapstructure:"url"`      // empty until RequireStores has passed
-	URLFile              string        `mapstructure:"url_file"` // where URL was read from, if from a file
-	Roles                string        `mapstructure:"roles"`    // RolesPerTenant or RolesNone
+	URL                  Secret        `mapstructure:"url"`             // empty until RequireStores has passed
+	URLFile              string        `mapstructure:"url_file"`        // where URL was read from, if from a file
+	DirectURL            Secret        `mapstructure:"direct_url"`      // past a pooler; empty where URL needs none
+	DirectURLFile        string        `mapstructure:"direct_url_file"` // where DirectURL was read from, if from a file
+	Roles                string        `mapstructure:"roles"`           // RolesPerTenant or RolesNone
 	MaxConnections       int           `mapstructure:"max_connections"`
 	SchemasPerConnection int           `mapstructure:"schemas_per_connection"`
 	LockTimeout          time.Duration `mapstructure:"lock_timeout"`

@@ -27,7 +27,7 @@ func TestExampleLoadsAsItIsAndLeavesDefaultsInForce(t *testing.T) {
 		t.Error(err)
 	}
 	for _, s := range config.Settings() {
-		if set := s.Source != "default"; set != s.Secret {
+		if set := s.Source != "default"; set != (s.Secret && s.Key != "postgres.direct_url") {
 			t.Errorf("%s is from %s", s.Key, s.Source)
 		}
 	}
@@ -58,13 +58,14 @@ func TestExampleCoversEveryKeyWithItsDefault(t *testing.T) {
 func TestExampleValuesOfUncommentedFileLoad(t *testing.T) {
 	example := readExample(t)
 	isolate(t)
-	active := regexp.MustCompile(`(?m)^  url: .*$`)
+	active := regexp.MustCompile(`(?m)^  (url|#direct_url): .*$`)
 	commented := regexp.MustCompile(`(?m)^( *)#([a-z_]+:)`)
 	write(t, "tenantctl.yaml", commented.ReplaceAllString(active.ReplaceAllString(example, ""), "$1$2"))
 	write(t, "secrets/postgres-url", "postgres://u:pw@h/db")
+	write(t, "secrets/postgres-direct-url", "postgres://u:pw@h2/db")
 	write(t, "secrets/mongodb-url", "mongodb://u:pw@h/db")
 	config := load(t, Options{})
-	if config.Postgres.URLFile != "secrets/postgres-url" || config.NoSQL.URLFile != "secrets/mongodb-url" {
+	if config.Postgres.URLFile != "secrets/postgres-url" || config.Postgres.DirectURLFile != "secrets/postgres-direct-url" || config.NoSQL.URLFile != "secrets/mongodb-url" {
 		t.Errorf("got %+v", config)
 	}
 }

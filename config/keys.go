@@ -41,6 +41,16 @@ var keys = []Key{
 		Doc: "A file whose content is postgres.url, so that the password stays out of the configuration. Set one of the two.",
 	},
 	{
+		Name: "postgres.direct_url", Secret: true,
+		kind: secretURL("a postgres:// URL or key=value pairs", checkPostgresURL),
+		Doc: "The same database and role past a pooler such as PgBouncer, where postgres.url leads to one: for what needs a session of its own, which is " +
+			"NO TRANSACTION migrations, backups, shell and verify --probe. Empty: postgres.url leads to PostgreSQL itself.",
+	},
+	{
+		Name: "postgres.direct_url_file", kind: secretFile(), holds: "postgres.direct_url",
+		Doc: "A file whose content is postgres.direct_url. Set one of the two.",
+	},
+	{
 		Name: "postgres.roles", Default: RolesPerTenant, kind: oneOf(RolesPerTenant, RolesNone),
 		Doc: "per-tenant: each tenant gets a role that reaches its schema alone. none: the application uses a role of its own for all.",
 	},

@@ -113,7 +113,7 @@ func TestEveryKeyTakesFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
 		{"log.format", func(c *Config) any { return c.Log.Format }, "text", "json", "json", "text", "json", "text", "json"},
 		{"actor", func(c *Config) any { return c.Actor }, "", "007", "007", "e", "", "e", ""},
 	}
-	tested := map[string]bool{"postgres.url_file": true, "nosql.url_file": true} // TestTakesTheSecretFromTheSourceOfHighestPrecedence
+	tested := map[string]bool{"postgres.url_file": true, "postgres.direct_url": true, "postgres.direct_url_file": true, "nosql.url_file": true} // TestTakesTheSecretFromTheSourceOfHighestPrecedence
 	for _, c := range cases {
 		tested[c.key] = true
 		t.Run(c.key, func(t *testing.T) {
@@ -242,9 +242,9 @@ func TestTakesRelativePathsOfTheFileFromItsFolder(t *testing.T) {
 }
 
 func TestTakesTheSecretFromTheSourceOfHighestPrecedence(t *testing.T) {
-	for _, store := range []struct{ section, scheme string }{{"postgres", "postgres"}, {"nosql", "mongodb"}} {
+	for _, store := range []struct{ section, key, scheme string }{{"postgres", "url", "postgres"}, {"postgres", "direct_url", "postgres"}, {"nosql", "url", "mongodb"}} {
 		inFile, inEnv, direct := store.scheme+"://u:f@h/", store.scheme+"://u:e@h/", store.scheme+"://u:d@h/"
-		env := "TENANTCTL_" + strings.ToUpper(store.section) + "_URL"
+		env := "TENANTCTL_" + strings.ToUpper(store.section+"_"+store.key)
 		cases := []struct {
 			name, file        string
 			env               map[string]string
@@ -273,26 +273,29 @@ func TestTakesTheSecretFromTheSourceOfHighestPrecedence(t *testing.T) {
 			},
 		}
 		for _, c := range cases {
-			t.Run(store.section+" "+c.name, func(t *testing.T) {
+			t.Run(store.section+"."+store.key+" "+c.name, func(t *testing.T) {
 				isolate(t)
 				write(t, "a", "  "+inFile+" \n\n")
 				write(t, "b", inEnv)
-				write(t, "tenantctl.yaml", store.section+":\n  "+c.file+"\n")
+				write(t, "tenantctl.yaml", store.section+":\n  "+strings.ReplaceAll(c.file, "url", store.key)+"\n")
 				for name, value := range c.env {
 					t.Setenv(name, value)
 				}
 				config := load(t, Options{})
 				got := []string{config.Postgres.URL.Reveal(), config.Postgres.URLFile}
-				if store.section == "nosql" {
+				switch {
+				case store.key == "direct_url":
+					got = []string{config.Postgres.DirectURL.Reveal(), config.Postgres.DirectURLFile}
+				case store.section == "nosql":
 					got = []string{config.NoSQL.URL.Reveal(), config.NoSQL.URLFile}
 				}
 				if got[0] != c.want || got[1] != c.path {
 					t.Errorf("got %q, want %q and %q", got, c.want, c.path)
 				}
-				if got := setting(t, config, store.section+".url").Source; got != c.urlFrom {
+				if got := setting(t, config, store.section+"."+store.key).Source; got != c.urlFrom {
 					t.Errorf("url is from %q, want %q", got, c.urlFrom)
 				}
-				if got := setting(t, config, store.section+".url_file").Source; got != c.fileFrom {
+				if got := setting(t, config, store.section+"."+store.key+"_file").Source; got != c.fileFrom {
 					t.Errorf("url_file is from %q, want %q", got, c.fileFrom)
 				}
 			})

@@ -33,8 +33,8 @@ func TestVerifyFindsWhateverIsDoneToTheRows(t *testing.T) {
 		{"the source gives a row to another", `UPDATE old.a SET firm = 3 WHERE id = 2`, `UPDATE old.a SET firm = 1 WHERE id = 2`, `f3 ["2"] missing`},
 		{"the source gets a row of nobody", `INSERT INTO old.a VALUES (501, 9, 'new', 1)`, `DELETE FROM old.a WHERE id = 501`, `  3 rows of the source are no tenant's, and 2 of them are among the rejects`},
 		{
-			"a reject is forgotten", `CREATE TABLE public.kept AS SELECT * FROM tenantctl.import_rejects WHERE row_key = '["401"]'; DELETE FROM tenantctl.import_rejects WHERE row_key = '["401"]'`,
-			`INSERT INTO tenantctl.import_rejects OVERRIDING SYSTEM VALUE SELECT * FROM public.kept`, `  2 rows of the source are no tenant's, and 1 of them are among the rejects`,
+			"a reject is forgotten", `CREATE TABLE old.kept AS SELECT * FROM tenantctl.import_rejects WHERE row_key = '["401"]'; DELETE FROM tenantctl.import_rejects WHERE row_key = '["401"]'`,
+			`INSERT INTO tenantctl.import_rejects OVERRIDING SYSTEM VALUE SELECT * FROM old.kept`, `  2 rows of the source are no tenant's, and 1 of them are among the rejects`,
 		},
 	} {
 		s.sql(c.do)

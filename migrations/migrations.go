@@ -1,4 +1,5 @@
-// Package migrations holds the SQL of tenantctl's own catalog and a small example of a tenant's model in both stores.
+// Package migrations holds the SQL of tenantctl's own catalog and of the role it works as, and a small example of a tenant's
+// model in both stores.
 package migrations
 
 import "embed"
@@ -7,3 +8,8 @@ import "embed"
 //
 //go:embed control/*.sql
 var Control embed.FS
+
+// Provisioner makes the role that tenantctl works as. It is for psql, with the variables role, database and password.
+//
+//go:embed roles/provisioner.sql
+var Provisioner string

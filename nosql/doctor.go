@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net"
 	"strings"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/topology"
@@ -14,7 +16,9 @@ import (
 
 // Doctor asks the server everything that tenantctl counts on. What follows from an answer that did not come is left out.
 func (r *Resource) Doctor(ctx context.Context) []tenant.Check {
+	before := time.Now()
 	g, err := hello(ctx, r.client)
+	after := time.Now()
 	if err != nil {
 		return []tenant.Check{found("connection", tenant.CheckError, failure("greet the server", err))}
 	}
@@ -28,6 +32,13 @@ func (r *Resource) Doctor(ctx context.Context) []tenant.Check {
 		checks = append(checks, check("writable", tenant.CheckOK, "the server takes writes; it is no replica set, so nothing is kept twice", ""))
 	default:
 		checks = append(checks, check("writable", tenant.CheckOK, "the primary of replica set "+g.SetName+" takes writes", ""))
+	}
+	if !g.Time.IsZero() {
+		checks = append(checks, tenant.ClockCheck(tenant.KindMongoDB, g.Time, before, after))
+	}
+	checks = append(checks, r.encryption())
+	if c, known := r.openFiles(ctx); known {
+		checks = append(checks, c)
 	}
 	login, known := r.whoAmI(ctx)
 	users, keeps := r.users(ctx)
@@ -125,6 +136,58 @@ func (r *Resource) users(ctx context.Context) (c tenant.Check, keeps bool) {
 		return found("users", tenant.CheckError, userFailure("list users", err)), true
 	}
 	return check("users", tenant.CheckOK, "each tenant has a user of its own, with readWrite on its database alone", ""), true
+}
+
+// encryption tells whether the connection can be read along.
+func (r *Resource) encryption() tenant.Check {
+	opts, err := clientOptions(r.cfg)
+	if err != nil {
+		return found("encryption", tenant.CheckError, err)
+	}
+	if opts.TLSConfig != nil {
+		return check("encryption", tenant.CheckOK, "nobody on the way to the server can read along", "")
+	}
+	for _, h := range opts.Hosts {
+		host, _, err := net.SplitHostPort(h)
+		if err != nil {
+			host = h
+		}
+		if ip := net.ParseIP(host); host != "localhost" && !strings.HasPrefix(host, "/") && (ip == nil || !ip.IsLoopback()) {
+			return check("encryption", tenant.CheckWarning, "whoever is on the way to "+host+" can read along", "add tls=true and tlsCAFile to nosql.url")
+		}
+	}
+	return check("encryption", tenant.CheckOK, "the server is on this machine", "")
+}
+
+// openFiles compares the files that the server may have open with what it has: WiredTiger keeps one for each collection and
+// for each index. Only a server that tells both is looked at.
+func (r *Resource) openFiles(ctx context.Context) (c tenant.Check, known bool) {
+	var host struct {
+		Extra struct {
+			Files int64 `bson:"maxOpenFiles"`
+		} `bson:"extra"`
+	}
+	var status struct {
+		Catalog struct {
+			Collections int64 `bson:"collections"`
+		} `bson:"catalogStats"`
+		Index struct {
+			Count int64 `bson:"count"`
+		} `bson:"indexStats"`
+	}
+	admin := r.client.Database("admin")
+	if err := admin.RunCommand(ctx, bson.D{{Key: "hostInfo", Value: 1}}).Decode(&host); err != nil || host.Extra.Files == 0 {
+		return c, false
+	}
+	if err := admin.RunCommand(ctx, bson.D{{Key: "serverStatus", Value: 1}}).Decode(&status); err != nil || status.Catalog.Collections == 0 {
+		return c, false
+	}
+	files := status.Catalog.Collections + max(status.Index.Count, status.Catalog.Collections) // each has an index of its _id
+	text := fmt.Sprintf("%d of at most %d files are needed for all collections and indexes", files, host.Extra.Files)
+	if files*5 > host.Extra.Files*4 {
+		return check("open files", tenant.CheckWarning, text, fmt.Sprintf("raise the server's limit (LimitNOFILE=%d in its unit, or ulimit -n), or spread the tenants over more servers", 4*files)), true
+	}
+	return check("open files", tenant.CheckOK, text, ""), true
 }
 
 // rights tells whether the server lets tenantctl see all databases, which every create does first.

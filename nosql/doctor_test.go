@@ -41,6 +41,8 @@ func TestDoctorTellsWhatWouldBreak(t *testing.T) {
 		{"one that gives no rights", UsersAuto, map[string]bson.D{
 			"usersInfo": mongoproxy.Refusal(13, "Unauthorized", "not authorized"), "listDatabases": mongoproxy.Refusal(13, "Unauthorized", "not authorized"),
 		}, []string{"users error: ", "userAdminAnyDatabase", "databases error: ", "readWriteAnyDatabase"}},
+		{"one with few files for its collections", UsersAuto, files(1000, 500), []string{"open files warning: 1000 of at most 1000 files", "LimitNOFILE=4000"}},
+		{"one with files enough", UsersAuto, files(64000, 500), []string{"open files ok: 1000 of at most 64000 files"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, p := proxied(t, example)
@@ -53,6 +55,30 @@ func TestDoctorTellsWhatWouldBreak(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// files are the replies of a server that may open so many files and has so many collections.
+func files(limit, collections int64) map[string]bson.D {
+	return map[string]bson.D{
+		"hostInfo":     {{Key: "extra", Value: bson.D{{Key: "maxOpenFiles", Value: limit}}}, {Key: "ok", Value: 1.0}},
+		"serverStatus": {{Key: "catalogStats", Value: bson.D{{Key: "collections", Value: collections}}}, {Key: "ok", Value: 1.0}},
+	}
+}
+
+func TestDoctorTellsOfAClockThatIsApartAndOfAConnectionThatCanBeReadAlong(t *testing.T) {
+	r, p := proxied(t, example)
+	p.Hello(func(d bson.D) bson.D { return mongoproxy.Set(d, "localTime", time.Now().Add(time.Hour)) })
+	if got := report(r.Doctor(t.Context())); !strings.Contains(got, "clock warning: the server's is 1h0m0s ahead") || !strings.Contains(got, "encryption ok: ") {
+		t.Error(got)
+	}
+	for url, want := range map[string]string{
+		"mongodb://u:p@db.example.com/": tenant.CheckWarning, "mongodb://localhost,10.0.0.7:27018/": tenant.CheckWarning,
+		"mongodb://u:p@db.example.com/?tls=true": tenant.CheckOK, "mongodb://127.0.0.1:27017,localhost/": tenant.CheckOK,
+	} {
+		if c := New(nil, Config{URL: url}).encryption(); c.Status != want {
+			t.Errorf("%s: %+v", url, c)
+		}
 	}
 }
 

@@ -70,10 +70,11 @@ func clientOptions(cfg Config) (*options.ClientOptions, error) {
 
 // greeting is what a server says of itself.
 type greeting struct {
-	Writable    bool   `bson:"isWritablePrimary"`
-	SetName     string `bson:"setName"`
-	WireVersion int    `bson:"maxWireVersion"`
-	Router      string `bson:"msg"` // "isdbgrid" for a mongos
+	Writable    bool      `bson:"isWritablePrimary"`
+	SetName     string    `bson:"setName"`
+	WireVersion int       `bson:"maxWireVersion"`
+	Router      string    `bson:"msg"` // "isdbgrid" for a mongos
+	Time        time.Time `bson:"localTime"`
 }
 
 func hello(ctx context.Context, client *mongo.Client) (greeting, error) {

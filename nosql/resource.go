@@ -49,6 +49,7 @@ type Resource struct {
 var (
 	_ tenant.Baseliner    = (*Resource)(nil)
 	_ tenant.Rehearser    = (*Resource)(nil)
+	_ tenant.Prober       = (*Resource)(nil)
 	_ tenant.Migrator     = (*Resource)(nil)
 	_ tenant.Locker       = (*Resource)(nil)
 	_ tenant.Credentialer = (*Resource)(nil)

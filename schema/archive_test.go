@@ -299,7 +299,9 @@ func scalarOf(t testing.TB, db tenant.DB, sql string) string {
 func (b bench) psql(schema string, args ...string) {
 	b.t.Helper()
 	c := exec.Command("psql", append([]string{"--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"}, args...)...)
-	c.Env = append(append(os.Environ(), b.clientEnv()...), "PGCLIENTENCODING=UTF8", "PGOPTIONS=-c search_path="+strings.ReplaceAll(quote(schema), " ", `\ `))
+	env, err := b.clientEnv()
+	must(b.t, err)
+	c.Env = append(append(os.Environ(), env...), "PGCLIENTENCODING=UTF8", "PGOPTIONS=-c search_path="+strings.ReplaceAll(quote(schema), " ", `\ `))
 	if out, err := c.CombinedOutput(); err != nil {
 		b.t.Fatalf("psql %v: %v\n%s", args, err, out)
 	}

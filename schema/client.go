@@ -80,14 +80,17 @@ var misleading = []string{"PGSERVICE=", "PGSERVICEFILE=", "PGHOSTADDR=", "PGOPTI
 
 // run runs one of PostgreSQL's programs as the provisioning role and gives what it writes. env comes on top.
 func (r *Resource) run(ctx context.Context, env []string, program string, args ...string) (string, error) {
+	server, err := r.clientEnv()
+	if err != nil {
+		return "", err
+	}
 	c := exec.CommandContext(ctx, program, args...)
 	c.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return slices.ContainsFunc(misleading, func(m string) bool { return strings.HasPrefix(v, m) })
-	}), append(append(r.clientEnv(), "LC_ALL=C"), env...)...)
+	}), append(append(server, "LC_ALL=C"), env...)...)
 	var out, said bytes.Buffer
 	c.Stdout, c.Stderr = &out, &said
-	err := c.Run()
-	if err == nil {
+	if err = c.Run(); err == nil {
 		return out.String(), nil
 	}
 	if ctx.Err() != nil {

@@ -22,7 +22,7 @@ func (r *Resource) Login(t tenant.Tenant) tenant.Login {
 	c := r.pool.Config().ConnConfig
 	l := tenant.Login{Store: tenant.KindPostgres, Host: c.Host, Port: int(c.Port), Database: c.Database, Schema: t.Schema}
 	options := url.Values{}
-	if mode := r.tls()["sslmode"]; mode != "" {
+	if mode := tlsSettings(r.cfg.URL)["sslmode"]; mode != "" {
 		options.Set("sslmode", mode)
 	}
 	if r.cfg.Roles {
@@ -37,10 +37,10 @@ func (r *Resource) Login(t tenant.Tenant) tenant.Login {
 
 var tlsSetting = regexp.MustCompile(`(?:^|[?&\s])(ssl[a-z]+)\s*=\s*(?:'([^']*)'|([^\s&']*))`)
 
-// tls are the settings of the URL, or the key=value pairs, that are about encryption, without passwords.
-func (r *Resource) tls() map[string]string {
+// tlsSettings are the settings of a URL, or of key=value pairs, that are about encryption, without passwords.
+func tlsSettings(address string) map[string]string {
 	settings := map[string]string{}
-	for _, m := range tlsSetting.FindAllStringSubmatch(r.cfg.URL, -1) {
+	for _, m := range tlsSetting.FindAllStringSubmatch(address, -1) {
 		value := m[2] + m[3]
 		if decoded, err := url.QueryUnescape(value); err == nil {
 			value = decoded
@@ -114,21 +114,34 @@ func (r *Resource) Command(ctx context.Context, t tenant.Tenant) (program string
 	if err := r.reach(ctx, t); err != nil {
 		return "", nil, nil, cleanup, err
 	}
-	env = append(r.clientEnv(), "PGOPTIONS="+strings.TrimSpace(os.Getenv("PGOPTIONS")+" -c search_path="+t.Schema))
+	shared, err := r.shared(ctx)
+	if err != nil {
+		return "", nil, nil, cleanup, err
+	}
+	if shared {
+		return "", nil, nil, cleanup, &tenant.Error{Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: "psql needs a session of its own, and " + sharing, Hint: hintSession}
+	}
+	if env, err = r.clientEnv(); err != nil {
+		return "", nil, nil, cleanup, err
+	}
+	env = append(env, "PGOPTIONS="+strings.TrimSpace(os.Getenv("PGOPTIONS")+" -c search_path="+t.Schema))
 	return program, nil, env, cleanup, nil
 }
 
-// clientEnv is how PostgreSQL's own programs connect as the provisioning role; it holds the password.
-func (r *Resource) clientEnv() []string {
-	c := r.pool.Config().ConnConfig
+// clientEnv is how PostgreSQL's own programs connect as the provisioning role, past a pooler; it holds the password.
+func (r *Resource) clientEnv() ([]string, error) {
+	c, address, err := r.past()
+	if err != nil {
+		return nil, err
+	}
 	env := []string{
 		"PGHOST=" + c.Host, "PGPORT=" + strconv.Itoa(int(c.Port)), "PGDATABASE=" + c.Database,
 		"PGUSER=" + c.User, "PGPASSWORD=" + c.Password, "PGAPPNAME=tenantctl",
 	}
-	for key, value := range r.tls() {
+	for key, value := range tlsSettings(address) {
 		env = append(env, "PG"+strings.ToUpper(key)+"="+value)
 	}
-	return env
+	return env, nil
 }
 
 // reach refuses a tenant whose schema is not there for it.

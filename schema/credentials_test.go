@@ -55,7 +55,7 @@ func TestEncryptionSettingsAreHandedOn(t *testing.T) {
 		"postgres://u:sslmode=no@h/d?sslkey=k":                                   "sslkey=k",
 	} {
 		var got []string
-		for k, v := range New(nil, Config{URL: given}).tls() {
+		for k, v := range tlsSettings(given) {
 			got = append(got, k+"="+v)
 		}
 		slices.Sort(got)

@@ -75,11 +75,17 @@ func (r *Resource) Doctor(ctx context.Context) []tenant.Check {
 		fmt.Sprintf("ALTER SYSTEM SET max_locks_per_transaction = %d, then restart the server", max(128, 2*needed/f.MaxConnections)),
 		"max_locks_per_transaction is %d", "max_locks_per_transaction is %d: dropping schemas in parallel may run out of shared memory", f.MaxLocks)
 
+	if err := r.examinePooler(ctx, d, conn); err != nil {
+		return d.failed("pooler", err)
+	}
 	shared, err := r.sharesSessions(ctx, conn)
 	if err != nil {
 		return d.failed("sessions", err)
 	}
 	d.check("sessions", !shared, tenant.CheckWarning, hintSession, "NO TRANSACTION migrations can run", "NO TRANSACTION migrations cannot run: "+sharing)
+	if err := r.examine(ctx, d, conn, f); err != nil {
+		return d.failed("limits", err)
+	}
 	return d.checks
 }
 
@@ -99,11 +105,20 @@ func (d *doctor) check(name string, good bool, otherwise, hint, yes, no string, 
 	d.checks = append(d.checks, tenant.Check{Store: tenant.KindPostgres, Name: name, Status: otherwise, Message: fmt.Sprintf(no, args...), Hint: hint})
 }
 
+// failed adds the check of an error, and gives all that there are.
 func (d *doctor) failed(name string, err error) []tenant.Check {
-	c := tenant.Check{Store: tenant.KindPostgres, Name: name, Status: tenant.CheckError, Message: err.Error()}
+	return d.because(name, tenant.CheckError, err)
+}
+
+// warn adds the check of an error that only some commands will meet.
+func (d *doctor) warn(name string, err error) { d.because(name, tenant.CheckWarning, err) }
+
+func (d *doctor) because(name, status string, err error) []tenant.Check {
+	c := tenant.Check{Store: tenant.KindPostgres, Name: name, Status: status, Message: err.Error()}
 	var e *tenant.Error
 	if errors.As(err, &e) {
 		c.Message, c.Hint = e.Msg, e.Hint
 	}
-	return append(d.checks, c)
+	d.checks = append(d.checks, c)
+	return d.checks
 }

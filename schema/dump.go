@@ -42,6 +42,13 @@ const (
 
 // Dump writes the definitions and the rows of a schema, all of one moment.
 func (r *Resource) Dump(ctx context.Context, t tenant.Tenant, w tenant.PartWriter, o tenant.DumpOptions) (tenant.Dumped, error) {
+	shared, err := r.shared(ctx)
+	if err != nil {
+		return tenant.Dumped{}, err
+	}
+	if shared { // a pooler may have no connection for a helper while this one holds its own
+		o.Parallel = 1
+	}
 	conn, s, defs, err := r.hold(ctx, t)
 	if err != nil {
 		return tenant.Dumped{}, err
@@ -85,7 +92,7 @@ var errChanged = errors.New("tables changed")
 // their structure, and the definitions of that moment.
 func (r *Resource) hold(ctx context.Context, t tenant.Tenant) (*pgxpool.Conn, *structure, *definitions, error) {
 	for range attempts {
-		conn, err := r.acquire(ctx)
+		conn, err := r.session(ctx)
 		if err != nil {
 			return nil, nil, nil, err
 		}
@@ -137,7 +144,7 @@ func (r *Resource) hold(ctx context.Context, t tenant.Tenant) (*pgxpool.Conn, *s
 
 // again is a snapshot of a schema whose structure must be s.
 func (r *Resource) again(ctx context.Context, t tenant.Tenant, s *structure) (*pgxpool.Conn, *structure, error) {
-	conn, err := r.acquire(ctx)
+	conn, err := r.session(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -298,7 +305,7 @@ func (d *dump) share(ctx context.Context, q *queue, parallel int) error {
 	defer stop()
 	for range parallel - 1 {
 		g.Go(func() error {
-			conn, err := d.r.acquire(waiting)
+			conn, err := d.r.session(waiting)
 			if err != nil {
 				return nil // the pool has none: the others do its part
 			}

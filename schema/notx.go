@@ -16,6 +16,12 @@ import (
 // tenant's. How far it got is kept in the database, so that a call after a crash goes on from there. It is false
 // where another process was faster.
 func (r *Resource) applyOutside(ctx context.Context, conn *pgxpool.Conn, s stage) (done bool, err error) {
+	if r.cfg.DirectURL != "" {
+		if conn, err = r.session(ctx); err != nil {
+			return false, err
+		}
+		defer conn.Release()
+	}
 	defer leaveSession(ctx, conn)
 	p, at, err := r.enterSession(ctx, conn, s)
 	if err != nil || p.book[s.Version] == s.up {

@@ -4,6 +4,7 @@ package schema
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -24,6 +25,7 @@ const oldest = 13 // major version of PostgreSQL
 // Config is what the store needs to know.
 type Config struct {
 	URL                  string        // of the provisioning role
+	DirectURL            string        // the same past a pooler, for what needs a session of its own; empty where URL has no pooler
 	MaxConnections       int           // 0 for the driver's choice
 	SchemasPerConnection int           // a connection is closed after that many, since its cache grows; 0 for never
 	ConnectTimeout       time.Duration // 0 for none
@@ -117,6 +119,7 @@ func unreachable(c *pgx.ConnConfig, err error) error {
 	var pg *pgconn.PgError
 	var dns *net.DNSError
 	var dial *net.OpError
+	var untrusted *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &pg):
 		e.Code = pg.Code
@@ -128,6 +131,9 @@ func unreachable(c *pgx.ConnConfig, err error) error {
 		e.Kind, e.Msg = tenant.ErrInterrupted, e.Msg+": interrupted"
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Msg += ": no answer in time"
+	case errors.As(err, &untrusted):
+		e.Msg += ": its certificate cannot be trusted: " + untrusted.Err.Error()
+		e.Hint = "check the host and sslrootcert in postgres.url"
 	case errors.As(err, &dns):
 		e.Msg += ": no such host"
 	case errors.As(err, &dial):
@@ -147,6 +153,7 @@ type Resource struct {
 	broken  error
 
 	pooler      poolerCheck
+	direct      directPool
 	definitions definitionCache
 }
 
@@ -160,6 +167,7 @@ var (
 	_ tenant.Baseliner    = (*Resource)(nil)
 	_ tenant.Rehearser    = (*Resource)(nil)
 	_ tenant.Surveyor     = (*Resource)(nil)
+	_ tenant.PoolProber   = (*Resource)(nil)
 )
 
 // New makes the resource over a pool that Open gave for the same configuration.

@@ -96,7 +96,7 @@ func TestDoctorNamesTheStatementThatHelps(t *testing.T) {
 	admin := b.super()
 	user, database := b.prefix+"provisioner", b.prefix+"db"
 	for _, c := range []struct{ name, status, take, give, hint string }{
-		{"create schemas", tenant.CheckError, "ALTER DATABASE " + database + " OWNER TO postgres", "ALTER DATABASE " + database + " OWNER TO " + user, "GRANT CREATE ON DATABASE"},
+		{"create schemas", tenant.CheckError, "REVOKE CREATE ON DATABASE " + database + " FROM " + user, "GRANT CREATE ON DATABASE " + database + " TO " + user, "GRANT CREATE ON DATABASE"},
 		{"create roles", tenant.CheckError, "ALTER ROLE " + user + " NOCREATEROLE", "ALTER ROLE " + user + " CREATEROLE", `ALTER ROLE "` + user + `" CREATEROLE`},
 		{"end sessions", tenant.CheckError, "ALTER ROLE " + user + " NOCREATEROLE", "ALTER ROLE " + user + " CREATEROLE", "GRANT pg_signal_backend TO"},
 		{"tenants connect", tenant.CheckError, "REVOKE CONNECT ON DATABASE " + database + " FROM PUBLIC", "GRANT CONNECT ON DATABASE " + database + " TO PUBLIC", "GRANT CONNECT"},

@@ -19,8 +19,11 @@ type poolerCheck struct {
 	known, shares bool
 }
 
-// sharesSessions tells whether a pooler shares sessions between clients. It looks once.
+// sharesSessions tells whether a pooler shares sessions between clients, and there is no way past it. It looks once.
 func (r *Resource) sharesSessions(ctx context.Context, conn *pgxpool.Conn) (bool, error) {
+	if r.cfg.DirectURL != "" {
+		return false, nil
+	}
 	r.pooler.Lock()
 	defer r.pooler.Unlock()
 	if !r.pooler.known {
@@ -31,6 +34,42 @@ func (r *Resource) sharesSessions(ctx context.Context, conn *pgxpool.Conn) (bool
 		r.pooler.known, r.pooler.shares = true, shares
 	}
 	return r.pooler.shares, nil
+}
+
+// examinePooler tells whether a pooler stands before the server, and whether the way past it leads to the same database.
+func (r *Resource) examinePooler(ctx context.Context, d *doctor, conn *pgxpool.Conn) error {
+	mine, err := backend(ctx, conn.Conn())
+	if err != nil {
+		return failure("look for a pooler", err)
+	}
+	switch {
+	case mine == conn.Conn().PgConn().PID() && r.cfg.DirectURL == "":
+		d.ok("pooler", "there is none before the server")
+		return nil
+	case r.cfg.DirectURL == "":
+		d.ok("pooler", "a pooler stands before the server; postgres.direct_url is not set")
+		return nil
+	}
+	const which = "SELECT concat_ws(' ', pg_postmaster_start_time(), oid) FROM pg_database WHERE datname = current_database()"
+	past, err := r.session(ctx)
+	if err != nil {
+		return err
+	}
+	defer past.Release()
+	var here, there string
+	if err := conn.QueryRow(ctx, which).Scan(&here); err != nil {
+		return failure("ask which server it is", err)
+	}
+	if err := past.QueryRow(ctx, which).Scan(&there); err != nil {
+		return failure("ask which server it is", err)
+	}
+	shared, err := pooled(ctx, past.Conn())
+	if err != nil {
+		return failure("look for a pooler", err)
+	}
+	d.check("pooler", here == there && !shared, tenant.CheckError, "set postgres.direct_url to the server behind the pooler itself, and to the same database",
+		"postgres.direct_url leads past it to the same database", "postgres.direct_url does not lead past the pooler to the same database")
+	return nil
 }
 
 // sessions are what NO TRANSACTION files need, each one of its own.
@@ -60,7 +99,7 @@ func (s sessions) allow(todo []*migration) error {
 
 const (
 	sharing     = "a pooler such as PgBouncer shares them between transactions"
-	hintSession = "point postgres.url at PostgreSQL itself, or at a pool in session mode"
+	hintSession = "set postgres.direct_url to PostgreSQL itself, past the pooler, or let the pool be in session mode"
 )
 
 const (
@@ -76,18 +115,33 @@ func pooled(ctx context.Context, conn *pgx.Conn) (bool, error) {
 	if err != nil || mine == conn.PgConn().PID() {
 		return false, err
 	}
+	// Two connections of its own: one that waits in vain is of no use afterwards.
+	first, err := pgx.ConnectConfig(ctx, conn.Config().Copy())
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = first.Close(context.WithoutCancel(ctx)) }()
 	other, err := pgx.ConnectConfig(ctx, conn.Config().Copy())
 	if err != nil {
 		return false, err
 	}
 	defer func() { _ = other.Close(context.WithoutCancel(ctx)) }()
+	waiting, cancel := context.WithTimeout(ctx, poolerWait)
+	defer cancel()
+	mine, err = backend(waiting, first)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return false, nil // conn holds the one session that the pool has
+	}
+	if err != nil {
+		return false, err
+	}
 	for i := range poolerRounds {
 		if i%2 == 1 { // a pooler that deals its backends out in turn is put out of step
 			if _, err := backend(ctx, other); err != nil {
 				return false, err
 			}
 		}
-		shared, err := takes(ctx, other, conn, mine)
+		shared, err := takes(ctx, other, first, mine)
 		if shared || err != nil {
 			return shared, err
 		}

@@ -133,9 +133,9 @@ func TestMissingRightsNameTheGrant(t *testing.T) {
 		_, err := admin.Exec(t.Context(), sql)
 		must(t, err)
 	}
-	run("ALTER DATABASE " + database + " OWNER TO postgres")
+	run("REVOKE CREATE ON DATABASE " + database + " FROM " + user)
 	refused(t, b.Create(t.Context(), b.tenant("acme")), tenant.ErrRights, "permission denied", fmt.Sprintf(`GRANT CREATE ON DATABASE "%s" TO "%s"`, database, user))
-	run("ALTER DATABASE " + database + " OWNER TO " + user)
+	run("GRANT CREATE ON DATABASE " + database + " TO " + user)
 	run("ALTER ROLE " + user + " NOCREATEROLE")
 	tn := b.tenant("acme")
 	refused(t, b.Create(t.Context(), tn), tenant.ErrRights, fmt.Sprintf(`ALTER ROLE "%s" CREATEROLE`, user))

@@ -22,7 +22,7 @@ var scratch = tenant.Tenant{ID: uuid.MustParse("00000000-0000-7000-8000-00000000
 
 // Scratch makes a schema with the tenants' model at the newest version, for a look at it. done removes it.
 func (r *Resource) Scratch(ctx context.Context) (schema string, done func(), err error) {
-	conn, err := r.acquire(ctx)
+	conn, err := r.session(ctx) // which the lock belongs to
 	if err != nil {
 		return "", nil, err
 	}

@@ -46,6 +46,7 @@ const (
 	OpClone    = "clone"
 	OpUndelete = "undelete"
 	OpPurge    = "purge"
+	OpProbe    = "probe" // of the isolation of tenants, which changes nothing for good
 )
 
 // restartable operations leave nothing half done that their next run would not put right: a dead one is closed, not

@@ -85,6 +85,19 @@ func (c *Catalog) lastOperations(ctx context.Context, tenant uuid.UUID, n int) (
 	return ops, catalogError("read the operations", err)
 }
 
+// LeftOver counts the operations that are interrupted and hold their tenant, or are runs, and gives the kind of the oldest.
+func (c *Catalog) LeftOver(ctx context.Context) (n int, oldest string, err error) {
+	for op, err := range c.operations(ctx, OperationFilter{Unfinished: true}) {
+		if err != nil {
+			return 0, "", err
+		}
+		if c.interrupted(op) {
+			n, oldest = n+1, op.Kind
+		}
+	}
+	return n, oldest, nil
+}
+
 // AuditEntry is who changed what, when and from where.
 type AuditEntry struct {
 	At     time.Time       `json:"at"`
@@ -234,6 +247,8 @@ func (s *Service) ResumeOperation(ctx context.Context, id string) (*Operation, e
 	switch {
 	case op.TenantID == nil && op.Kind == OpImport:
 		return nil, Invalid("tenantctl import run -f with its mapping: it goes on from the last checkpoint", "operation %s is an import", op.ID)
+	case op.Kind == OpProbe:
+		return nil, Invalid("tenantctl verify --probe begins a new one, and removes what this one has left", "operation %s is a probe", op.ID)
 	case op.TenantID == nil:
 		return nil, Invalid(fmt.Sprintf("tenantctl %s --resume %s", strings.ReplaceAll(op.Kind, "-", " "), ShortID(op.ID)), "operation %s is a run", op.ID)
 	case op.restartable():

@@ -9,10 +9,13 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tenantctl/tenantctl/migrations"
 )
 
 const howToRun = "the tests need real servers: run them with `make test`"
@@ -47,8 +50,9 @@ func MongoURL(t testing.TB) string {
 	return u
 }
 
-// Postgres makes a database of this test's own, owned by a provisioner that is no superuser (LOGIN, CREATEROLE), and
-// returns the provisioner's URL. At the end the database goes, and with it every role whose name begins with prefix.
+// Postgres makes a database of this test's own and a provisioner for it by migrations/roles/provisioner.sql, which owns
+// nothing and is no superuser, and returns the provisioner's URL. At the end the database goes, and with it every role
+// whose name begins with prefix.
 func Postgres(t testing.TB, prefix string) string {
 	t.Helper()
 	ctx := context.Background()
@@ -58,13 +62,8 @@ func Postgres(t testing.TB, prefix string) string {
 		t.Fatalf("connect to PostgreSQL: %v", err)
 	}
 	db, user, password := prefix+"db", prefix+"provisioner", "provisioner-secret"
-	for _, sql := range []string{
-		fmt.Sprintf("CREATE ROLE %s LOGIN CREATEROLE PASSWORD '%s'", user, password),
-		fmt.Sprintf("CREATE DATABASE %s OWNER %s", db, user),
-	} {
-		if _, err := conn.Exec(ctx, sql); err != nil {
-			t.Fatalf("make a database for the test: %v", err)
-		}
+	if _, err := conn.Exec(ctx, "CREATE DATABASE "+db); err != nil {
+		t.Fatalf("make a database for the test: %v", err)
 	}
 	if err := conn.Close(ctx); err != nil {
 		t.Fatal(err)
@@ -100,7 +99,27 @@ func Postgres(t testing.TB, prefix string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.User = url.UserPassword(user, password)
 	u.Path = "/" + db
+	provision(t, u.String(), map[string]string{"role": user, "database": db, "password": password})
+	u.User = url.UserPassword(user, password)
 	return u.String()
+}
+
+// provision runs the SQL that makes a provisioner, with variables as psql puts them in.
+func provision(t testing.TB, address string, variables map[string]string) {
+	t.Helper()
+	sql := migrations.Provisioner
+	for name, value := range variables {
+		sql = strings.ReplaceAll(sql, `:"`+name+`"`, pgx.Identifier{value}.Sanitize())
+		sql = strings.ReplaceAll(sql, `:'`+name+`'`, "'"+strings.ReplaceAll(value, "'", "''")+"'")
+	}
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, address)
+	if err != nil {
+		t.Fatalf("connect to PostgreSQL: %v", err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, sql); err != nil {
+		t.Fatalf("make a provisioner for the test: %v", err)
+	}
 }

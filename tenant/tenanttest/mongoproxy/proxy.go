@@ -213,9 +213,10 @@ func (p *Proxy) serve(client net.Conn) {
 		return
 	}
 	defer p.release(server)
+	var login session
 	for {
 		// What ends a connection is seen by the client, which is what the test looks at.
-		if err := p.exchange(client, server); err != nil {
+		if err := p.exchange(client, server, &login); err != nil {
 			return
 		}
 	}
@@ -224,7 +225,7 @@ func (p *Proxy) serve(client net.Conn) {
 var errCut = errors.New("cut")
 
 // exchange takes one message from the client to its answer.
-func (p *Proxy) exchange(client, server net.Conn) error {
+func (p *Proxy) exchange(client, server net.Conn, login *session) error {
 	raw, err := readMessage(client)
 	if err != nil {
 		return err
@@ -246,7 +247,7 @@ func (p *Proxy) exchange(client, server net.Conn) error {
 		return err
 	}
 
-	action := p.decide(&request.cmd)
+	action := p.decide(&request.cmd, login)
 	if action.Cut == Before {
 		return p.cut(action)
 	}
@@ -270,7 +271,7 @@ func (p *Proxy) exchange(client, server net.Conn) error {
 }
 
 // decide counts a command, remembers it and asks the test, then the users' own memory, what becomes of it.
-func (p *Proxy) decide(c *Command) Action {
+func (p *Proxy) decide(c *Command, login *session) Action {
 	p.mu.Lock()
 	if counts(c.Name) {
 		p.counted++
@@ -285,7 +286,9 @@ func (p *Proxy) decide(c *Command) Action {
 	}
 	// A command that is cut before it arrives changes no users.
 	if users != nil && action.Reply == nil && action.Cut != Before {
-		action.Reply = users.answer(*c)
+		if action.Reply = users.guard(login, *c); action.Reply == nil {
+			action.Reply = users.answer(*c)
+		}
 	}
 	return action
 }

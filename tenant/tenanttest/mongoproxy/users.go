@@ -21,6 +21,8 @@ type users struct {
 	mu    sync.Mutex
 	known map[string]User // by "database.name"
 	ended []string        // whose sessions were ended
+
+	logins bool // see CheckLogins
 }
 
 // KeepUsers answers every command on users from memory, for a server that does not know them. Like MongoDB's, they
@@ -137,18 +139,20 @@ func (u *users) update(c Command) bson.D {
 	return done()
 }
 
-// info knows the forms {usersInfo: "name"}, {usersInfo: {user, db}} and {usersInfo: 1}.
+// info knows the forms {usersInfo: "name"}, {usersInfo: {user, db}}, {usersInfo: {forAllDBs: true}} and {usersInfo: 1}; a
+// filter is not looked at.
 func (u *users) info(c Command) bson.D {
 	found := bson.A{}
 	asked := c.Body.Lookup("usersInfo")
 	name, byName := asked.StringValueOK()
-	db := c.DB
+	db, everywhere := c.DB, false
 	if doc, ok := asked.DocumentOK(); ok {
 		name, byName = doc.Lookup("user").StringValueOK()
 		db, _ = doc.Lookup("db").StringValueOK()
+		everywhere, _ = doc.Lookup("forAllDBs").BooleanOK()
 	}
 	for id, v := range u.known {
-		if v.DB != db || byName && v.Name != name {
+		if v.DB != db && !everywhere || byName && v.Name != name {
 			continue
 		}
 		found = append(found, bson.D{
