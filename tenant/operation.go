@@ -28,6 +28,7 @@ func (s OpState) Live() bool { return s == OpRunning || s == OpUndoing || s == O
 // Kinds of operation.
 const (
 	OpCreate   = "create"
+	OpAdopt    = "adopt"
 	OpDelete   = "delete"
 	OpSuspend  = "suspend"
 	OpResume   = "resume"
