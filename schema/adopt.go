@@ -134,6 +134,11 @@ func (r *Resource) adoptVersions(ctx context.Context, conn *pgxpool.Conn, p tena
 	var commands []command
 	moved := tenant.Moved{}
 	switch {
+	case r.Delegates():
+		var err error
+		if moved.To, err = r.versionHere(ctx, conn.Conn().PgConn()); err != nil {
+			return nil, err
+		}
 	case booked:
 		if err := send(ctx, conn.Conn().PgConn(), readBook(at)); err != nil {
 			return nil, err

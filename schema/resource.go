@@ -2,6 +2,7 @@ package schema
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -55,14 +56,14 @@ func (r *Resource) settle(ctx context.Context, t tenant.Tenant, set *files) erro
 			if err := sessions.allow(set.list); err != nil {
 				return nil, err
 			}
-			schema, err := makeSchema(t)
+			schema, err := r.makeSchema(t)
 			if err != nil {
 				return nil, err
 			}
 			commands = append(commands, schema...)
 		}
 		if r.cfg.Roles && (newRole || p.schema == tenant.Absent) {
-			commands = append(commands, grants(t, p.schema == tenant.Ours, true)...)
+			commands = append(commands, grants(t, p.schema == tenant.Ours, !r.Delegates())...)
 		}
 		return commands, nil
 	})
@@ -79,11 +80,14 @@ func makeRole(t tenant.Tenant) []command {
 	}
 }
 
-// makeSchema makes a schema that the provisioning role owns, with goose's version table in it.
-func makeSchema(t tenant.Tenant) ([]command, error) {
-	book, err := newBook()
-	if err != nil {
-		return nil, err
+// makeSchema makes a schema that the provisioning role owns, with goose's version table in it where goose migrates it.
+func (r *Resource) makeSchema(t tenant.Tenant) ([]command, error) {
+	var book []string
+	if !r.Delegates() {
+		var err error
+		if book, err = newBook(); err != nil {
+			return nil, err
+		}
 	}
 	schema := quote(t.Schema)
 	commands := []command{
@@ -195,6 +199,11 @@ func (r *Resource) Stat(ctx context.Context, t tenant.Tenant) (tenant.Stat, erro
 	if p.schema != tenant.Ours {
 		st.Bytes, st.Objects = 0, 0
 		return st, nil
+	}
+	if r.Delegates() {
+		v, err := r.delegatedIn(ctx, conn, t)
+		st.Version = v.Version
+		return st, errors.Join(err, v.Err)
 	}
 	if book == "" {
 		st.Notes = append(st.Notes, bookTable+" is missing")

@@ -157,6 +157,13 @@ func (s *Service) PlanAdopt(ctx context.Context, req AdoptRequest) (*AdoptPlan, 
 			return nil, err
 		}
 	}
+	if req.Version != nil || req.Recognise {
+		for _, m := range each[Migrator](s) {
+			if err := ownWork("marking migrations", m); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if req.Version != nil {
 		if *req.Version < 0 {
 			return nil, Invalid("tenantctl migrate status shows the versions", "there is no version %d", *req.Version)

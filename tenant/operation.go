@@ -86,6 +86,7 @@ type Operation struct {
 	// Only what the Service gives to be shown has it: Operations, Operation and Describe.
 	Interrupted bool
 
+	output  string  // of another tool that did the work
 	claimed *Tenant // a run has made it this process's already, and this is whom it is for
 
 	expired bool // the lease has run out, by the server's clock
@@ -107,6 +108,7 @@ type Failure struct {
 	Message   string `json:"message"` // without the tenant's name
 	Statement string `json:"statement,omitempty"`
 	Hint      string `json:"hint,omitempty"`
+	Output    string `json:"output,omitempty"` // of another program, whole
 }
 
 // Duration is how long the operation has been worked on, to now if it is not over.
