@@ -187,7 +187,7 @@ func (a *app) adoptPlan(w io.Writer, p *tenant.AdoptPlan) {
 		case tenant.AdoptRefused:
 			state = a.paint(red, "refused: ") + x.Reason
 		case tenant.AdoptLeftOut, tenant.AdoptUnchanged:
-			state = x.State + ": " + x.Reason
+			state = strings.ReplaceAll(x.State, "_", " ") + ": " + x.Reason
 		}
 		t.AppendRow(table.Row{x.Schema, cmp.Or(string(x.Name), "(none)"), x.Database, strings.Join(x.Domains, ","), version, state})
 	}

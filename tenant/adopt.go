@@ -105,7 +105,7 @@ type AdoptRequest struct {
 const (
 	AdoptNew       = "adopt"     // would be taken over
 	AdoptUnchanged = "unchanged" // is a tenant's already
-	AdoptLeftOut   = "left out"  // is no tenant's place by its nature
+	AdoptLeftOut   = "left_out"  // is no tenant's place by its nature
 	AdoptRefused   = "refused"
 )
 
