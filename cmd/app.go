@@ -203,8 +203,13 @@ func (a *app) offline() (*tenant.Service, error) {
 }
 
 func schemaConfig(cfg *config.Config) schema.Config {
+	var engine *schema.Engine
+	if m := cfg.Migrations; m.Engine == config.EngineExec {
+		engine = &schema.Engine{Command: m.Command, VersionQuery: m.VersionQuery, Timeout: m.Timeout}
+	}
 	return schema.Config{
-		URL: cfg.Postgres.URL.Reveal(), DirectURL: cfg.Postgres.DirectURL.Reveal(), Dir: cfg.Migrations.Postgres, Roles: cfg.Postgres.Roles == config.RolesPerTenant,
+		Engine: engine,
+		URL:    cfg.Postgres.URL.Reveal(), DirectURL: cfg.Postgres.DirectURL.Reveal(), Dir: cfg.Migrations.Postgres, Roles: cfg.Postgres.Roles == config.RolesPerTenant,
 		MaxConnections: cfg.Postgres.MaxConnections, SchemasPerConnection: cfg.Postgres.SchemasPerConnection,
 		LockTimeout: cfg.Postgres.LockTimeout, LockRetries: cfg.Postgres.LockRetries,
 		StatementTimeout: cfg.Postgres.StatementTimeout, ConnectTimeout: cfg.Postgres.ConnectTimeout, Bin: cfg.Postgres.Bin,

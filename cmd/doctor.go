@@ -111,7 +111,11 @@ func diagnose(ctx context.Context, a *app, cfg *config.Config) []tenant.Check {
 	good, err := a.backupPlace(ctx)
 	add("backups", "place", err, good)
 	_, err = postgres.Files(ctx)
-	add(tenant.KindPostgres, "migrations", err, "can be read in "+cfg.Migrations.Postgres)
+	whence := "can be read in " + cfg.Migrations.Postgres
+	if cfg.Migrations.Engine == config.EngineExec {
+		whence = "are run by migrations.command"
+	}
+	add(tenant.KindPostgres, "migrations", err, whence)
 	if !cfg.NoSQL.Enabled {
 		return checks
 	}

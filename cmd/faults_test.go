@@ -10,13 +10,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
 // faultCase is a command to be stopped at every point.
 type faultCase struct {
 	name string
-	from string   // what there is before: "" for nothing, a tenant that is whole, old, suspended or deleted
-	args []string // NAME stands for the tenant
+	from string   // what there is before: "" for nothing, a tenant that is whole, old, suspended or deleted, or loose
+	args []string // NAME stands for the tenant, PLACE for its schema and database
 	// again is how the command ends where its work is done: what is there already or gone already is no success of
 	// create, delete and rename.
 	again int
@@ -41,10 +43,12 @@ const (
 	old       = "old" // at the first version in both stores
 	suspended = "suspended"
 	deleted   = "deleted"
+	loose     = "loose" // a schema and a database that another tool has made
 )
 
 var faultCases = []faultCase{
 	{name: "create", args: []string{"create", "NAME", "--domain", "NAME.example.com", "--label", "plan=pro"}, again: 5, undo: "fail@create/mongodb/after", minimum: 25},
+	{name: "adopt", from: loose, args: []string{"adopt", "NAME", "--schema", "PLACE", "--database", "PLACE", "--domain", "NAME.example.com", "--roles", "--version", "0"}, fleet: true, goOn: []string{"adopt"}, undo: "fail@adopt/mongodb/after", between: true, minimum: 12},
 	{name: "delete", from: whole, args: []string{"delete", "NAME", "--yes"}, undo: "fail@delete/lock/after", minimum: 6},
 	{name: "undelete", from: deleted, args: []string{"undelete", "NAME"}, minimum: 6},
 	{name: "purge", from: deleted, args: []string{"purge", "NAME", "--yes"}, again: 4, minimum: 14},
@@ -139,7 +143,13 @@ type fault struct {
 
 func (f fault) String() string { return strings.ReplaceAll(f.spec, "/", ":") + "-" + f.then }
 
-func (f *faultTest) command(name string) []string { return named(f.args, name) }
+func (f *faultTest) command(name string) []string {
+	args := named(f.args, name)
+	for i := range args {
+		args[i] = strings.ReplaceAll(args[i], "PLACE", f.prefix+name)
+	}
+	return args
+}
 
 func named(args []string, name string) []string {
 	out := slices.Clone(args)
@@ -153,6 +163,12 @@ func named(args []string, name string) []string {
 func (f *faultTest) prepare(t testing.TB, faults ...fault) {
 	t.Helper()
 	if f.from == "" {
+		return
+	}
+	if f.from == loose {
+		for _, x := range faults {
+			f.makeLoose(t, f.prefix+x.name)
+		}
 		return
 	}
 	b, file := *f.bench, faults[0].name+".csv"
@@ -173,6 +189,20 @@ func (f *faultTest) prepare(t testing.TB, faults ...fault) {
 		case deleted:
 			b.must(t, "delete", x.name, "--no-backup", "--yes")
 		}
+	}
+}
+
+// makeLoose makes a schema and a database with something in each, as another tool does.
+func (f *faultTest) makeLoose(t testing.TB, place string) {
+	t.Helper()
+	ctx := context.Background()
+	statement := fmt.Sprintf(`CREATE SCHEMA %[1]s; CREATE TABLE %[1]s.note (body text); INSERT INTO %[1]s.note VALUES ('kept'); COMMENT ON SCHEMA %[1]s IS 'theirs';
+		GRANT USAGE ON SCHEMA %[1]s TO CURRENT_USER; GRANT SELECT ON %[1]s.note TO CURRENT_USER`, place)
+	if _, err := querySQL(ctx, f.postgres, statement); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.mongo.Database(place).Collection("papers").InsertOne(ctx, bson.D{{Key: "_id", Value: 1}}); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -231,7 +261,7 @@ func (f *faultTest) learn(t *testing.T) {
 	if f.undo != "" {
 		f.prepare(t, fault{name: "backwards"})
 		code := 1
-		if f.scratch {
+		if f.scratch || f.fleet {
 			code = 3
 		}
 		all := f.traced(t, f.undo, code, f.command("backwards"))
@@ -314,7 +344,7 @@ func (f *faultTest) try(t *testing.T, x fault) {
 		t.Fatal(end)
 	}
 	left := f.left(t, name)
-	if state := f.state(t, name); x.strike != "kill" && len(left) == 0 && !f.between && !slices.Equal(state, f.before) && !slices.Equal(state, f.after) {
+	if state := f.state(t, name); x.strike != "kill" && len(left) == 0 && (!f.between || f.from == loose) && !slices.Equal(state, f.before) && !slices.Equal(state, f.after) {
 		t.Fatalf("nothing is unfinished, but the tenant is neither as before:\n%s\nnor as it was to be:\n%s", differences(f.before, state), differences(f.after, state))
 	}
 	switch x.then {

@@ -1,8 +1,10 @@
 package cmd
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
@@ -89,6 +91,18 @@ func newOpsShowCmd(a *app) *cobra.Command {
 	}
 }
 
+// output is what another program said that did the operation's work.
+func output(op *tenant.Operation) string {
+	if op.Error != nil {
+		return op.Error.Output
+	}
+	var result struct{ Output string }
+	if json.Unmarshal(op.Result, &result) != nil {
+		return "" // another kind of result
+	}
+	return result.Output
+}
+
 func (a *app) operation(w io.Writer, d *tenant.OperationDetail) {
 	fault, hint, finished := "", "", ""
 	if d.Error != nil {
@@ -100,6 +114,9 @@ func (a *app) operation(w io.Writer, d *tenant.OperationDetail) {
 	a.fields(w, "Id", d.ID, "Kind", d.Kind, "Tenant", string(d.Tenant), "State", a.progressOf(d.Operation), "By", d.Actor, "From", d.Owner.Label(),
 		"Started", d.CreatedAt.UTC().Format(timeFormat), "Finished", finished, "Took", millis(d.Duration().Milliseconds()),
 		"Tenants", pairs(stringKeys(d.Tenants)), "Error", fault, "Hint", hint)
+	if said := output(d.Operation); said != "" {
+		fmt.Fprintf(w, "\n%s\n", strings.TrimRight(said, "\n"))
+	}
 	if len(d.Steps) > 0 {
 		fmt.Fprintln(w)
 		t := a.wrapped(w)

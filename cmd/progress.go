@@ -58,6 +58,8 @@ func past(e tenant.Event) string {
 		return "unchanged"
 	case e.Operation.Kind == tenant.OpCreate:
 		return "created"
+	case e.Operation.Kind == tenant.OpAdopt:
+		return "adopted"
 	case e.Operation.Kind == tenant.OpMigrate:
 		return "migrated"
 	case e.Operation.Kind == tenant.OpRehearse:

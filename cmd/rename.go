@@ -29,7 +29,7 @@ nothing that is connected notices.
 				if err != nil {
 					return err
 				}
-				return a.printPlan(t, "rename %s to %s; schema %s, database %s and role %s stay", old, t.Name, t.Schema, t.Database, t.Role)
+				return a.printPlan(t, "rename %s to %s; schema %s, database %s and role %s stay", old, t.Name, t.Schema, t.Database, orNone(t.Role))
 			}
 			out, err := s.Rename(cmd.Context(), old, to)
 			if err != nil {

@@ -108,6 +108,12 @@ func writeJUnit(w *os.File, r *tenant.RunResult, parts iter.Seq2[*tenant.Operati
 	}
 	e := xml.NewEncoder(w)
 	e.Indent("  ", "  ")
+	for _, p := range r.Refused {
+		c := junitCase{Name: string(p.Name), Class: tenant.OpAdopt, Failure: &junitFault{Type: p.Error.Code, Message: p.Error.Message}}
+		if err := e.Encode(c); err != nil {
+			return err
+		}
+	}
 	for op, err := range parts {
 		if err != nil {
 			return err

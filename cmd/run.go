@@ -66,6 +66,8 @@ func (a *app) summary(w io.Writer, r *tenant.RunResult) {
 	if s.Tenants > 1 { // the fault of a single one is the command's error
 		a.failures(w, r.Failures)
 	}
+	a.notAdopted(w, "refused", r.Refused)
+	a.notAdopted(w, "left out", r.LeftOut)
 	if r.Retry != "" {
 		a.fields(w, "try them again", r.Retry)
 	}

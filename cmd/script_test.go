@@ -36,7 +36,7 @@ var update = flag.Bool("update", false, "write what the program printed into the
 //	                             or with "tenants" where a tenant is not what it was: operations leave a history
 //	[!] sql super|server|provisioner|URL STATEMENT
 //	                             runs SQL as super, as super in the server's own database,
-//	                             as provisioner, or at a URL; rows go to stdout
+//	                             as provisioner, or at a URL; rows go to stdout; @FILE is what a file holds
 //	[!] mongo DATABASE COMMAND   runs a command in Extended JSON, in a database named without the prefix
 //	secret TEXT                  from now on the program must not print it
 //	fake WHAT                    puts a stand-in in place of a server
@@ -274,8 +274,12 @@ func scriptSQL(ts *testscript.TestScript, neg bool, args []string) {
 	case "provisioner":
 		to = s.postgres
 	}
+	statement := args[1]
+	if file, ok := strings.CutPrefix(statement, "@"); ok {
+		statement = ts.ReadFile(file)
+	}
 	ctx := context.Background()
-	rows, err := querySQL(ctx, to, args[1])
+	rows, err := querySQL(ctx, to, statement)
 	fmt.Fprint(ts.Stdout(), rows)
 	if err != nil {
 		fmt.Fprintln(ts.Stderr(), err)

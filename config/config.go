@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// The values of postgres.roles, nosql.users, backup.encryption and log.format.
+// The values of postgres.roles, nosql.users, migrations.engine, backup.encryption and log.format.
 const (
 	RolesPerTenant = "per-tenant"
 	RolesNone      = "none"
@@ -18,6 +18,9 @@ const (
 	UsersAuto    = "auto"
 	UsersRequire = "require"
 	UsersNone    = "none"
+
+	EngineGoose = "goose"
+	EngineExec  = "exec"
 
 	EncryptionNone       = "none"
 	EncryptionRecipients = "recipients"
@@ -69,10 +72,15 @@ type NoSQL struct {
 	Timeout time.Duration `mapstructure:"timeout"`
 }
 
-// Migrations are the folders of the tenants' migration files, as opened from the working directory.
+// Migrations are the folders of the tenants' migration files, as opened from the working directory, or the tool that
+// migrates the schemas instead.
 type Migrations struct {
-	Postgres string `mapstructure:"postgres"`
-	MongoDB  string `mapstructure:"mongodb"`
+	Postgres     string        `mapstructure:"postgres"`
+	MongoDB      string        `mapstructure:"mongodb"`
+	Engine       string        `mapstructure:"engine"`        // EngineGoose or EngineExec
+	Command      string        `mapstructure:"command"`       // of EngineExec
+	VersionQuery string        `mapstructure:"version_query"` // of EngineExec
+	Timeout      time.Duration `mapstructure:"timeout"`       // of one tenant's command; 0: no limit
 }
 
 // Naming is how schemas, databases and roles are named.
@@ -142,6 +150,11 @@ func (c *Config) RequireStores() error {
 	var faults []Fault
 	if c.Postgres.URL == "" {
 		faults = append(faults, Fault{Key: "postgres.url", Problem: fmt.Sprintf(missing, "postgres.url", "TENANTCTL_POSTGRES_URL")})
+	}
+	for _, m := range []struct{ key, value string }{{"migrations.command", c.Migrations.Command}, {"migrations.version_query", c.Migrations.VersionQuery}} {
+		if c.Migrations.Engine == EngineExec && m.value == "" {
+			faults = append(faults, Fault{Key: m.key, Problem: "not set, and migrations.engine exec needs it"})
+		}
 	}
 	if c.NoSQL.Enabled && c.NoSQL.URL == "" {
 		problem := fmt.Sprintf(missing, "nosql.url", "TENANTCTL_NOSQL_URL")

@@ -113,6 +113,23 @@ var keys = []Key{
 		Doc: "The folder of the command-file migrations of a tenant's database.",
 	},
 	{
+		Name: "migrations.engine", Default: EngineGoose, kind: oneOf(EngineGoose, EngineExec),
+		Doc: "goose: migrations.postgres is applied to each tenant's schema. exec: another tool does it, by migrations.command.",
+	},
+	{
+		Name: "migrations.command", kind: anyText(),
+		Doc: "With the engine exec: the shell command that brings one tenant's schema forward. It finds TENANTCTL_DSN, TENANTCTL_SCHEMA, TENANTCTL_DATABASE, TENANTCTL_TENANT, " +
+			"TENANTCTL_TENANT_ID, TENANTCTL_ROLE and libpq's own variables in its environment.",
+	},
+	{
+		Name: "migrations.version_query", kind: anyText(),
+		Doc: "With the engine exec: SQL that gives the version of the schema that it runs in, a whole number or a text that begins with one; no row and no table are 0.",
+	},
+	{
+		Name: "migrations.timeout", Default: "10m", kind: durationFrom(0),
+		Doc: "With the engine exec: a tenant's command is ended after so long, and the tenant has failed; 0 is no limit.",
+	},
+	{
 		Name: "naming.prefix", Default: "tenant_", kind: namePrefix(),
 		Doc: "What the names of schemas, databases and roles begin with. Tenants that exist keep the names they were given.",
 	},

@@ -95,6 +95,10 @@ func TestEveryKeyTakesFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
 		{"nosql.timeout", func(c *Config) any { return c.NoSQL.Timeout }, 10 * time.Second, time.Second, "1s", "2s", "", 2 * time.Second, nil},
 		{"migrations.postgres", func(c *Config) any { return c.Migrations.Postgres }, "migrations/postgres", "/f", "/f", "/e", "", "/e", nil},
 		{"migrations.mongodb", func(c *Config) any { return c.Migrations.MongoDB }, "migrations/mongodb", "/f", "/f", "/e", "", "/e", nil},
+		{"migrations.engine", func(c *Config) any { return c.Migrations.Engine }, "goose", "exec", "exec", "goose", "", "goose", nil},
+		{"migrations.command", func(c *Config) any { return c.Migrations.Command }, "", "make it", "make it", "e", "", "e", nil},
+		{"migrations.version_query", func(c *Config) any { return c.Migrations.VersionQuery }, "", "SELECT 1", "SELECT 1", "SELECT 2", "", "SELECT 2", nil},
+		{"migrations.timeout", func(c *Config) any { return c.Migrations.Timeout }, 10 * time.Minute, time.Second, "1s", "0", "", time.Duration(0), nil},
 		{"naming.prefix", func(c *Config) any { return c.Naming.Prefix }, "tenant_", "f_", "f_", "e_", "", "e_", nil},
 		{"fleet.parallel", func(c *Config) any { return c.Fleet.Parallel }, 8, 1, "1", "2", "3", 2, 3},
 		{"fleet.max_replication_lag", func(c *Config) any { return c.Fleet.MaxReplicationLag }, int64(0), int64(1000), "1kB", "64MiB", "", int64(64 << 20), nil},
@@ -226,7 +230,7 @@ func TestTakesRelativePathsOfTheFileFromItsFolder(t *testing.T) {
 	write(t, "deploy/secret", "postgres://u:pw@h/db\n")
 	write(t, "deploy/c.yaml", "postgres: {url_file: secret}\nmigrations: {postgres: ../sql, mongodb: /abs}\n")
 	config := load(t, Options{File: "deploy/c.yaml"})
-	if got := config.Migrations; got != (Migrations{Postgres: "sql", MongoDB: "/abs"}) {
+	if got := config.Migrations; got.Postgres != "sql" || got.MongoDB != "/abs" {
 		t.Errorf("got %+v", got)
 	}
 	if config.Postgres.URLFile != "deploy/secret" || config.Postgres.URL.Reveal() != "postgres://u:pw@h/db" {
@@ -346,6 +350,11 @@ func TestRequireStoresNamesWhatIsMissing(t *testing.T) {
 	if err := load(t, Options{}).RequireStores(); err != nil {
 		t.Error(err)
 	}
+
+	t.Setenv("TENANTCTL_MIGRATIONS_ENGINE", "exec")
+	expectFaults(t, load(t, Options{}).RequireStores(),
+		"migrations.command: not set, and migrations.engine exec needs it", "migrations.version_query: not set, and migrations.engine exec needs it")
+	t.Setenv("TENANTCTL_MIGRATIONS_ENGINE", "")
 
 	t.Setenv("TENANTCTL_NOSQL_ENABLED", "true")
 	t.Setenv("TENANTCTL_NOSQL_URL", "mongodb://h")

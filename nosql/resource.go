@@ -225,6 +225,7 @@ func (r *Resource) collections(ctx context.Context, t tenant.Tenant) ([]string, 
 // state is what a tenant's database says of itself.
 type state struct {
 	presence tenant.Presence // absent where there is nothing but, at most, an empty collection of ours
+	marked   bool            // some tenant's mark is there
 	book     book
 }
 
@@ -260,7 +261,7 @@ func (r *Resource) look(ctx context.Context, t tenant.Tenant) (state, error) {
 			s.book.kept = true
 			continue
 		}
-		s.presence = tenant.Foreign
+		s.presence, s.marked = tenant.Foreign, true
 		if owner, _ := d.Lookup("tenant").StringValueOK(); owner == t.ID.String() {
 			s.presence = tenant.Ours
 		}

@@ -28,6 +28,9 @@ func (r *Resource) user(ctx context.Context, t tenant.Tenant) (user, error) {
 	if r.cfg.Users == UsersNone {
 		return user{presence: tenant.Absent, note: "tenants have no user of their own here: nosql.users is none"}, nil
 	}
+	if t.Role == "" {
+		return user{presence: tenant.Absent, note: "the tenant was adopted without a user of its own"}, nil
+	}
 	all, err := r.usersInfo(ctx, t, bson.D{{Key: "user", Value: t.Role}, {Key: "db", Value: t.Database}})
 	switch {
 	case unknownCommand(err) && r.cfg.Users == UsersRequire:

@@ -13,6 +13,9 @@ import (
 
 // Clone makes a schema and its role as a copy of another, within the server.
 func (r *Resource) Clone(ctx context.Context, from, to tenant.Tenant, data bool) error {
+	if r.Delegates() && !data {
+		return invalid("copy the rows too, and delete them there", "a copy without rows would lack the history of the tool that migrates it: migrations.engine is exec")
+	}
 	conn, s, defs, err := r.hold(ctx, from)
 	if err != nil {
 		return err

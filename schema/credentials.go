@@ -25,14 +25,22 @@ func (r *Resource) Login(t tenant.Tenant) tenant.Login {
 	if mode := tlsSettings(r.cfg.URL)["sslmode"]; mode != "" {
 		options.Set("sslmode", mode)
 	}
-	if r.cfg.Roles {
+	if r.hasRole(t) {
 		l.User = t.Role
 	} else {
 		l.Note = "the tenant has no role of its own: use the application's, with this search_path"
-		options.Set("options", "-csearch_path="+t.Schema)
+		options.Set("options", "-csearch_path="+asOption(t.Schema))
 	}
 	l.Options = strings.ReplaceAll(options.Encode(), "+", "%20")
 	return l
+}
+
+// asOption is a schema's name as the value of an option on a command line of the server: in quotes where it needs them.
+func asOption(schema string) string {
+	if plainName.MatchString(schema) {
+		return schema
+	}
+	return strings.NewReplacer(`\`, `\\`, " ", `\ `).Replace(quote(schema))
 }
 
 var tlsSetting = regexp.MustCompile(`(?:^|[?&\s])(ssl[a-z]+)\s*=\s*(?:'([^']*)'|([^\s&']*))`)
@@ -63,6 +71,12 @@ func (r *Resource) SetPassword(ctx context.Context, t tenant.Tenant, password st
 		return &tenant.Error{
 			Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: "tenants have no role of their own here",
 			Hint: "set postgres.roles to per-tenant to give them one",
+		}
+	}
+	if !r.hasRole(t) {
+		return &tenant.Error{
+			Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: "the tenant was adopted without a role of its own",
+			Hint: "use the application's role",
 		}
 	}
 	secret, err := verifier(password)
@@ -124,7 +138,7 @@ func (r *Resource) Command(ctx context.Context, t tenant.Tenant) (program string
 	if env, err = r.clientEnv(); err != nil {
 		return "", nil, nil, cleanup, err
 	}
-	env = append(env, "PGOPTIONS="+strings.TrimSpace(os.Getenv("PGOPTIONS")+" -c search_path="+t.Schema))
+	env = append(env, "PGOPTIONS="+strings.TrimSpace(os.Getenv("PGOPTIONS")+" -c search_path="+asOption(t.Schema)))
 	return program, nil, env, cleanup, nil
 }
 

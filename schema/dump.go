@@ -230,6 +230,10 @@ func (d *dump) write(path, content string) error {
 
 // versions reads the version book.
 func (d *dump) versions(ctx context.Context) (newest int64, applied int, err error) {
+	if d.r.Delegates() {
+		newest, err = d.r.versionHere(ctx, d.conn.Conn().PgConn())
+		return newest, 0, err
+	}
 	if !d.s.objects[bookTable] {
 		return 0, 0, nil
 	}

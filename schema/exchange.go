@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -39,7 +40,7 @@ type exchange struct {
 func (x exchange) run(ctx context.Context) error {
 	var settings []command
 	one, other := new(place), new(place)
-	var comment string
+	var comment, said string
 	var locked bool
 	for _, name := range []string{"search_path", "lock_timeout", "check_function_bodies"} {
 		c := cmd("SELECT current_setting('%s')", name)
@@ -48,9 +49,9 @@ func (x exchange) run(ctx context.Context) error {
 			return err
 		}
 	}
-	state := cmd("SELECT obj_description(to_regnamespace(%[2]s), 'pg_namespace'), NOT coalesce(has_schema_privilege(r.oid, to_regnamespace(%[1]s), 'USAGE'), true) FROM (SELECT to_regrole(%[3]s) AS oid) r",
-		text(quote(x.t.Schema)), text(quote(x.beside.Schema)), text(quote(x.t.Role)))
-	state.row = func(row [][]byte) { comment, locked = string(row[0]), is(row[1]) }
+	state := cmd("SELECT obj_description(to_regnamespace(%[2]s), 'pg_namespace'), coalesce(obj_description(to_regnamespace(%[1]s), 'pg_namespace'), ''), NOT coalesce(has_schema_privilege(r.oid, to_regnamespace(%[1]s), 'USAGE'), true) FROM (SELECT (SELECT oid FROM pg_roles WHERE rolname = %[3]s) AS oid) r",
+		text(quote(x.t.Schema)), text(quote(x.beside.Schema)), text(x.t.Role))
+	state.row = func(row [][]byte) { comment, said, locked = string(row[0]), string(row[1]), is(row[2]) }
 	err := send(ctx, x.pg, []command{
 		cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()), cmd("SET LOCAL lock_timeout = %d", milliseconds(x.r.cfg.LockTimeout)), cmd("SET LOCAL check_function_bodies = off"),
 		tryLock("pg_try_advisory_xact_lock", x.t, one), tryLock("pg_try_advisory_xact_lock", x.beside, other), look(x.t, one), look(x.beside, other), state,
@@ -69,7 +70,7 @@ func (x exchange) run(ctx context.Context) error {
 	case comment == mark(x.beside)+replacedBy(ctx):
 		return send(ctx, x.pg, settings) // it is done
 	}
-	if err := send(ctx, x.pg, x.rename(ctx)); err != nil {
+	if err := send(ctx, x.pg, x.rename(ctx, said)); err != nil {
 		return err
 	}
 	if x.r.cfg.Roles && one.role == tenant.Ours {
@@ -94,14 +95,15 @@ func setTo(name, value string) string {
 	return name + " = " + text(value)
 }
 
-func (x exchange) rename(ctx context.Context) []command {
+// rename changes the names. said is the comment of t's schema: what stands behind the mark goes on with the name.
+func (x exchange) rename(ctx context.Context, said string) []command {
 	one, other := quote(x.t.Schema), quote(x.beside.Schema)
 	between := quote("tenantctl_" + hex.EncodeToString(x.beside.ID[:]))
 	return []command{
 		cmd("ALTER SCHEMA %s RENAME TO %s", one, between),
 		cmd("ALTER SCHEMA %s RENAME TO %s", other, one),
 		cmd("ALTER SCHEMA %s RENAME TO %s", between, other),
-		cmd("COMMENT ON SCHEMA %s IS %s", one, text(mark(x.t))),
+		cmd("COMMENT ON SCHEMA %s IS %s", one, text(strings.TrimSpace(mark(x.t)+" "+afterMark(said, x.t)))),
 		cmd("COMMENT ON SCHEMA %s IS %s", other, text(mark(x.beside)+replacedBy(ctx))),
 	}
 }
@@ -116,7 +118,7 @@ func (x exchange) rights(comesBack, locked bool) []command {
 	}
 	if comesBack {
 		commands = append(commands, cmd("SET LOCAL search_path = %s", quote(x.t.Schema)))
-		commands = append(commands, grants(x.t, false)...)
+		commands = append(commands, grants(x.t, false, false)...)
 	}
 	if locked {
 		commands = append(commands, cmd("REVOKE USAGE ON SCHEMA %s FROM %s", quote(x.t.Schema), role))
@@ -169,12 +171,12 @@ func (r *Resource) Revive(ctx context.Context, t tenant.Tenant) error {
 			return nil, err
 		}
 		switch {
-		case !r.cfg.Roles:
+		case !r.hasRole(t):
 			return nil, nil
 		case p.role == tenant.Foreign:
 			return nil, foreign("role", t.Role)
 		case p.role == tenant.Absent:
-			return append(makeRole(t), grants(t, true)...), nil
+			return append(makeRole(t), grants(t, true, false)...), nil
 		}
 		role, schema := quote(t.Role), quote(t.Schema)
 		return []command{

@@ -46,6 +46,18 @@ var planning = []string{"enable_seqscan = off", "enable_hashjoin = off", "enable
 // readStructure asks for the structure of the schema that is in force, in one round trip of a transaction. t is whose
 // it is, with the role that is the tenant's there.
 func readStructure(ctx context.Context, pg *pgconn.PgConn, t tenant.Tenant) (*structure, error) {
+	s, place, err := structureOf(ctx, pg, t)
+	if err == nil {
+		err = place.ours(t)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// structureOf is readStructure for a schema that may be anybody's.
+func structureOf(ctx context.Context, pg *pgconn.PgConn, t tenant.Tenant) (*structure, *place, error) {
 	s := &structure{objects: map[string]bool{}, major: major(pg)}
 	commands, place := []command{}, new(place)
 	for _, p := range planning {
@@ -91,17 +103,14 @@ func readStructure(ctx context.Context, pg *pgconn.PgConn, t tenant.Tenant) (*st
 		commands = append(commands, cmd("SET LOCAL %s TO DEFAULT", name))
 	}
 	if err := send(ctx, pg, commands); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if *misread != nil {
-		return nil, fmt.Errorf("read the structure: %w", *misread)
-	}
-	if err := place.ours(t); err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("read the structure: %w", *misread)
 	}
 	s.fingerprint = hashVersion + ":" + hex.EncodeToString(whole.Sum(nil))
 	s.rights = hashVersion + ":" + hex.EncodeToString(granted.Sum(nil))
-	return s, nil
+	return s, place, nil
 }
 
 // asking is a query about the members, with so many columns, and what takes its rows.

@@ -202,7 +202,7 @@ func (l *loader) grant() error {
 	defer conn.Release()
 	standard := []command{cmd("GRANT USAGE ON SCHEMA %s TO %s", quote(l.t.Schema), quote(l.o.Role))}
 	if !own {
-		standard = grants(l.role(), true)
+		standard = grants(l.role(), true, false)
 	}
 	return refusal("grant rights to role "+l.o.Role, conn, l.role(), l.r.within(l.ctx, conn, l.t, standard))
 }

@@ -19,7 +19,7 @@ const maxDefinitions = 256 << 20
 
 // Load makes a tenant's schema, and its role where that is asked for, and fills it with the parts that it is given.
 func (r *Resource) Load(ctx context.Context, t tenant.Tenant, o tenant.LoadOptions) (tenant.PartLoader, error) {
-	if !r.cfg.Roles {
+	if !r.cfg.Roles || o.Role == "" {
 		o.Role, o.MakeRole = "", false
 	}
 	if err := r.prepare(ctx, t, o.Role, o.MakeRole); err != nil {

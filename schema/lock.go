@@ -41,7 +41,7 @@ func (r *Resource) setLogin(ctx context.Context, t tenant.Tenant, can bool) (enf
 			return []command{cmd("ALTER ROLE %s LOGIN", role), cmd("GRANT USAGE ON SCHEMA %s TO %s", schema, role)}, nil
 		case enforced:
 			return []command{cmd("ALTER ROLE %s NOLOGIN", role), cmd("REVOKE USAGE ON SCHEMA %s FROM %s", schema, role)}, nil
-		case r.cfg.Roles:
+		case r.hasRole(t):
 			return nil, noRole(t, p)
 		}
 		return nil, nil

@@ -27,6 +27,9 @@ func (r *Resource) Files(context.Context) ([]tenant.MigrationFile, error) {
 // Up applies what is not applied up to and including version to. Files are applied together in one transaction and one
 // round trip where they can be, so that a failure leaves the tenant as it was; see together.
 func (r *Resource) Up(ctx context.Context, t tenant.Tenant, to int64, outOfOrder bool) (tenant.Moved, error) {
+	if r.Delegates() {
+		return r.delegate(ctx, t)
+	}
 	return r.up(ctx, t, to, outOfOrder, nil)
 }
 

@@ -36,6 +36,7 @@ type Config struct {
 	Dir                  string        // folder of the migrations
 	MaxReplicationLag    int64         // bytes that a replica may be behind before a run waits; 0 for no limit
 	MaxActive            int           // sessions of others that may be at work before a run waits; 0 for no limit
+	Engine               *Engine       // migrates the schemas in goose's place; nil for goose
 	Bin                  string        // folder of pg_dump and pg_restore; empty to look for them
 }
 
@@ -159,6 +160,7 @@ type Resource struct {
 
 var (
 	_ tenant.Migrator     = (*Resource)(nil)
+	_ tenant.Delegate     = (*Resource)(nil)
 	_ tenant.Locker       = (*Resource)(nil)
 	_ tenant.Credentialer = (*Resource)(nil)
 	_ tenant.Shell        = (*Resource)(nil)
@@ -180,7 +182,13 @@ func (r *Resource) Kind() string { return tenant.KindPostgres }
 
 // files are the migrations, read at the first call.
 func (r *Resource) files() (*files, error) {
-	r.reading.Do(func() { r.set, r.broken = load(r.cfg.Dir) })
+	r.reading.Do(func() {
+		if r.Delegates() { // there are no files here
+			r.set = &files{}
+			return
+		}
+		r.set, r.broken = load(r.cfg.Dir)
+	})
 	return r.set, r.broken
 }
 

@@ -84,6 +84,7 @@ const (
 	invalidPassword    = "28P01"
 	invalidLogin       = "28000"
 	noSuchDatabase     = "3D000"
+	readOnly           = "25006"
 )
 
 // meaning gives the way out of a server's error, where there is one, and its kind.
@@ -99,7 +100,7 @@ func meaning(pg *pgconn.PgError) (hint string, kind error) {
 		return "create it with createdb, or correct postgres.url", tenant.ErrUnreachable
 	case "08P01":
 		return "if it is a pooler that answers, set its pool_mode to session or transaction", tenant.ErrUnsupported
-	case "25006":
+	case readOnly:
 		return "the server is read-only; point postgres.url at the primary", tenant.ErrUnsupported
 	case "53300":
 		return "the server has no connection left; lower postgres.max_connections or raise the server's", tenant.ErrUnreachable

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -55,14 +56,14 @@ func (r *Resource) settle(ctx context.Context, t tenant.Tenant, set *files) erro
 			if err := sessions.allow(set.list); err != nil {
 				return nil, err
 			}
-			schema, err := makeSchema(t)
+			schema, err := r.makeSchema(t)
 			if err != nil {
 				return nil, err
 			}
 			commands = append(commands, schema...)
 		}
 		if r.cfg.Roles && (newRole || p.schema == tenant.Absent) {
-			commands = append(commands, grants(t, p.schema == tenant.Ours)...)
+			commands = append(commands, grants(t, p.schema == tenant.Ours, !r.Delegates())...)
 		}
 		return commands, nil
 	})
@@ -79,11 +80,14 @@ func makeRole(t tenant.Tenant) []command {
 	}
 }
 
-// makeSchema makes a schema that the provisioning role owns, with goose's version table in it.
-func makeSchema(t tenant.Tenant) ([]command, error) {
-	book, err := newBook()
-	if err != nil {
-		return nil, err
+// makeSchema makes a schema that the provisioning role owns, with goose's version table in it where goose migrates it.
+func (r *Resource) makeSchema(t tenant.Tenant) ([]command, error) {
+	var book []string
+	if !r.Delegates() {
+		var err error
+		if book, err = newBook(); err != nil {
+			return nil, err
+		}
 	}
 	schema := quote(t.Schema)
 	commands := []command{
@@ -98,17 +102,28 @@ func makeSchema(t tenant.Tenant) ([]command, error) {
 }
 
 // grants lets the role use what migrations will make in the schema, and only read the version book. What is there
-// already is granted too where the schema is older than the role.
-func grants(t tenant.Tenant, older bool) []command {
+// already is granted too where the schema is older than the role. booked tells that there is a version book; a schema
+// that was adopted may have none.
+func grants(t tenant.Tenant, older, booked bool) []command {
 	schema, role := quote(t.Schema), quote(t.Role)
-	commands := []command{cmd("GRANT USAGE ON SCHEMA %s TO %s", schema, role), cmd("GRANT SELECT ON %s TO %s", bookTable, role)}
+	read := cmd("GRANT SELECT ON %s TO %s", bookTable, role)
+	if !booked {
+		read = cmd("DO $do$ BEGIN IF to_regclass('%s') IS NOT NULL THEN %s; END IF; END $do$", bookTable, read.sql)
+	}
+	commands := append([]command{cmd("GRANT USAGE ON SCHEMA %s TO %s", schema, role), read}, defaults("", t)...)
+	if older {
+		commands = append(commands, cmd(grantOlder, text(role)))
+	}
+	return commands
+}
+
+// defaults gives the role its rights on what is made from now on by the provisioning role, or by the one that by names.
+func defaults(by string, t tenant.Tenant) []command {
+	var commands []command
 	for _, g := range []string{
 		onTables + " ON TABLES", onSequences + " ON SEQUENCES", onRoutines + " ON ROUTINES", onTypes + " ON TYPES",
 	} {
-		commands = append(commands, cmd("ALTER DEFAULT PRIVILEGES IN SCHEMA %s GRANT %s TO %s", schema, g, role))
-	}
-	if older {
-		commands = append(commands, cmd(grantOlder, text(role)))
+		commands = append(commands, cmd("ALTER DEFAULT PRIVILEGES %sIN SCHEMA %s GRANT %s TO %s", by, quote(t.Schema), g, quote(t.Role)))
 	}
 	return commands
 }
@@ -135,11 +150,14 @@ const grantOlder = `DO $do$ DECLARE target text; BEGIN
 		LEFT JOIN pg_type t ON d.classid = 'pg_type'::regclass AND t.oid = d.objid
 		WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace(quote_ident(current_schema()))
 			AND coalesce(c.oid, p.oid, t.oid) IS NOT NULL
-			AND coalesce(c.oid NOT IN ('` + bookTable + `'::regclass, pg_get_serial_sequence('` + bookTable + `', 'id')::regclass), true)
+			AND coalesce(c.oid NOT IN (to_regclass('` + bookTable + `'), CASE WHEN to_regclass('` + bookTable + `') IS NOT NULL THEN pg_get_serial_sequence('` + bookTable + `', 'id')::regclass END), true)
 	LOOP
 		EXECUTE 'GRANT ' || target || ' TO ' || %s;
 	END LOOP;
 END $do$`
+
+// hasRole tells whether a tenant is to have a role of its own; one that was adopted may have none.
+func (r *Resource) hasRole(t tenant.Tenant) bool { return r.cfg.Roles && t.Role != "" }
 
 // Stat tells what is there under the tenant's names, and how much.
 func (r *Resource) Stat(ctx context.Context, t tenant.Tenant) (tenant.Stat, error) {
@@ -175,10 +193,17 @@ func (r *Resource) Stat(ctx context.Context, t tenant.Tenant) (tenant.Stat, erro
 		st.Users, st.Locked = []string{t.Role}, !p.canLogin
 	case !r.cfg.Roles:
 		st.Notes = append(st.Notes, "no role of its own: postgres.roles is none")
+	case t.Role == "":
+		st.Notes = append(st.Notes, "no role of its own: the tenant was adopted without one")
 	}
 	if p.schema != tenant.Ours {
 		st.Bytes, st.Objects = 0, 0
 		return st, nil
+	}
+	if r.Delegates() {
+		v, err := r.delegatedIn(ctx, conn, t)
+		st.Version = v.Version
+		return st, errors.Join(err, v.Err)
 	}
 	if book == "" {
 		st.Notes = append(st.Notes, bookTable+" is missing")
@@ -226,7 +251,7 @@ func (p *place) noBook(t tenant.Tenant) error {
 	}
 	return &tenant.Error{
 		Kind: tenant.ErrMissing, Store: tenant.KindPostgres, Msg: fmt.Sprintf("schema %s has no %s", t.Schema, bookTable),
-		Hint: "restore the table: without it nobody knows which migrations are applied",
+		Hint: "restore the table, or tell by tenantctl migrate baseline which migrations are applied: nobody knows without it",
 	}
 }
 

@@ -29,7 +29,7 @@ type place struct {
 }
 
 // mark is written into what is made for a tenant, and tells it from everything else of that name.
-func mark(t tenant.Tenant) string { return "tenantctl:" + t.ID.String() }
+func mark(t tenant.Tenant) string { return anyMark + t.ID.String() }
 
 // marks tells whether a comment is a tenant's mark. More may follow it: the data that a restore has replaced is the
 // tenant's all the same.

@@ -19,6 +19,9 @@ const (
 
 // Versions reads the real version books of many tenants, in the order given.
 func (r *Resource) Versions(ctx context.Context, ts []tenant.Tenant) ([]tenant.Version, error) {
+	if r.Delegates() {
+		return r.delegated(ctx, ts)
+	}
 	out := make([]tenant.Version, len(ts))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(readers)

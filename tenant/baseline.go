@@ -46,6 +46,11 @@ func (s *Service) baseliner(ctx context.Context, req BaselineRequest) (Baseliner
 	if req.Version < 0 {
 		return nil, nil, Invalid("tenantctl migrate status shows the versions", "there is no version %d", req.Version)
 	}
+	if ms, err := s.migrators(req.Only); err == nil && req.Only != "" {
+		if err := ownWork("marking migrations", ms...); err != nil {
+			return nil, nil, err
+		}
+	}
 	ts, warnings, err := s.targets(ctx, req.Only, req.Version)
 	if err != nil {
 		return nil, nil, err

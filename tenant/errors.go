@@ -37,6 +37,7 @@ type Error struct {
 	Statement string // the statement or command that the server refused, shortened, without values
 	Msg       string // lower-case, verb and noun
 	Hint      string // one sentence: the way out
+	Output    string // what another program said, whole
 	Err       error  // the cause, for errors.Is; its text is not shown
 }
 

@@ -18,7 +18,7 @@ func NewFailure(err error) *Failure {
 		bare := *e
 		bare.Tenant = ""
 		bare.Store = ""
-		f.Store, f.Message, f.Statement, f.Hint = e.Store, bare.Error(), e.Statement, e.Hint
+		f.Store, f.Message, f.Statement, f.Hint, f.Output = e.Store, bare.Error(), e.Statement, e.Hint, e.Output
 	}
 	return f
 }

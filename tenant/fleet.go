@@ -52,6 +52,8 @@ type RunResult struct {
 	Waves      []Wave           `json:"waves,omitempty"`
 	Stopped    string           `json:"stopped,omitempty"` // why no further wave was begun
 	Retry      string           `json:"retry,omitempty"`   // the command that tries those again that failed
+	Refused    []AdoptPlace     `json:"refused,omitempty"` // of an adoption: counted as failed, and not part of what --resume goes on with
+	LeftOut    []AdoptPlace     `json:"left_out,omitempty"`
 
 	command    string // what is resumed by
 	checked    bool   // which needs the check between waves again
@@ -74,6 +76,9 @@ func (r *RunResult) Err() error {
 		return &Error{Code: f.Code, Store: f.Store, Msg: "the run's end could not be recorded: " + f.Message, Hint: hint, Err: r.unrecorded}
 	case r.State == RunDone:
 		return nil
+	}
+	if len(r.Refused) > 0 && r.Summary.Failed == len(r.Refused) && r.Summary.NotStarted == 0 {
+		return &Error{Kind: ErrPartial, Msg: fmt.Sprintf("%d of %s refused", len(r.Refused), Plural(r.Summary.Tenants, "tenant")), Hint: "put right what is said of each, then run the same command again"}
 	}
 	if r.State == RunAborted {
 		return &Error{Kind: ErrInterrupted, Msg: "the run was interrupted: " + r.Summary.shortfall(), Hint: hint}

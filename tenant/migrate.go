@@ -31,6 +31,7 @@ type target struct {
 	applied  int   // how many files there are up to it
 	newest   bool  // to is the newest there is: a tenant beyond it has books that these files do not know
 	recorded bool  // the catalog knows what every file holds
+	asked    bool  // another tool does the work: each tenant is asked for, and to is the newest that one has
 	m        Migrator
 }
 
@@ -68,6 +69,17 @@ func (s *Service) targets(ctx context.Context, only string, to int64) ([]target,
 	var out []target
 	var warnings []string
 	for _, m := range ms {
+		if delegates(m) {
+			if to != Newest {
+				return nil, nil, ownWork("going to a version", m)
+			}
+			at, err := s.catalog.newestOf(ctx, m.Kind())
+			if err != nil {
+				return nil, nil, err
+			}
+			out = append(out, target{kind: m.Kind(), to: at, newest: true, recorded: true, asked: true, m: m})
+			continue
+		}
 		files, err := m.Files(ctx)
 		if err != nil {
 			return nil, nil, err
@@ -95,6 +107,12 @@ func (s *Service) targets(ctx context.Context, only string, to int64) ([]target,
 	return out, warnings, nil
 }
 
+// newestOf is the highest version that a tenant has in a store.
+func (c *Catalog) newestOf(ctx context.Context, kind string) (version int64, err error) {
+	err = c.pool.QueryRow(ctx, `SELECT coalesce(max(v.version), 0) FROM tenantctl.versions v JOIN tenantctl.tenants t ON t.id = v.tenant_id WHERE v.kind = $1 AND `+migrating, kind).Scan(&version)
+	return version, catalogError("read the versions", err)
+}
+
 func versionsOf(ts []target) map[string]int64 {
 	out := map[string]int64{}
 	for _, t := range ts {
@@ -107,6 +125,9 @@ func versionsOf(ts []target) map[string]int64 {
 func behind(q *query, ts []target) string {
 	var conds []string
 	for _, t := range ts {
+		if t.asked {
+			return "true"
+		}
 		reached := ">="
 		if t.newest {
 			reached = "="
@@ -201,6 +222,13 @@ func (s *Service) Migrate(ctx context.Context, req MigrateRequest, opts RunOptio
 	if err != nil {
 		return nil, err
 	}
+	for i, t := range ts {
+		if t.asked {
+			if ts[i].to, err = s.catalog.newestOf(context.WithoutCancel(ctx), t.kind); err != nil {
+				return nil, err
+			}
+		}
+	}
 	result.Target, result.Warnings = versionsOf(ts), warnings
 	if result.Summary.Failed > 0 {
 		result.Retry = "tenantctl migrate --retry-failed " + ShortID(run.ID)
@@ -264,7 +292,7 @@ func (s *Service) migrateChild(ctx context.Context, run, child *Operation, ts []
 	}
 	s.emit(Event{Operation: child, Step: "migrate"})
 	changed, err = s.migrateOne(ctx, child, t, over, func(ctx context.Context) (bool, error) {
-		return s.up(ctx, t, ts, outOfOrder)
+		return s.up(ctx, child, t, ts, outOfOrder)
 	})
 	return changed, err
 }
@@ -287,7 +315,7 @@ func (s *Service) migrateOne(ctx context.Context, op *Operation, t Tenant, over 
 	if err != nil {
 		end = OpFailed
 	}
-	op.Result = []byte(jsonText(map[string]bool{"changed": changed}))
+	op.Result = []byte(jsonText(migrated{changed, op.output}))
 	if err == nil && over != nil {
 		over.done(ctx, op, changed, time.Since(start))
 		return changed, nil
@@ -298,13 +326,24 @@ func (s *Service) migrateOne(ctx context.Context, op *Operation, t Tenant, over 
 	return changed, err
 }
 
+// migrated is the result of one tenant's migration.
+type migrated struct {
+	Changed bool   `json:"changed"`
+	Output  string `json:"output,omitempty"` // of another tool, if one did the work
+}
+
 // up applies what each target asks for.
-func (s *Service) up(ctx context.Context, t Tenant, ts []target, outOfOrder bool) (changed bool, err error) {
+func (s *Service) up(ctx context.Context, op *Operation, t Tenant, ts []target, outOfOrder bool) (changed bool, err error) {
 	for _, target := range ts {
 		if err := s.point(ctx, OpMigrate, target.kind, "before"); err != nil {
 			return changed, err
 		}
-		moved, err := target.m.Up(ctx, t, target.to, outOfOrder)
+		to := target.to
+		if target.asked {
+			to = Newest
+		}
+		moved, err := target.m.Up(ctx, t, to, outOfOrder)
+		op.output += moved.Output
 		changed = changed || len(moved.Ran) > 0
 		if err != nil {
 			return changed, err
@@ -325,6 +364,9 @@ func (s *Service) up(ctx context.Context, t Tenant, ts []target, outOfOrder bool
 func (s *Service) NewMigration(kind, name string, dryRun bool) ([]string, error) {
 	ms, err := s.migrators(kind)
 	if err != nil {
+		return nil, err
+	}
+	if err := ownWork("writing a migration", ms[0]); err != nil {
 		return nil, err
 	}
 	return ms[0].New(name, dryRun)

@@ -110,6 +110,9 @@ func (s *Service) back(ctx context.Context, name Name, only string, to int64) (M
 	if err != nil {
 		return nil, Tenant{}, err
 	}
+	if err := ownWork("going back", ms[0]); err != nil {
+		return nil, Tenant{}, err
+	}
 	files, err := ms[0].Files(ctx)
 	if err != nil {
 		return nil, Tenant{}, err

@@ -33,7 +33,12 @@ func (s *Service) Rules() []Rule {
 // and, with the catalog, of those that some tenant has not yet applied.
 func (s *Service) CheckMigrations(ctx context.Context, withCatalog bool, after int64) (*Checked, error) {
 	out := &Checked{Findings: []Finding{}}
-	for _, m := range each[Migrator](s) {
+	all := each[Migrator](s)
+	own := slices.DeleteFunc(slices.Clone(all), func(m Migrator) bool { return delegates(m) })
+	if len(own) == 0 {
+		return nil, ownWork("checking migrations", all...)
+	}
+	for _, m := range own {
 		found, err := m.Check(ctx)
 		if err != nil {
 			return nil, err

@@ -124,6 +124,11 @@ func (s *Service) PlanMigrate(ctx context.Context, req MigrateRequest, parallel 
 	if err := s.catalog.workable(ctx, req.Selection.Names); err != nil {
 		return nil, err
 	}
+	for _, t := range ts {
+		if t.asked {
+			warnings = append(warnings, t.kind+": the command of migrations.engine exec is run for every tenant, and what it would do only it knows")
+		}
+	}
 	p := &MigratePlan{Target: versionsOf(ts), Behind: []Behind{}, Groups: []*MigrateGroup{}, Warnings: warnings}
 	if p.Tenants, err = s.catalog.count(ctx, s.selectMigrating(req.Selection)); err != nil {
 		return nil, err
@@ -214,7 +219,7 @@ func (b *planner) groups(ctx context.Context, q *query) error {
 	}
 	for _, g := range b.all {
 		for _, t := range b.ts {
-			if v := g.Versions[t.kind]; v != 0 && t.newest && !slices.Contains(known[t.kind], v) {
+			if v := g.Versions[t.kind]; v != 0 && t.newest && !t.asked && !slices.Contains(known[t.kind], v) {
 				g.Refused = fmt.Sprintf("%s is at version %d, which the files do not know", t.kind, v)
 			}
 		}

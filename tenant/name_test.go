@@ -130,3 +130,13 @@ func FuzzDomains(f *testing.F) {
 		}
 	})
 }
+
+func TestANameIsMadeOfAnotherToolsByOneRule(t *testing.T) {
+	for from, want := range map[string]string{
+		"acme": "acme", "Acme_Corp.": "acme-corp", "--a  b--": "a-b", "Ünal GmbH": "nal-gmbh", "a.b.c": "a-b-c", "___": "", "17": "17",
+	} {
+		if got := tenant.NameFrom(from); got != want {
+			t.Errorf("NameFrom(%q) is %q, want %q", from, got, want)
+		}
+	}
+}

@@ -28,6 +28,7 @@ func (s OpState) Live() bool { return s == OpRunning || s == OpUndoing || s == O
 // Kinds of operation.
 const (
 	OpCreate   = "create"
+	OpAdopt    = "adopt"
 	OpDelete   = "delete"
 	OpSuspend  = "suspend"
 	OpResume   = "resume"
@@ -86,6 +87,7 @@ type Operation struct {
 	// Only what the Service gives to be shown has it: Operations, Operation and Describe.
 	Interrupted bool
 
+	output  string  // of another tool that did the work
 	claimed *Tenant // a run has made it this process's already, and this is whom it is for
 
 	expired bool // the lease has run out, by the server's clock
@@ -107,6 +109,7 @@ type Failure struct {
 	Message   string `json:"message"` // without the tenant's name
 	Statement string `json:"statement,omitempty"`
 	Hint      string `json:"hint,omitempty"`
+	Output    string `json:"output,omitempty"` // of another program, whole
 }
 
 // Duration is how long the operation has been worked on, to now if it is not over.

@@ -198,6 +198,8 @@ func (s *Service) sagaOf(ctx context.Context, op *Operation) (saga, error) {
 	switch op.Kind {
 	case OpCreate:
 		return s.createSaga(t), nil
+	case OpAdopt:
+		return s.adoptionOf(op, t)
 	case OpDelete:
 		return s.deleteSaga(op, t)
 	case OpUndelete:

@@ -123,7 +123,13 @@ func (s *Service) PlanRehearse(ctx context.Context, req RehearseRequest) (*Rehea
 		return nil, err
 	}
 	p := &RehearsalPlan{Data: req.Data, Tenants: []Rehearsed{}}
-	var err error
+	ms, err := s.migrators(req.Only)
+	if err != nil {
+		return nil, err
+	}
+	if err := ownWork("rehearsing", ms...); err != nil {
+		return nil, err
+	}
 	if p.targets, p.Warnings, err = s.targets(ctx, req.Only, req.To); err != nil {
 		return nil, err
 	}

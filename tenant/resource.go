@@ -107,6 +107,29 @@ type Migrator interface {
 	New(name string, dryRun bool) ([]string, error)
 }
 
+// Delegate is a Migrator that may have another tool do the work. Then there are no files here; each tenant is asked for each
+// time, since only the other tool knows whether there is something to do; versions are what that tool counts, and the newest is
+// the highest that a tenant has.
+type Delegate interface {
+	Migrator
+	Delegates() bool
+}
+
+func delegates(m Resource) bool {
+	d, ok := m.(Delegate)
+	return ok && d.Delegates()
+}
+
+// ownWork refuses what only migration files here make possible, where a store has another tool do the work.
+func ownWork(doing string, ms ...Migrator) error {
+	for _, m := range ms {
+		if delegates(m) {
+			return &Error{Kind: ErrInvalid, Code: "engine", Store: m.Kind(), Msg: doing + " is the other tool's to do: migrations.engine is exec", Hint: "use that tool; MongoDB's files are still here: --only mongodb"}
+		}
+	}
+	return nil
+}
+
 // Newest asks for all migrations that there are.
 const Newest int64 = -1
 
@@ -123,6 +146,7 @@ type Moved struct {
 	From, To int64
 	Ran      []int64 // versions, in the order they were run
 	Applied  int     // how many are applied now
+	Output   string  // what another tool said, if one did the work
 }
 
 // Version is one tenant's real version in one store.

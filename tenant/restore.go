@@ -189,8 +189,8 @@ func (s *Service) migrates(ctx context.Context, b *Backup, names map[string][]st
 	out := map[string]int64{}
 	for _, m := range each[Migrator](s) {
 		d, ok := b.Stores[m.Kind()]
-		if _, asked := names[m.Kind()]; !ok || names != nil && !asked {
-			continue
+		if _, asked := names[m.Kind()]; !ok || names != nil && !asked || delegates(m) {
+			continue // another tool says itself what it does not know
 		}
 		files, err := m.Files(ctx)
 		if err != nil {

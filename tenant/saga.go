@@ -131,7 +131,7 @@ func (s *Service) undo(ctx context.Context, op *Operation, g saga, i int, cause 
 			return errors.Join(cause, err)
 		}
 	}
-	undone := op.Kind == OpCreate // whose name is given back in any case
+	undone := op.Kind == OpCreate || op.Kind == OpAdopt // whose name is given back in any case
 	for ; i >= 0; i-- {
 		st := g.steps[i]
 		if st.undo == nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // MigrationStatus is how far the fleet is.
@@ -50,9 +52,22 @@ func (s *Service) Status(ctx context.Context, sel Selection, verify bool) (*Migr
 	if err := s.catalog.workable(ctx, sel.Names); err != nil {
 		return nil, err
 	}
+	for i := range ts {
+		if verify && ts[i].asked {
+			if err := s.newestReal(ctx, &ts[i], sel); err != nil {
+				return nil, err
+			}
+		}
+	}
 	st := &statusOf{MigrationStatus: MigrationStatus{Target: versionsOf(ts), Behind: []Behind{}, Unknown: []UnknownVersion{}, Versions: map[string][]VersionCount{}, Verified: verify}}
-	st.index = map[string]map[int64]int{}
+	st.index, st.asked = map[string]map[int64]int{}, map[string]bool{}
 	for _, t := range ts {
+		if t.asked {
+			if err := s.askedVersions(ctx, t, st); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		files, err := t.m.Files(ctx)
 		if err != nil {
 			return nil, err
@@ -92,9 +107,13 @@ func (s *Service) Status(ctx context.Context, sel Selection, verify bool) (*Migr
 	return &st.MigrationStatus, nil
 }
 
+// byOther stands where a file's name would.
+const byOther = "(of migrations.command)"
+
 type statusOf struct {
 	MigrationStatus
 	index map[string]map[int64]int // position in Versions by kind and version
+	asked map[string]bool          // kinds whose versions another tool counts
 }
 
 // add counts one tenant by its versions; unreadable says why they are not known.
@@ -103,6 +122,10 @@ func (st *statusOf) add(t Tenant, unreadable string) {
 	current := true
 	for kind, to := range st.Target {
 		v := t.Versions[kind]
+		if _, ok := st.index[kind][v]; !ok && st.asked[kind] {
+			st.index[kind][v] = len(st.Versions[kind])
+			st.Versions[kind] = append(st.Versions[kind], VersionCount{Version: v, Name: byOther})
+		}
 		if i, ok := st.index[kind][v]; ok {
 			st.Versions[kind][i].Tenants++
 		} else if unreadable == "" {
@@ -118,6 +141,41 @@ func (st *statusOf) add(t Tenant, unreadable string) {
 	default:
 		st.Behind = append(st.Behind, Behind{Name: t.Name, Versions: t.Versions})
 	}
+}
+
+// newestReal makes the highest version that a selected tenant really has the one that the others are compared with.
+func (s *Service) newestReal(ctx context.Context, t *target, sel Selection) error {
+	var all []Tenant
+	for tn, err := range s.catalog.tenants(ctx, s.selectMigrating(sel)) {
+		if err != nil {
+			return err
+		}
+		all = append(all, Tenant{ID: tn.ID, Name: tn.Name, Schema: tn.Schema})
+	}
+	vs, err := t.m.Versions(ctx, all)
+	for _, v := range vs {
+		t.to = max(t.to, v.Version)
+	}
+	return err
+}
+
+// askedVersions lists the versions that tenants have of another tool, as last recorded.
+func (s *Service) askedVersions(ctx context.Context, t target, st *statusOf) error {
+	rows, err := s.catalog.pool.Query(ctx, `SELECT DISTINCT v.version FROM tenantctl.versions v JOIN tenantctl.tenants t ON t.id = v.tenant_id WHERE v.kind = $1 AND v.version > 0 AND `+migrating+` ORDER BY 1`, t.kind)
+	if err != nil {
+		return catalogError("read the versions", err)
+	}
+	versions, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return catalogError("read the versions", err)
+	}
+	st.Versions[t.kind] = []VersionCount{{Version: 0, Name: "nothing applied"}}
+	st.index[t.kind], st.asked[t.kind] = map[int64]int{0: 0}, true
+	for i, v := range versions {
+		st.Versions[t.kind] = append(st.Versions[t.kind], VersionCount{Version: v, Name: byOther})
+		st.index[t.kind][v] = i + 1
+	}
+	return nil
 }
 
 // verifyBatch reads the real versions of some tenants, and puts the catalog's record right.

@@ -37,7 +37,7 @@ type Tenant struct {
 	State      State             `json:"state"`
 	Schema     string            `json:"schema"`
 	Database   string            `json:"database"`
-	Role       string            `json:"role"` // of PostgreSQL, and the user's name in MongoDB
+	Role       string            `json:"role"` // of PostgreSQL, and the user's name in MongoDB; empty where the tenant was adopted without one
 	Domains    []string          `json:"domains"`
 	Labels     map[string]string `json:"labels"`
 	Versions   map[string]int64  `json:"versions"` // newest applied migration by kind of store, as last recorded

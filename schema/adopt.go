@@ -1,0 +1,200 @@
+package schema
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+var (
+	_ tenant.Lister     = (*Resource)(nil)
+	_ tenant.Recogniser = (*Resource)(nil)
+)
+
+// anyMark is what every tenant's mark begins with.
+const anyMark = "tenantctl:"
+
+// afterMark is what follows the mark in a comment: what somebody else has written there.
+func afterMark(comment string, t tenant.Tenant) string {
+	return strings.TrimPrefix(strings.TrimPrefix(comment, mark(t)), " ")
+}
+
+// Adoptable asks for all schemas in one query.
+func (r *Resource) Adoptable(ctx context.Context, ps []tenant.Adoptee) ([]tenant.Adoptable, error) {
+	if len(ps) == 0 {
+		return nil, nil
+	}
+	schemas, roles := make([]string, len(ps)), make([]string, len(ps))
+	for i, p := range ps {
+		schemas[i], roles[i] = text(p.Schema), text(p.Role)
+	}
+	var out []tenant.Adoptable
+	ask := cmd(adoptable, strings.Join(schemas, ", "), strings.Join(roles, ", "))
+	ask.row = func(row [][]byte) {
+		p := ps[len(out)]
+		a := tenant.Adoptable{Booked: is(row[4])}
+		switch comment := string(row[1]); {
+		case row[0] == nil:
+			a.Err = noSchema(p)
+		case strings.HasPrefix(comment, anyMark):
+			a.Err = otherMark(p, comment)
+		case !is(row[2]):
+			a.Err = &tenant.Error{
+				Kind: tenant.ErrRights, Store: tenant.KindPostgres, Msg: fmt.Sprintf("schema %s belongs to role %s, and postgres.url's is no member of it", p.Schema, row[0]),
+				Hint: fmt.Sprintf("GRANT %s TO %s", quote(string(row[0])), row[3]),
+			}
+		case is(row[5]):
+			a.Err = foreign("role", p.Role)
+		}
+		out = append(out, a)
+	}
+	err := r.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return send(ctx, conn.Conn().PgConn(), []command{ask}) })
+	return out, failure("look at the schemas", err)
+}
+
+const adoptable = `SELECT pg_get_userbyid(n.nspowner), coalesce(d.description, ''), pg_has_role(n.nspowner, 'USAGE'), quote_ident(current_user), b.oid IS NOT NULL, r.oid IS NOT NULL
+FROM unnest(ARRAY[%s]::text[], ARRAY[%s]::text[]) WITH ORDINALITY q(schema, role, i)
+	LEFT JOIN pg_namespace n ON n.nspname = q.schema
+	LEFT JOIN pg_description d ON d.objoid = n.oid AND d.classoid = 'pg_namespace'::regclass AND d.objsubid = 0
+	LEFT JOIN pg_class b ON b.relnamespace = n.oid AND b.relname = '` + bookTable + `'
+	LEFT JOIN pg_roles r ON r.rolname = q.role
+ORDER BY i`
+
+func noSchema(p tenant.Adoptee) error {
+	return &tenant.Error{
+		Kind: tenant.ErrNotFound, Store: tenant.KindPostgres, Msg: fmt.Sprintf("schema %s does not exist", p.Schema),
+		Hint: "to make a new tenant: tenantctl create " + string(p.Name),
+	}
+}
+
+func otherMark(p tenant.Adoptee, comment string) error {
+	id, _, _ := strings.Cut(strings.TrimPrefix(comment, anyMark), " ")
+	return &tenant.Error{
+		Kind: tenant.ErrForeign, Store: tenant.KindPostgres, Msg: fmt.Sprintf("schema %s bears the mark of another tenant, %s, which has another schema here or is in another catalog", p.Schema, id),
+		Hint: fmt.Sprintf("if that tenant is gone for good: COMMENT ON SCHEMA %s IS NULL", quote(p.Schema)),
+	}
+}
+
+// Adopt marks the schema, in one transaction with what goes with it: the role and its rights where one is asked for, and
+// goose's version table where versions are. What the schema's comment said stays behind the mark.
+func (r *Resource) Adopt(ctx context.Context, p tenant.Adoptee) error {
+	t := p.Tenant
+	conn, err := r.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	var owner, comment, self string
+	var booked bool
+	stands := cmd("SELECT pg_get_userbyid(n.nspowner), coalesce(obj_description(n.oid, 'pg_namespace'), ''), current_user, EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = '%s') FROM pg_namespace n WHERE n.nspname = %s", bookTable, text(t.Schema))
+	stands.row = func(row [][]byte) {
+		owner, comment, self, booked = string(row[0]), string(row[1]), string(row[2]), is(row[3])
+	}
+	err = r.transact(ctx, conn, t, func(*place) []command { return []command{stands} }, func(at *place) ([]command, error) {
+		switch {
+		case at.schema == tenant.Absent:
+			return nil, noSchema(p)
+		case at.schema == tenant.Ours:
+			return nil, nil // a process that died has done it
+		case strings.HasPrefix(comment, anyMark):
+			return nil, otherMark(p, comment)
+		case r.hasRole(t) && at.role != tenant.Absent:
+			return nil, foreign("role", t.Role)
+		case !at.inForce:
+			return nil, at.ours(t)
+		}
+		at.schema, at.inForce = tenant.Ours, true
+		commands := []command{cmd("COMMENT ON SCHEMA %s IS %s", quote(t.Schema), text(strings.TrimSpace(mark(t)+" "+comment)))}
+		versions, err := r.adoptVersions(ctx, conn, p, at, booked)
+		if err != nil {
+			return nil, err
+		}
+		commands = append(commands, versions...)
+		if r.hasRole(t) {
+			commands = append(append(commands, makeRole(t)...), grants(t, true, false)...)
+			if owner != self {
+				commands = append(commands, defaults("FOR ROLE "+quote(owner)+" ", t)...)
+			}
+		}
+		return commands, nil
+	})
+	if err != nil {
+		return refusal("adopt schema "+t.Schema, conn, t, err)
+	}
+	return tenant.Checkpoint(ctx, "postgres/adopted")
+}
+
+// adoptVersions makes goose's version table where versions are to be marked, or reads the one that is there, and records
+// in the catalog what it says.
+func (r *Resource) adoptVersions(ctx context.Context, conn *pgxpool.Conn, p tenant.Adoptee, at *place, booked bool) ([]command, error) {
+	var commands []command
+	moved := tenant.Moved{}
+	switch {
+	case r.Delegates():
+		var err error
+		if moved.To, err = r.versionHere(ctx, conn.Conn().PgConn()); err != nil {
+			return nil, err
+		}
+	case booked:
+		if err := send(ctx, conn.Conn().PgConn(), readBook(at)); err != nil {
+			return nil, err
+		}
+		moved.To, moved.Applied = newestOf(at.book), len(at.book)
+	case p.Version == nil:
+		return nil, nil
+	default:
+		set, err := r.files()
+		if err != nil {
+			return nil, err
+		}
+		if err := set.knows(*p.Version); err != nil {
+			return nil, err
+		}
+		if commands, err = r.missingBook(p.Tenant, at); err != nil {
+			return nil, err
+		}
+		marks, done, err := set.marking(nil, *p.Version)
+		if err != nil {
+			return nil, err
+		}
+		commands, moved = append(commands, marks...), done
+	}
+	return append(commands, cmd("%s", tenant.LeaseFrom(ctx).RecordSQL(p.Tenant.ID, tenant.KindPostgres, moved.To, moved.Applied))), nil
+}
+
+// Release takes the mark, the role and the version table away that Adopt made. Whether it made the table, the intent
+// tells: it was written before.
+func (r *Resource) Release(ctx context.Context, p tenant.Adoptee) error {
+	t := p.Tenant
+	conn, err := r.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	comment := ""
+	said := cmd("SELECT coalesce(obj_description(to_regnamespace(%s), 'pg_namespace'), '')", text(quote(t.Schema)))
+	said.row = func(row [][]byte) { comment = string(row[0]) }
+	err = r.transact(ctx, conn, t, func(*place) []command { return []command{said} }, func(at *place) ([]command, error) {
+		var commands []command
+		if at.schema == tenant.Ours {
+			before := "NULL"
+			if rest := afterMark(comment, t); rest != "" {
+				before = text(rest)
+			}
+			commands = append(commands, cmd("COMMENT ON SCHEMA %s IS %s", quote(t.Schema), before))
+			if p.Version != nil && !p.Booked {
+				commands = append(commands, cmd("DROP TABLE IF EXISTS %s.%s", quote(t.Schema), bookTable))
+			}
+		}
+		if at.role == tenant.Ours {
+			role := quote(t.Role)
+			commands = append(commands, cmd("GRANT %s TO CURRENT_USER", role), cmd("DROP OWNED BY %s", role), cmd("DROP ROLE %s", role))
+		}
+		return commands, nil
+	})
+	return refusal("release schema "+t.Schema, conn, t, err)
+}

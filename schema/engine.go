@@ -1,0 +1,283 @@
+package schema
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// Engine is another tool that migrates schemas in goose's place.
+type Engine struct {
+	Command      string        // for the shell, once for each tenant
+	VersionQuery string        // gives a schema's version, run in it
+	Timeout      time.Duration // of one tenant's command; 0 for no limit
+}
+
+// Delegates tells whether another tool migrates the schemas.
+func (r *Resource) Delegates() bool { return r.cfg.Engine != nil }
+
+// delegate is Up by the other tool: its command runs under the tenant's lock, which a transaction holds that does nothing
+// else, so that a pooler's transaction mode will do. The versions before and after tell whether anything was changed.
+func (r *Resource) delegate(ctx context.Context, t tenant.Tenant) (tenant.Moved, error) {
+	var moved tenant.Moved
+	conn, err := r.acquire(ctx)
+	if err != nil {
+		return moved, err
+	}
+	defer conn.Release()
+	defer rollback(ctx, conn)
+	pg := conn.Conn().PgConn()
+	err = r.retry(ctx, func(ctx context.Context) error {
+		if err := tenant.LeaseFrom(ctx).Check(ctx); err != nil {
+			return err
+		}
+		rollback(ctx, conn)
+		p := new(place)
+		opening := append(r.begin(t), cmd("SET LOCAL idle_in_transaction_session_timeout = 0"), tryLock("pg_try_advisory_xact_lock", t, p), lookAtSchema(t, p))
+		if err := send(ctx, pg, opening); err != nil {
+			return err
+		}
+		if !p.free {
+			return busy()
+		}
+		return p.ours(t)
+	})
+	if err != nil {
+		return moved, failure("begin in schema "+t.Schema, err)
+	}
+	if moved.From, err = r.versionHere(ctx, pg); err != nil {
+		return moved, err
+	}
+	moved.To = moved.From
+	if moved.Output, err = r.runCommand(ctx, t); err != nil {
+		return tenant.Moved{}, err
+	}
+	if moved.To, err = r.versionHere(ctx, pg); err != nil {
+		return moved, err
+	}
+	if err := send(ctx, pg, []command{cmd("COMMIT")}); err != nil {
+		return moved, failure("end in schema "+t.Schema, err)
+	}
+	if moved.To != moved.From {
+		moved.Ran = []int64{moved.To}
+	}
+	if err := tenant.LeaseFrom(ctx).Record(ctx, t.ID, tenant.KindPostgres, moved.To, 0); err != nil {
+		return moved, failure("record the version", err)
+	}
+	return moved, tenant.Checkpoint(ctx, "postgres/command-run")
+}
+
+// versionHere asks for the version of the schema that is in force, in a transaction. A table that is not there yet is
+// version 0: the other tool makes it with its first migration.
+func (r *Resource) versionHere(ctx context.Context, pg *pgconn.PgConn) (version int64, err error) {
+	var said string
+	ask := cmd("%s", r.cfg.Engine.VersionQuery)
+	ask.row = func(row [][]byte) { said = string(row[0]) }
+	err = send(ctx, pg, []command{cmd("SAVEPOINT version"), ask})
+	if back := send(ctx, pg, []command{cmd("ROLLBACK TO SAVEPOINT version")}); back != nil && err == nil {
+		err = back
+	}
+	switch {
+	case code(err) == undefinedTable:
+		return 0, nil
+	case err != nil:
+		return 0, failure("ask for the version by migrations.version_query", err)
+	}
+	digits := said[:prefix(said, isDigit)]
+	if version, err = strconv.ParseInt(digits, 10, 64); err != nil && said != "" {
+		return 0, invalid("write a query that gives a whole number, or a text that begins with one, such as 0002_orders",
+			"migrations.version_query gave %q, which does not begin with a number", said)
+	}
+	return version, nil
+}
+
+// delegated reads the versions of many schemas, each by a query of its own.
+func (r *Resource) delegated(ctx context.Context, ts []tenant.Tenant) ([]tenant.Version, error) {
+	out := make([]tenant.Version, len(ts))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(readers)
+	for i, t := range ts {
+		g.Go(func() error {
+			conn, err := r.acquire(ctx)
+			if err != nil {
+				return err
+			}
+			defer conn.Release()
+			out[i], err = r.delegatedIn(ctx, conn, t)
+			return err
+		})
+	}
+	return out, g.Wait()
+}
+
+// delegatedIn reads one version. What is wrong with the tenant is in the version, what is wrong with the connection is the error.
+func (r *Resource) delegatedIn(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenant) (v tenant.Version, err error) {
+	defer rollback(ctx, conn)
+	p := new(place)
+	if err := send(ctx, conn.Conn().PgConn(), append(r.begin(t), lookAtSchema(t, p))); err != nil {
+		return v, failure("look at schema "+t.Schema, err)
+	}
+	v.Presence = p.schema
+	if v.Err = p.ours(t); v.Err == nil {
+		v.Version, v.Err = r.versionHere(ctx, conn.Conn().PgConn())
+	}
+	if errors.Is(v.Err, tenant.ErrUnreachable) {
+		return v, v.Err
+	}
+	return v, nil
+}
+
+// runCommand runs the command for one tenant and gives what it said.
+func (r *Resource) runCommand(ctx context.Context, t tenant.Tenant) (said string, err error) {
+	limited := ctx
+	if r.cfg.Engine.Timeout > 0 {
+		var cancel context.CancelFunc
+		limited, cancel = context.WithTimeout(ctx, r.cfg.Engine.Timeout)
+		defer cancel()
+	}
+	shell, flag := "sh", "-c"
+	if runtime.GOOS == "windows" {
+		shell, flag = "cmd", "/C"
+	}
+	c := exec.CommandContext(limited, shell, flag, r.cfg.Engine.Command)
+	var out lastOf
+	c.Stdout, c.Stderr = &out, &out
+	env, err := r.engineEnv(t)
+	if err != nil {
+		return "", err
+	}
+	c.Env = append(os.Environ(), env...)
+	c.WaitDelay = cleanUp
+	ownGroup(c)
+	err = c.Run()
+	said = r.masked(out.String())
+	var exit *exec.ExitError
+	e := &tenant.Error{Kind: tenant.ErrMigration, Store: tenant.KindPostgres, Code: "command", Output: said, Hint: "run it for one tenant by hand"}
+	if l := tenant.LeaseFrom(ctx); l != nil {
+		e.Hint = "tenantctl ops show " + tenant.ShortID(l.Operation) + " tells all that it said"
+	}
+	switch {
+	case err == nil:
+		return said, nil
+	case limited.Err() != nil && ctx.Err() == nil:
+		e.Code, e.Msg = "command_timeout", fmt.Sprintf("migrations.command was ended after %s (migrations.timeout)", r.cfg.Engine.Timeout)
+	case errors.As(err, &exit):
+		e.Msg = fmt.Sprintf("migrations.command ended with %s", exit.ProcessState)
+	default:
+		e.Msg, e.Hint = fmt.Sprintf("run migrations.command: %v", err), "it is run by "+shell
+	}
+	if last := lastLine(said); last != "" {
+		e.Msg += ": " + last
+	}
+	return "", e
+}
+
+// engineEnv is what the command finds in its environment; it holds the password. Programs that go by libpq's variables
+// are in the tenant's schema without more.
+func (r *Resource) engineEnv(t tenant.Tenant) ([]string, error) {
+	env, err := r.clientEnv()
+	if err != nil {
+		return nil, err
+	}
+	dsn, err := r.dsn(t)
+	return append(env,
+		"PGOPTIONS="+strings.TrimSpace(os.Getenv("PGOPTIONS")+" -c search_path="+asOption(t.Schema)),
+		"TENANTCTL_TENANT="+string(t.Name), "TENANTCTL_TENANT_ID="+t.ID.String(), "TENANTCTL_SCHEMA="+t.Schema,
+		"TENANTCTL_DATABASE="+t.Database, "TENANTCTL_ROLE="+t.Role, "TENANTCTL_DSN="+dsn), err
+}
+
+// dsn is a URL by which the provisioning role connects, past a pooler, and finds itself in the tenant's schema.
+func (r *Resource) dsn(t tenant.Tenant) (string, error) {
+	c, address, err := r.past()
+	if err != nil {
+		return "", err
+	}
+	query := url.Values{"options": {"-csearch_path=" + asOption(t.Schema)}}
+	for k, v := range tlsSettings(address) {
+		query.Set(k, v)
+	}
+	u := url.URL{Scheme: "postgres", User: url.UserPassword(c.User, c.Password), Host: net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))), Path: "/" + c.Database}
+	if strings.HasPrefix(c.Host, "/") { // a folder of sockets
+		u.Host = ""
+		query.Set("host", c.Host)
+		query.Set("port", strconv.Itoa(int(c.Port)))
+	}
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
+	return u.String(), nil
+}
+
+// masked takes the password out of what a command said.
+func (r *Resource) masked(said string) string {
+	passwords := []string{r.pool.Config().ConnConfig.Password}
+	if past, _, err := r.past(); err == nil {
+		passwords = append(passwords, past.Password)
+	}
+	for _, p := range passwords {
+		if p != "" {
+			said = strings.NewReplacer(p, "xxxxx", url.QueryEscape(p), "xxxxx", url.PathEscape(p), "xxxxx").Replace(said)
+		}
+	}
+	return said
+}
+
+// kept is how many bytes at the end of what a command says are kept.
+const kept = 64 << 10
+
+// lastOf is a writer that keeps the end.
+type lastOf struct {
+	sync.Mutex
+	bytes.Buffer
+	cut bool
+}
+
+func (l *lastOf) Write(p []byte) (int, error) {
+	l.Lock()
+	defer l.Unlock()
+	n, err := l.Buffer.Write(p)
+	if over := l.Len() - kept; over > kept {
+		l.Next(over)
+		l.cut = true
+	}
+	return n, err
+}
+
+func (l *lastOf) String() string {
+	l.Lock()
+	defer l.Unlock()
+	b := l.Bytes()
+	if over := len(b) - kept; over > 0 {
+		b, l.cut = b[over:], true
+	}
+	said := strings.ToValidUTF8(strings.ReplaceAll(string(b), "\x00", ""), "\uFFFD")
+	if l.cut {
+		said = "(the beginning is left out)\n" + said
+	}
+	return said
+}
+
+// lastLine is the last line that says something, shortened.
+func lastLine(said string) string {
+	const most = 200
+	said = strings.TrimSpace(said)
+	said = strings.TrimSpace(said[strings.LastIndexByte(said, '\n')+1:])
+	if r := []rune(said); len(r) > most {
+		said = string(r[:most]) + "…"
+	}
+	return said
+}
