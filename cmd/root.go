@@ -101,7 +101,7 @@ instant: run the same command again, or tenantctl ops resume.
 		newCredentialsCmd(a), newSuspendCmd(a), newResumeCmd(a), newDeleteCmd(a), newUndeleteCmd(a), newPurgeCmd(a),
 		newRestoreCmd(a), newCloneCmd(a), newExportCmd(a))
 	add(groupFleet, newMigrateCmd(a), newBackupCmd(a), newImportCmd(a), newExecCmd(a), newShellCmd(a))
-	add(groupSetup, newInitCmd(a), newDoctorCmd(a), newOpsCmd(a), newConfigCmd(a), newVersionCmd(a))
+	add(groupSetup, newInitCmd(a), newDoctorCmd(a), newVerifyCmd(a), newOpsCmd(a), newConfigCmd(a), newVersionCmd(a))
 	root.AddCommand(newDocsCmd())
 	root.SetHelpCommandGroupID(groupSetup)
 	root.SetCompletionCommandGroupID(groupSetup)

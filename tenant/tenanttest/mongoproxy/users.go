@@ -137,18 +137,19 @@ func (u *users) update(c Command) bson.D {
 	return done()
 }
 
-// info knows the forms {usersInfo: "name"}, {usersInfo: {user, db}} and {usersInfo: 1}.
+// info knows the forms {usersInfo: "name"}, {usersInfo: {user, db}}, {usersInfo: {forAllDBs: true}} and {usersInfo: 1}.
 func (u *users) info(c Command) bson.D {
 	found := bson.A{}
 	asked := c.Body.Lookup("usersInfo")
 	name, byName := asked.StringValueOK()
-	db := c.DB
+	db, all := c.DB, false
 	if doc, ok := asked.DocumentOK(); ok {
+		all, _ = doc.Lookup("forAllDBs").BooleanOK()
 		name, byName = doc.Lookup("user").StringValueOK()
 		db, _ = doc.Lookup("db").StringValueOK()
 	}
 	for id, v := range u.known {
-		if v.DB != db || byName && v.Name != name {
+		if v.DB != db && !all || byName && v.Name != name {
 			continue
 		}
 		found = append(found, bson.D{
