@@ -11,12 +11,10 @@ import (
 // Outline is the SQL that makes the schema's objects, as pg_dump writes it, without the schema's name. Of a table each
 // line is told for itself.
 func (r *Resource) Outline(ctx context.Context, t tenant.Tenant) ([]tenant.OutlinePart, error) {
-	conn, _, defs, err := r.hold(ctx, t)
+	defs, err := r.defined(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	rollback(ctx, conn)
-	conn.Release()
 	var parts []tenant.OutlinePart
 	for _, sql := range []string{defs.pre, defs.post} {
 		for _, s := range statementsOf(sql) {
@@ -38,4 +36,31 @@ func (r *Resource) Outline(ctx context.Context, t tenant.Tenant) ([]tenant.Outli
 		}
 	}
 	return parts, nil
+}
+
+// defined are the definitions of a schema as it is now. Unlike those of a backup they are kept nowhere: who only looks writes
+// nothing.
+func (r *Resource) defined(ctx context.Context, t tenant.Tenant) (*definitions, error) {
+	conn, err := r.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, extensions, err := r.inspect(ctx, conn, t)
+	var d *definitions
+	if err == nil {
+		d, err = r.known(ctx, conn, s)
+	}
+	conn.Release()
+	if err != nil || d != nil {
+		return d, err
+	}
+	program, err := r.client(ctx, s.major)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := r.pgDump(ctx, t, program)
+	if err != nil {
+		return nil, err
+	}
+	return raw.write(s.renaming(t), extensions), nil
 }
