@@ -67,6 +67,9 @@ func (r *Resource) inquiries(pg *pgconn.PgConn, ts, peers []tenant.Tenant, found
 				return
 			}
 			fault := tenant.Fault{Tenant: ts[i].ID, Rule: string(row[1]), Object: string(row[2]), Message: string(row[3]), Fix: string(row[4])}
+			if !r.cfg.Roles && fault.Rule == rulePublicGrant && (strings.HasPrefix(fault.Object, "function ") || strings.HasPrefix(fault.Object, "type ")) {
+				return // what PostgreSQL gives by itself is taken from PUBLIC only where tenants have roles
+			}
 			fault.Hint, fault.Warning = wayOut(&fault, ts[i]), fault.Rule == ruleDefinerPinned
 			if fault.Rule == ruleMissingRole {
 				fault.Fix = statements(makeRole(ts[i]))
@@ -172,7 +175,7 @@ func (r *Resource) Mend(ctx context.Context, t tenant.Tenant) (changed bool, err
 			asked, err := r.inquiries(conn.Conn().PgConn(), []tenant.Tenant{t}, nil, func(f tenant.Fault) {
 				if f.Fix != "" && !done[f.Fix] {
 					done[f.Fix] = true
-					fixes = append(fixes, command{sql: f.Fix, count: strings.Count(f.Fix, "; ") + 1})
+					fixes = append(fixes, command{sql: f.Fix, count: len(statementsOf(f.Fix))})
 					lockedOut = lockedOut || f.Rule == ruleNotLockedOut
 				}
 			})

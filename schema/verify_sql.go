@@ -7,6 +7,7 @@ const (
 	ruleMissingRole   = "missing-role"
 	ruleForeignRole   = "foreign-role"
 	ruleNotLockedOut  = "not-locked-out"
+	rulePublicGrant   = "public-grant"
 	ruleReachesOut    = "reaches-out"
 	ruleReachedInto   = "reached-into"
 	ruleDefiner       = "security-definer"
@@ -74,11 +75,12 @@ var inquiries = []inquiry{
 	{sql: `SELECT w.i, CASE WHEN p.unsafe AND p.path IS NOT NULL THEN '` + ruleUnsafePath + `' WHEN p.path IS NULL THEN '` + ruleDefiner + `' ELSE '` + ruleDefinerPinned + `' END,
 		'function ' || p.name || '(' || replace(p.args, w.schema || '.', '') || ')',
 		CASE WHEN p.unsafe AND p.path IS NOT NULL THEN 'has a search_path of its own that goes beyond the schema: ' || replace(p.path, w.schema, 'SCHEMA') WHEN p.path IS NULL THEN 'is SECURITY DEFINER with the search_path of its caller' ELSE 'is SECURITY DEFINER' END, ''
-	FROM w JOIN LATERAL (
-		SELECT f.proname AS name, pg_get_function_identity_arguments(f.oid) AS args, substr(c, length('search_path=') + 1) AS path, f.prosecdef, f.oid,
-			EXISTS (SELECT FROM unnest(string_to_array(substr(c, length('search_path=') + 1), ',')) item WHERE btrim(item, ' "') NOT IN ('', 'pg_catalog', 'pg_temp', w.schema)) AS unsafe
-		FROM pg_proc f LEFT JOIN unnest(f.proconfig) c ON starts_with(c, 'search_path=') WHERE f.pronamespace = w.nsp AND (f.prosecdef OR c IS NOT NULL) OFFSET 0
-	) p ON p.prosecdef OR p.unsafe
+	FROM w JOIN (
+		SELECT f.pronamespace, f.proname AS name, pg_get_function_identity_arguments(f.oid) AS args, substr(c, length('search_path=') + 1) AS path, f.prosecdef, f.oid, n.nspname,
+			EXISTS (SELECT FROM unnest(string_to_array(substr(c, length('search_path=') + 1), ',')) item WHERE btrim(item, ' "') NOT IN ('', 'pg_catalog', 'pg_temp', n.nspname)) AS unsafe
+		FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace LEFT JOIN LATERAL (SELECT c FROM unnest(f.proconfig) c WHERE starts_with(c, 'search_path=')) g(c) ON true
+		WHERE f.prosecdef OR f.proconfig IS NOT NULL
+	) p ON p.pronamespace = w.nsp AND (p.prosecdef OR p.unsafe)
 	WHERE w.asked AND w.ours AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e') ORDER BY w.i, p.name`},
 	{sql: `SELECT w.i, '` + ruleInvalidIndex + `', 'index ' || quote_ident(c.relname), 'is not valid: nobody reads it, and every write keeps it up', ''
 	FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN w ON w.nsp = c.relnamespace WHERE w.asked AND w.ours AND c.relkind = 'i' AND NOT (x.indisvalid AND x.indisready) ORDER BY w.i, c.relname`},
@@ -130,7 +132,7 @@ const grantsSQL = `, h AS (
 	WHERE (w.lives OR b.label = 'schema') AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = b.class AND e.objid = b.oid AND e.deptype = 'e')
 	GROUP BY b.i, b.label, b.columns, b.target, b.rights, b.needed, b.owner, w.role, w.rolname, w.lives, w.locked
 )
-SELECT i, 'public-grant', label, 'is granted to PUBLIC: ' || everybody, format('REVOKE ALL%s ON %s FROM PUBLIC', columns, target) FROM h WHERE everybody IS NOT NULL
+SELECT i, '` + rulePublicGrant + `', label, 'is granted to PUBLIC: ' || everybody, format('REVOKE ALL%s ON %s FROM PUBLIC', columns, target) FROM h WHERE everybody IS NOT NULL
 UNION ALL
 SELECT i, 'foreign-grant', label, 'is granted to another tenant''s role: ' || others, format('REVOKE ALL%s ON %s FROM %s', columns, target, otherroles) FROM h WHERE others IS NOT NULL
 UNION ALL

@@ -38,8 +38,8 @@ func (r *Resource) Structures(ctx context.Context, ts []tenant.Tenant) ([]string
 	return out, g.Wait()
 }
 
-// membersOf are the members of the schema that is named first. It is put in force by the statement itself, since a plan is
-// made anew where search_path is another when it is run.
+// membersOf are the members of the schema that is named first. It is put in force by the statement itself, and taken out of
+// force at its end, since a plan is made anew where search_path is not what it was.
 var membersOf = strings.Replace(strings.Replace(members,
 	"WITH o AS MATERIALIZED (", "WITH here AS MATERIALIZED (\n\tSELECT n.oid, n.nspowner, set_config('search_path', quote_ident($1), true) FROM pg_namespace n WHERE n.nspname = $1\n), o AS MATERIALIZED (", 1),
 	"FROM pg_depend d\n\tWHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace(quote_ident(current_schema()))",
@@ -69,6 +69,8 @@ func (r *Resource) fingerprints(ctx context.Context, pg *pgconn.PgConn, ts []ten
 			f.add(sum, row, names)
 		})
 	}
+	// The server looks at a statement again once it has run, to describe its result.
+	ask(1, "SELECT set_config('search_path', 'pg_catalog', true)", func([][]byte) {})
 	all, misread := togetherFrom(membersOf, asked)
 	commands := append([]command{cmd("BEGIN READ ONLY")}, r.readSettings(ts[0], version)...)
 	commands = append(commands, cmd("SET LOCAL search_path = pg_catalog"), cmd("SET LOCAL plan_cache_mode = force_generic_plan"))
@@ -86,14 +88,13 @@ func (r *Resource) fingerprints(ctx context.Context, pg *pgconn.PgConn, ts []ten
 		}
 		read := cmd("EXECUTE tenantctl_structure(%s)", text(one.Schema))
 		read.row = all.row
-		end := cmd("SET LOCAL search_path = pg_catalog")
 		done := cmd("SELECT 1")
 		done.row = func([][]byte) {
 			if len(s.objects) > 0 {
 				out[i] = hashVersion + ":" + hex.EncodeToString(sum.Sum(nil))
 			}
 		}
-		commands = append(commands, begin, read, end, done)
+		commands = append(commands, begin, read, done)
 	}
 	err := send(ctx, pg, append(commands, cmd("DEALLOCATE tenantctl_structure"), cmd("COMMIT")))
 	if err == nil && *misread != nil {

@@ -144,3 +144,77 @@ func TestEachSeededFaultIsFoundAndMendedWhereThatIsSafe(t *testing.T) {
 		}
 	}
 }
+
+func TestStructuresAreTheFingerprintsOfBackups(t *testing.T) {
+	t.Parallel()
+	b, ts := verified(t)
+	b.exec("ALTER TABLE %s.products ADD COLUMN extra int", ts[1].Schema)
+	b.exec("CREATE FUNCTION %s.here() RETURNS text LANGUAGE sql AS $$SELECT email FROM %[1]s.customers LIMIT 1$$", ts[2].Schema)
+	conn, err := b.acquire(t.Context())
+	must(t, err)
+	defer conn.Release()
+	var want []string
+	for _, tn := range ts {
+		s, _, err := b.inspect(t.Context(), conn, tn)
+		must(t, err)
+		want = append(want, s.fingerprint)
+	}
+	// One that is gone does not disturb the others.
+	got, err := b.Structures(t.Context(), []tenant.Tenant{ts[0], b.tenant("nobody"), ts[1], ts[2]})
+	must(t, err)
+	if !slices.Equal(got, []string{want[0], "", want[1], want[2]}) || want[0] == want[1] {
+		t.Errorf("the fingerprints are %q, and those of backups %q", got, want)
+	}
+	for range 3 { // each connection of the pool is as it was
+		if path := b.scalar("SELECT current_setting('search_path') || (SELECT count(*) FROM pg_prepared_statements)"); path != `"$user", public0` {
+			t.Errorf("a session is left with %s", path)
+		}
+	}
+}
+
+func TestTenantsWithoutRolesHaveNoFaultsOfRoles(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, example, func(c *Config) { c.Roles = false })
+	tn := b.tenant("acme")
+	tn.State = tenant.Active
+	must(t, b.Create(t.Context(), tn))
+	if found := faults(t, b, tn); len(found) > 0 {
+		t.Errorf("a clean tenant has faults: %q", found)
+	}
+	b.exec("GRANT SELECT ON %s.orders TO PUBLIC", tn.Schema)
+	if found := faults(t, b, tn); !slices.Equal(found, []string{"acme public-grant table orders"}) {
+		t.Errorf("found %q", found)
+	}
+}
+
+func TestNamesThatNeedQuotesAreFoundAndMended(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, one(t, `CREATE TABLE "Odd; ""Name" ("Äm n" text); CREATE TYPE "a b" AS ENUM ('x'); CREATE SEQUENCE "s.q";
+-- +goose StatementBegin
+CREATE FUNCTION "F x"(a "a b", b text DEFAULT '; DROP') RETURNS void LANGUAGE sql AS 'SELECT';
+-- +goose StatementEnd
+`))
+	tn := b.tenant("acme")
+	tn.State = tenant.Active
+	must(t, b.Create(t.Context(), tn))
+	if found := faults(t, b, tn); len(found) > 0 {
+		t.Fatalf("a clean tenant has faults: %q", found)
+	}
+	b.exec(`SET search_path = %s; GRANT SELECT ON "Odd; ""Name" TO PUBLIC; GRANT UPDATE ("Äm n") ON "Odd; ""Name" TO PUBLIC; REVOKE USAGE ON TYPE "a b" FROM %[2]s;
+		GRANT USAGE ON SEQUENCE "s.q" TO PUBLIC; GRANT EXECUTE ON FUNCTION "F x" TO PUBLIC; RESET search_path`, tn.Schema, tn.Role)
+	want := []string{
+		`acme public-grant column "Odd; ""Name"."Äm n"`, `acme public-grant function "F x"(a "a b", b text)`, `acme public-grant sequence "s.q"`,
+		`acme public-grant table "Odd; ""Name"`, `acme missing-grant type "a b"`,
+	}
+	found := faults(t, b, tn)
+	slices.Sort(found)
+	slices.Sort(want)
+	if !slices.Equal(found, want) {
+		t.Errorf("found %q, want %q", found, want)
+	}
+	changed, err := b.Mend(t.Context(), tn)
+	must(t, err)
+	if found := faults(t, b, tn); !changed || len(found) > 0 {
+		t.Errorf("mending it says changed %v and leaves %q", changed, found)
+	}
+}
