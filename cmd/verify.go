@@ -97,6 +97,10 @@ func runVerify(cmd *cobra.Command, a *app, o *verifyOptions, args []string) erro
 		return err
 	case o.fix && !o.dryRun && v.Mendable() > 0:
 		return a.fix(cmd, s, req, v, opts, o.yes)
+	case o.fix && !o.dryRun:
+		if err := s.EndFixes(cmd.Context(), sel); err != nil {
+			return err
+		}
 	}
 	var drift []*tenant.StructureDiff
 	if o.fix {

@@ -3,6 +3,7 @@ package nosql
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,11 +25,12 @@ const (
 	ruleLockedOut       = "locked-out"
 )
 
-// Verify lists the users of all databases at once, and reads the mark of each database, some at once. Peers are of no use
-// to it.
+// Verify lists the users of all databases at once, where it may, and reads the mark of each database, some at once. Peers are
+// of no use to it.
 func (r *Resource) Verify(ctx context.Context, ts, _ []tenant.Tenant, found func(tenant.Fault)) error {
 	users, kept, err := r.allUsers(ctx)
-	if err != nil {
+	oneByOne := errors.Is(err, tenant.ErrRights) // it may look into the tenants' databases alone
+	if err != nil && !oneByOne {
 		return err
 	}
 	all := make([][]tenant.Fault, len(ts))
@@ -40,7 +42,17 @@ func (r *Resource) Verify(ctx context.Context, ts, _ []tenant.Tenant, found func
 			if err != nil {
 				return tenant.WithTenant(err, t.Name)
 			}
-			all[i] = faultsOf(t, s.presence, users[userKey{t.Database, t.Role}], kept)
+			user := users[userKey{t.Database, t.Role}]
+			if oneByOne {
+				found, err := r.usersInfo(ctx, t, t.Role)
+				if err != nil {
+					return tenant.WithTenant(userFailure("look up user "+t.Role, err), t.Name)
+				}
+				if len(found) > 0 {
+					user = &found[0]
+				}
+			}
+			all[i] = faultsOf(t, s.presence, user, kept || oneByOne)
 			return nil
 		})
 	}
@@ -69,7 +81,7 @@ func faultsOf(t tenant.Tenant, database tenant.Presence, u *userInfo, kept bool)
 		add(ruleForeignDatabase, "", "look whose it is; tenantctl writes no mark into what holds something", "the database does not bear the tenant's mark")
 		return faults
 	case database == tenant.Absent && lives:
-		add(ruleMissingDatabase, "create an empty database "+t.Database+" at the newest version", "", "the database does not exist: --fix makes an empty one, tenantctl restore puts back a backup")
+		add(ruleMissingDatabase, "make an empty database "+t.Database+", which tenantctl migrate fills", "", "the database does not exist: --fix makes an empty one at version 0, tenantctl restore puts back a backup")
 	case database == tenant.Absent:
 		add(ruleMissingDatabase, "", "tenantctl restore puts back a backup", "the database does not exist")
 	}
@@ -181,7 +193,7 @@ func (r *Resource) Orphans(ctx context.Context, known []tenant.Tenant, prefix st
 		found(f)
 	}
 	users, _, err := r.allUsers(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, tenant.ErrRights) { // users that it may not see are not for it to judge
 		return err
 	}
 	ids := map[string]userKey{}
@@ -266,7 +278,7 @@ func (r *Resource) Mend(ctx context.Context, t tenant.Tenant) (changed bool, err
 		}
 		switch f.Rule {
 		case ruleMissingDatabase:
-			err = r.Create(ctx, t)
+			err = r.claim(ctx, t) // in one write: what a crash left of more would look like a place that is there
 		case ruleMissingUser:
 			err = r.createUser(ctx, t, readWrite(t))
 		case ruleNotLockedOut:

@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/tenantctl/tenantctl/tenant"
+	"github.com/tenantctl/tenantctl/tenant/tenanttest/mongoproxy"
 )
 
 // faults gives the rules of what verify finds of a tenant.
@@ -146,4 +147,26 @@ func TestStructuresAreAlikeWhereCollectionsAndIndexesAre(t *testing.T) {
 	if !slices.Equal(lines, want) {
 		t.Errorf("the outlines differ by %q, want %q", lines, want)
 	}
+}
+
+// The user of nosql.url may be one that manages users in the tenants' databases alone.
+func TestUsersAreLookedUpOneByOneWhereTheServerListsThemNotAtOnce(t *testing.T) {
+	r, p := proxied(t, example)
+	ten := newTenant(t)
+	must(t, r.Create(t.Context(), ten))
+	p.Intercept(func(c mongoproxy.Command) mongoproxy.Action {
+		if c.Name == "usersInfo" && c.DB == "admin" {
+			return mongoproxy.Action{Reply: mongoproxy.Refusal(13, "Unauthorized", "not authorized on admin")}
+		}
+		return mongoproxy.Action{}
+	})
+	ten.State = tenant.Active
+	if found := faults(t, r, ten); len(found) > 0 {
+		t.Errorf("a clean tenant has %q", found)
+	}
+	must(t, r.dropUser(t.Context(), ten))
+	if found := faults(t, r, ten); !slices.Equal(found, []string{ruleMissingUser}) {
+		t.Errorf("found %q", found)
+	}
+	must(t, r.Orphans(t.Context(), []tenant.Tenant{ten}, ten.Database, func(f tenant.Fault) { t.Errorf("found %+v", f) }))
 }

@@ -2,13 +2,14 @@ package schema
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantctl/tenantctl/tenant"
@@ -26,16 +27,25 @@ func (r *Resource) Structures(ctx context.Context, ts []tenant.Tenant) ([]string
 	for at := 0; at < len(ts); at += structuresAtOnce {
 		end := min(at+structuresAtOnce, len(ts))
 		g.Go(func() error {
-			conn, err := r.acquire(ctx)
-			if err != nil {
-				return err
+			err := r.fingerprints(ctx, ts[at:end], out[at:end])
+			if !vanished(err) && !locked(err) {
+				return failure("read the structures", err)
 			}
-			defer conn.Release()
-			defer rollback(ctx, conn)
-			return failure("read the structures", r.fingerprints(ctx, conn.Conn().PgConn(), ts[at:end], out[at:end]))
+			for i := at; i < end; i++ { // it is one of them that somebody changes; one that is gone has no structure now
+				err := r.retry(ctx, func(ctx context.Context) error { return r.fingerprints(ctx, ts[i:i+1], out[i:i+1]) })
+				if err != nil && !vanished(err) {
+					return tenant.WithTenant(failure("read the structure", err), ts[i].Name)
+				}
+			}
+			return nil
 		})
 	}
 	return out, g.Wait()
+}
+
+// vanished tells whether an object was dropped while it was described, which the server calls by many names.
+func vanished(err error) bool {
+	return slices.Contains([]string{internalError, undefinedTable, undefinedObject, undefinedFunction, undefinedSchema}, code(err))
 }
 
 // membersOf are the members of the schema that is named first. It is put in force by the statement itself, and taken out of
@@ -45,7 +55,21 @@ var membersOf = strings.Replace(strings.Replace(members,
 	"FROM pg_depend d\n\tWHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace(quote_ident(current_schema()))",
 	"FROM here JOIN pg_depend d\n\tON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = here.oid", 1)
 
-func (r *Resource) fingerprints(ctx context.Context, pg *pgconn.PgConn, ts []tenant.Tenant, out []string) error {
+func (r *Resource) fingerprints(ctx context.Context, ts []tenant.Tenant, out []string) error {
+	conn, err := r.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	pg := conn.Conn().PgConn()
+	// A name of its own, since a pooler may give the session to others after a failure.
+	plan := "tenantctl_" + strings.ToLower(rand.Text())
+	defer func() {
+		if !pg.IsClosed() && pg.TxStatus() != 'I' {
+			rollback(ctx, conn)
+			_ = send(context.WithoutCancel(ctx), pg, []command{cmd("DEALLOCATE %s", plan)}) // a session without it needs nothing
+		}
+	}()
 	var s *structure // of the schema whose rows are coming
 	var sum hash.Hash
 	var names *renaming
@@ -79,14 +103,14 @@ func (r *Resource) fingerprints(ctx context.Context, pg *pgconn.PgConn, ts []ten
 	}
 	prepared := all
 	prepared.row = nil
-	prepared.sql = "PREPARE tenantctl_structure(name) AS " + all.sql
+	prepared.sql = "PREPARE " + plan + "(name) AS " + all.sql
 	commands = append(commands, prepared)
 	for i, one := range ts {
 		begin := cmd("SELECT 1")
 		begin.row = func([][]byte) {
 			t, s, sum, names = one, &structure{objects: map[string]bool{}, major: version}, sha256.New(), nil
 		}
-		read := cmd("EXECUTE tenantctl_structure(%s)", text(one.Schema))
+		read := cmd("EXECUTE %s(%s)", plan, text(one.Schema))
 		read.row = all.row
 		done := cmd("SELECT 1")
 		done.row = func([][]byte) {
@@ -96,7 +120,7 @@ func (r *Resource) fingerprints(ctx context.Context, pg *pgconn.PgConn, ts []ten
 		}
 		commands = append(commands, begin, read, done)
 	}
-	err := send(ctx, pg, append(commands, cmd("DEALLOCATE tenantctl_structure"), cmd("COMMIT")))
+	err = send(ctx, pg, append(commands, cmd("DEALLOCATE %s", plan), cmd("COMMIT")))
 	if err == nil && *misread != nil {
 		err = fmt.Errorf("read the structure: %w", *misread)
 	}

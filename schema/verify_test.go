@@ -218,3 +218,38 @@ CREATE FUNCTION "F x"(a "a b", b text DEFAULT '; DROP') RETURNS void LANGUAGE sq
 		t.Errorf("mending it says changed %v and leaves %q", changed, found)
 	}
 }
+
+func TestOneSchemaThatChangesMeanwhileDoesNotStopTheOthers(t *testing.T) {
+	t.Parallel()
+	b, ts := verified(t)
+	want, err := b.Structures(t.Context(), ts[:1])
+	must(t, err)
+	super, stop, stopped := b.super(), make(chan struct{}), make(chan error)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				stopped <- nil
+				return
+			default:
+			}
+			if _, err := super.Exec(t.Context(), strings.ReplaceAll("CREATE VIEW $.v AS SELECT * FROM $.orders; CREATE FUNCTION $.f(a $.order_state) RETURNS void LANGUAGE sql AS 'SELECT'", "$", ts[1].Schema)); err != nil {
+				stopped <- err
+				return
+			}
+			if _, err := super.Exec(t.Context(), strings.ReplaceAll("DROP VIEW $.v; DROP FUNCTION $.f", "$", ts[1].Schema)); err != nil {
+				stopped <- err
+				return
+			}
+		}
+	}()
+	for range 40 {
+		got, err := b.Structures(t.Context(), []tenant.Tenant{ts[1], ts[0], ts[2]})
+		must(t, err)
+		if got[1] != want[0] || got[2] != want[0] {
+			t.Fatalf("the fingerprints are %q, want the last two to be %s", got, want[0])
+		}
+	}
+	close(stop)
+	must(t, <-stopped)
+}

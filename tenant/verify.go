@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -258,21 +259,35 @@ func (x *verifying) skip(t Tenant, reason string) {
 	}
 }
 
-// inMotion gives the tenants that operations are at work on, and why they are left alone.
+// inMotion gives the tenants that operations are at work on, and why they are left alone. What a dead process has left that
+// is simply run again leaves its tenant to be looked at.
 func (c *Catalog) inMotion(ctx context.Context) (map[uuid.UUID]string, error) {
-	out := map[uuid.UUID]string{}
-	var id uuid.UUID
-	var kind string
-	rows, err := c.pool.Query(ctx, `SELECT o.tenant_id, o.kind FROM tenantctl.operations o WHERE o.tenant_id IS NOT NULL AND o.state IN ('running', 'undoing', 'stuck')
-		UNION ALL SELECT (o.params -> 'beside' ->> 'id')::uuid, o.kind FROM tenantctl.operations o
-			WHERE o.kind = 'restore' AND o.state IN ('running', 'undoing', 'stuck') AND o.params -> 'beside' ->> 'id' IS NOT NULL`)
-	if err == nil {
-		_, err = pgx.ForEachRow(rows, []any{&id, &kind}, func() error {
-			out[id] = "operation " + kind + " is not over"
-			return nil
-		})
+	rows, err := c.pool.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o WHERE o.tenant_id IS NOT NULL AND o.state IN ('running', 'undoing', 'stuck')`)
+	if err != nil {
+		return nil, catalogError("read the operations", err)
 	}
-	return out, catalogError("read the operations", err)
+	ops, err := pgx.CollectRows(rows, scanOperation)
+	if err != nil {
+		return nil, catalogError("read the operations", err)
+	}
+	out := map[uuid.UUID]string{}
+	for _, op := range ops {
+		if op.restartable() && c.dead(op) {
+			continue
+		}
+		out[*op.TenantID] = "operation " + op.Kind + " is not over"
+		if op.Kind != OpRestore {
+			continue
+		}
+		var p restoreParams
+		if err := json.Unmarshal(op.Params, &p); err != nil {
+			return nil, fmt.Errorf("read the operation's parameters: %w", err)
+		}
+		if p.Beside != nil {
+			out[p.Beside.ID] = out[*op.TenantID]
+		}
+	}
+	return out, nil
 }
 
 // store verifies one store.
@@ -356,7 +371,7 @@ func (c *Catalog) movedSince(ctx context.Context, ids map[uuid.UUID]bool, since 
 		list = append(list, id.String())
 	}
 	rows, err := c.pool.Query(ctx, `SELECT x.id FROM unnest($1::uuid[]) x(id) WHERE NOT EXISTS (SELECT FROM tenantctl.tenants t WHERE t.id = x.id)
-		OR EXISTS (SELECT FROM tenantctl.operations o WHERE o.tenant_id = x.id AND (o.state IN ('running', 'undoing', 'stuck') OR o.finished_at >= $2))
+		OR EXISTS (SELECT FROM tenantctl.operations o WHERE o.tenant_id = x.id AND (o.state IN ('running', 'undoing', 'stuck') AND o.started_at >= $2 OR o.finished_at >= $2))
 		OR `+beingFilled("x.id"), list, since)
 	if err != nil {
 		return nil, catalogError("read the operations", err)

@@ -99,6 +99,11 @@ func (s *Service) Fix(ctx context.Context, req VerifyRequest, v *Verification, o
 	return r, nil
 }
 
+// EndFixes ends what killed fixes have left in the ledger where nothing is left to be mended.
+func (s *Service) EndFixes(ctx context.Context, sel Selection) error {
+	return s.closeDead(ctx, sel, false)
+}
+
 func (g FaultGroup) key() faultKey { return faultKey{g.Store, g.Rule, g.Object, g.Message} }
 
 // fixOne mends one tenant under an operation. After a crash the next verification finds what is left to be mended.
