@@ -22,6 +22,7 @@ const (
 type inquiry struct {
 	ofRoles bool // only where tenants have roles
 	since   int  // major version of the server that can be asked
+	tells   bool // nothing is done about what it finds
 	sql     string
 }
 
@@ -71,8 +72,8 @@ var inquiries = []inquiry{
 	FROM b JOIN w USING (i) JOIN me ON true WHERE b.owned AND b.owner <> w.nspowner AND b.owner <> me.oid AND w.asked ORDER BY b.i, b.label`},
 	{sql: objectsSQL + grantsSQL},
 	{ofRoles: true, sql: defaultsSQL},
-	{sql: dependsSQL},
-	{sql: `SELECT w.i, CASE WHEN p.unsafe AND p.path IS NOT NULL THEN '` + ruleUnsafePath + `' WHEN p.path IS NULL THEN '` + ruleDefiner + `' ELSE '` + ruleDefinerPinned + `' END,
+	{tells: true, sql: dependsSQL},
+	{tells: true, sql: `SELECT w.i, CASE WHEN p.unsafe AND p.path IS NOT NULL THEN '` + ruleUnsafePath + `' WHEN p.path IS NULL THEN '` + ruleDefiner + `' ELSE '` + ruleDefinerPinned + `' END,
 		'function ' || p.name || '(' || replace(p.args, w.schema || '.', '') || ')',
 		CASE WHEN p.unsafe AND p.path IS NOT NULL THEN 'has a search_path of its own that goes beyond the schema: ' || replace(p.path, w.schema, 'SCHEMA') WHEN p.path IS NULL THEN 'is SECURITY DEFINER with the search_path of its caller' ELSE 'is SECURITY DEFINER' END, ''
 	FROM w JOIN (
@@ -82,9 +83,9 @@ var inquiries = []inquiry{
 		WHERE f.prosecdef OR f.proconfig IS NOT NULL
 	) p ON p.pronamespace = w.nsp AND (p.prosecdef OR p.unsafe)
 	WHERE w.asked AND w.ours AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e') ORDER BY w.i, p.name`},
-	{sql: `SELECT w.i, '` + ruleInvalidIndex + `', 'index ' || quote_ident(c.relname), 'is not valid: nobody reads it, and every write keeps it up', ''
+	{tells: true, sql: `SELECT w.i, '` + ruleInvalidIndex + `', 'index ' || quote_ident(c.relname), 'is not valid: nobody reads it, and every write keeps it up', ''
 	FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN w ON w.nsp = c.relnamespace WHERE w.asked AND w.ours AND c.relkind = 'i' AND NOT (x.indisvalid AND x.indisready) ORDER BY w.i, c.relname`},
-	{sql: `SELECT i, '` + ruleRowSecurity + `', 'table ' || quote_ident(relname), 'has row-level security off, and most tenants have it on', '' FROM (
+	{tells: true, sql: `SELECT i, '` + ruleRowSecurity + `', 'table ' || quote_ident(relname), 'has row-level security off, and most tenants have it on', '' FROM (
 		SELECT w.i, w.asked, c.relname, c.relrowsecurity, count(*) FILTER (WHERE c.relrowsecurity) OVER (PARTITION BY c.relname) AS "on", count(*) OVER (PARTITION BY c.relname) AS of
 		FROM w JOIN pg_class c ON c.relnamespace = w.nsp WHERE w.ours AND w.lives AND c.relkind IN ('r', 'p')
 	) t WHERE asked AND NOT relrowsecurity AND "on" * 2 > of ORDER BY i, relname`},
