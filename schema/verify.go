@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -25,7 +23,7 @@ func (r *Resource) Verify(ctx context.Context, ts, peers []tenant.Tenant, found 
 	defer rollback(ctx, conn)
 	pg := conn.Conn().PgConn()
 	commands := append([]command{cmd("BEGIN READ ONLY"), cmd("SET LOCAL search_path = pg_catalog"), cmd("SET LOCAL jit = off")}, unlimited(major(pg))...)
-	asked, err := r.inquiries(pg, ts, peers, false, found)
+	asked, err := r.inquiries(ts, peers, false, found)
 	if err != nil {
 		return err
 	}
@@ -43,7 +41,7 @@ type subject struct {
 }
 
 // inquiries are the commands that find faults of tenants, or only what can be mended, in a transaction of the caller's.
-func (r *Resource) inquiries(pg *pgconn.PgConn, ts, peers []tenant.Tenant, toMend bool, found func(tenant.Fault)) ([]command, error) {
+func (r *Resource) inquiries(ts, peers []tenant.Tenant, toMend bool, found func(tenant.Fault)) ([]command, error) {
 	var subjects []subject
 	for i, t := range ts {
 		subjects = append(subjects, subject{i, t.Schema, mark(t), t.Role, string(t.State), true})
@@ -57,7 +55,7 @@ func (r *Resource) inquiries(pg *pgconn.PgConn, ts, peers []tenant.Tenant, toMen
 	}
 	commands := []command{cmd("SELECT set_config('tenantctl.ask', %s, true)", text(string(ask)))}
 	for _, q := range inquiries {
-		if q.ofRoles && !r.cfg.Roles || q.since > major(pg) || toMend && q.tells {
+		if q.ofRoles && !r.cfg.Roles || toMend && q.tells {
 			continue
 		}
 		c := command{sql: subjects0 + q.sql, count: 1}
@@ -172,7 +170,7 @@ func (r *Resource) Mend(ctx context.Context, t tenant.Tenant) (changed bool, err
 		lockedOut := false
 		err := r.transact(ctx, conn, t, func(*place) []command {
 			fixes = nil
-			asked, err := r.inquiries(conn.Conn().PgConn(), []tenant.Tenant{t}, nil, true, func(f tenant.Fault) {
+			asked, err := r.inquiries([]tenant.Tenant{t}, nil, true, func(f tenant.Fault) {
 				if f.Fix != "" && !done[f.Fix] {
 					done[f.Fix] = true
 					fixes = append(fixes, command{sql: f.Fix, count: len(statementsOf(f.Fix))})

@@ -21,7 +21,6 @@ const (
 // object, the message, and the statements that put it right, separated by "; " and empty where nothing does.
 type inquiry struct {
 	ofRoles bool // only where tenants have roles
-	since   int  // major version of the server that can be asked
 	tells   bool // nothing is done about what it finds
 	sql     string
 }
