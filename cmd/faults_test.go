@@ -17,7 +17,7 @@ import (
 // faultCase is a command to be stopped at every point.
 type faultCase struct {
 	name string
-	from string   // what there is before: "" for nothing, a tenant that is whole, old, suspended or deleted, or loose
+	from string   // what there is before: "" for nothing, a tenant that is whole, old, suspended, deleted or harmed, or loose
 	args []string // NAME stands for the tenant, PLACE for its schema and database
 	// again is how the command ends where its work is done: what is there already or gone already is no success of
 	// create, delete and rename.
@@ -34,6 +34,8 @@ type faultCase struct {
 	// clears away what dead ones have left, so that no two are at work at once. What it has the stores do, clone and
 	// migrate do too: their points are tried there.
 	scratch bool
+	// alone tells that it looks at other tenants too, which others at work on them would disturb.
+	alone   bool
 	source  bool // there is a tenant "source" with a backup
 	minimum int  // points; fewer mean that checkpoints got lost
 }
@@ -43,7 +45,8 @@ const (
 	old       = "old" // at the first version in both stores
 	suspended = "suspended"
 	deleted   = "deleted"
-	loose     = "loose" // a schema and a database that another tool has made
+	loose     = "loose"  // a schema and a database that another tool has made
+	harmed    = "harmed" // with rights and a record that are wrong
 )
 
 var faultCases = []faultCase{
@@ -61,6 +64,7 @@ var faultCases = []faultCase{
 	{name: "credentials", from: whole, args: []string{"credentials", "NAME", "--rotate", "-o", "json"}, minimum: 7},
 	{name: "migrate", from: old, args: []string{"migrate", "NAME"}, fleet: true, between: true, minimum: 12},
 	{name: "rehearse", from: old, args: []string{"migrate", "rehearse", "NAME", "--data"}, scratch: true, undo: "fail@rehearse/migrate/after", minimum: 10},
+	{name: "verify-fix", from: harmed, args: []string{"verify", "NAME", "--fix", "--yes"}, alone: true, between: true, minimum: 8},
 	{name: "baseline", from: old, args: baseline("postgres", "5", "NAME", "--yes"), fleet: true, goOn: baseline("postgres", "5"), between: true, minimum: 6},
 	{name: "baseline-mongodb", from: old, args: baseline("mongodb", "3", "NAME", "--yes"), fleet: true, goOn: baseline("mongodb", "3"), between: true, minimum: 7},
 	{name: "migrate-down", from: whole, args: down("postgres", "2"), between: true, minimum: 6},
@@ -106,7 +110,7 @@ func TestConvergesAfterAFaultAtEveryPoint(t *testing.T) {
 					t.Errorf("there are %d points only, want %d at least", f.points, c.minimum)
 				}
 				atOnce := trials
-				if c.scratch {
+				if c.scratch || c.alone {
 					atOnce = 1
 				}
 				for part := range slices.Chunk(faults, atOnce) {
@@ -188,6 +192,8 @@ func (f *faultTest) prepare(t testing.TB, faults ...fault) {
 			b.must(t, "suspend", x.name)
 		case deleted:
 			b.must(t, "delete", x.name, "--no-backup", "--yes")
+		case harmed:
+			f.harm(t, x.name)
 		}
 	}
 }
@@ -202,6 +208,23 @@ func (f *faultTest) makeLoose(t testing.TB, place string) {
 		t.Fatal(err)
 	}
 	if _, err := f.mongo.Database(place).Collection("papers").InsertOne(ctx, bson.D{{Key: "_id", Value: 1}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// harm takes rights from a tenant, gives others to everybody, takes its user, and makes the catalog's record wrong.
+func (f *faultTest) harm(t testing.TB, name string) {
+	t.Helper()
+	place := f.prefix + name
+	for _, sql := range []string{
+		`REVOKE INSERT ON ` + place + `.orders FROM ` + place, `GRANT SELECT ON ` + place + `.customers TO PUBLIC`,
+		`UPDATE tenantctl.versions SET version = 1 WHERE tenant_id = (SELECT id FROM tenantctl.tenants WHERE name = '` + name + `')`,
+	} {
+		if _, err := f.pg.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.mongo.Database(place).RunCommand(t.Context(), bson.D{{Key: "dropDatabase", Value: 1}}).Err(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -334,7 +357,7 @@ func (f *faultTest) try(t *testing.T, x fault) {
 	end := f.start(t, x.spec, f.command(name)...).wait()
 	switch {
 	case x.strike == "kill" && end.killed:
-	case x.strike == "fail" && (end.code == 1 || (f.fleet || f.scratch) && end.code == 3):
+	case x.strike == "fail" && (end.code == 1 || (f.fleet || f.scratch || f.from == harmed) && end.code == 3):
 	case x.strike == "interrupt" && end.code == 130:
 	case x.strike == "interrupt" && end.code == 0 && slices.Equal(f.state(t, name), f.after): // it was done before it heard
 	default:

@@ -66,6 +66,8 @@ func past(e tenant.Event) string {
 		return "rehearsed"
 	case e.Operation.Kind == tenant.OpBaseline:
 		return "marked"
+	case e.Operation.Kind == tenant.OpVerifyFix:
+		return "mended"
 	}
 	return e.Operation.Kind + " done"
 }

@@ -20,7 +20,7 @@ func (r *Resource) Apart(ctx context.Context) (why string, err error) {
 	if r.cfg.Users == UsersNone {
 		return "nosql.users is none: the application reaches every database with one user", nil
 	}
-	_, err = r.allUsers(ctx)
+	_, err = r.probeUsers(ctx)
 	switch {
 	case unknownCommand(err):
 		return "the server keeps no users: whoever reaches it reaches every tenant", nil
@@ -57,8 +57,8 @@ func as(ctx context.Context, opts *options.ClientOptions, do func(*mongo.Client)
 
 const probeKey = "probe" // in customData: the id of the operation
 
-// allUsers lists the users of all databases.
-func (r *Resource) allUsers(ctx context.Context) ([]userInfo, error) {
+// probeUsers lists those of all databases that probes have made.
+func (r *Resource) probeUsers(ctx context.Context) ([]userInfo, error) {
 	var reply struct {
 		Users []userInfo `bson:"users"`
 	}
@@ -230,7 +230,7 @@ func (r *Resource) Sweep(ctx context.Context, ended func(uuid.UUID) (bool, error
 	if r.cfg.Users == UsersNone {
 		return nil
 	}
-	all, err := r.allUsers(ctx)
+	all, err := r.probeUsers(ctx)
 	if unknownCommand(err) {
 		return nil
 	}
@@ -246,7 +246,7 @@ func (r *Resource) Sweep(ctx context.Context, ended func(uuid.UUID) (bool, error
 		}
 		over, err := ended(id)
 		if err == nil && over {
-			err = r.dropUser(ctx, tenant.Tenant{Database: u.DB, Role: u.Name})
+			err = r.dropUser(ctx, tenant.Tenant{Database: u.Database, Role: u.Name})
 		}
 		if err != nil {
 			return err

@@ -54,6 +54,7 @@ var (
 	_ tenant.Locker       = (*Resource)(nil)
 	_ tenant.Credentialer = (*Resource)(nil)
 	_ tenant.Shell        = (*Resource)(nil)
+	_ tenant.Verifier     = (*Resource)(nil)
 )
 
 // New is the resource on a client that Open made with the same Config.

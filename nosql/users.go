@@ -52,7 +52,7 @@ func (r *Resource) user(ctx context.Context, t tenant.Tenant) (user, error) {
 // userInfo is a user as the server describes it.
 type userInfo struct {
 	Name       string          `bson:"user"`
-	DB         string          `bson:"db"`
+	Database   string          `bson:"db"`
 	CustomData bson.RawValue   `bson:"customData"`
 	Roles      []bson.RawValue `bson:"roles"`
 }

@@ -123,6 +123,11 @@ type asking struct {
 // together asks many questions in one statement: the members are looked for once, and planning them takes as long as
 // answering. Each row comes with its question's number, as a JSON array of texts. misread is what could not be read.
 func together(questions []asking) (all command, misread *error) {
+	return togetherFrom(members, questions)
+}
+
+// togetherFrom is together with members of its own.
+func togetherFrom(members string, questions []asking) (all command, misread *error) {
 	misread = new(error)
 	var sql strings.Builder
 	sql.WriteString(members)

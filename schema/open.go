@@ -170,6 +170,7 @@ var (
 	_ tenant.Rehearser    = (*Resource)(nil)
 	_ tenant.Surveyor     = (*Resource)(nil)
 	_ tenant.PoolProber   = (*Resource)(nil)
+	_ tenant.Verifier     = (*Resource)(nil)
 )
 
 // New makes the resource over a pool that Open gave for the same configuration.

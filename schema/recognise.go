@@ -16,7 +16,7 @@ func (r *Resource) Recognise(ctx context.Context, ps []tenant.Adoptee) ([]tenant
 	if len(ps) == 0 {
 		return nil, nil
 	}
-	known, err := r.fingerprints(ctx)
+	known, err := r.madeBy(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -48,8 +48,8 @@ func recognised(versions []int64, p tenant.Adoptee) tenant.Version {
 	return tenant.Version{Err: invalid(hint, "schema %s may be at any of the versions %d to %d: they differ in data alone", p.Schema, slices.Min(versions), slices.Max(versions))}
 }
 
-// fingerprints are the structures that the migrations make, with the versions that make each.
-func (r *Resource) fingerprints(ctx context.Context) (map[string][]int64, error) {
+// madeBy are the structures that the migrations make, with the versions that make each.
+func (r *Resource) madeBy(ctx context.Context) (map[string][]int64, error) {
 	set, err := r.files()
 	if err != nil {
 		return nil, err

@@ -27,34 +27,35 @@ func (s OpState) Live() bool { return s == OpRunning || s == OpUndoing || s == O
 
 // Kinds of operation.
 const (
-	OpCreate   = "create"
-	OpAdopt    = "adopt"
-	OpDelete   = "delete"
-	OpSuspend  = "suspend"
-	OpResume   = "resume"
-	OpRename   = "rename"
-	OpSet      = "set"
-	OpMigrate  = "migrate"
-	OpDown     = "migrate-down"
-	OpBaseline = "migrate-baseline"
-	OpRedo     = "migrate-redo"
-	OpPassword = "credentials"
-	OpImport   = "import"
-	OpBackup   = "backup"
-	OpRestore  = "restore"
-	OpTest     = "restore-test" // of a backup, in a tenant that is there for no longer
-	OpRehearse = "rehearse"     // of migrations, in a copy of a tenant that is there for no longer
-	OpClone    = "clone"
-	OpUndelete = "undelete"
-	OpPurge    = "purge"
-	OpProbe    = "probe" // of the isolation of tenants, which changes nothing for good
+	OpCreate    = "create"
+	OpAdopt     = "adopt"
+	OpDelete    = "delete"
+	OpSuspend   = "suspend"
+	OpResume    = "resume"
+	OpRename    = "rename"
+	OpSet       = "set"
+	OpMigrate   = "migrate"
+	OpDown      = "migrate-down"
+	OpBaseline  = "migrate-baseline"
+	OpRedo      = "migrate-redo"
+	OpPassword  = "credentials"
+	OpImport    = "import"
+	OpBackup    = "backup"
+	OpRestore   = "restore"
+	OpTest      = "restore-test" // of a backup, in a tenant that is there for no longer
+	OpRehearse  = "rehearse"     // of migrations, in a copy of a tenant that is there for no longer
+	OpClone     = "clone"
+	OpUndelete  = "undelete"
+	OpPurge     = "purge"
+	OpVerifyFix = "verify-fix" // of what a verification found
+	OpProbe     = "probe"      // of the isolation of tenants, which changes nothing for good
 )
 
 // restartable operations leave nothing half done that their next run would not put right: a dead one is closed, not
 // resumed.
 func (o *Operation) restartable() bool {
 	switch o.Kind {
-	case OpMigrate, OpDown, OpRedo, OpBaseline, OpPassword, OpImport:
+	case OpMigrate, OpDown, OpRedo, OpBaseline, OpPassword, OpImport, OpVerifyFix:
 		return true
 	case OpBackup: // one that locked users out has to let them in again
 		var p backupParams

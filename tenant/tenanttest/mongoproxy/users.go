@@ -145,14 +145,14 @@ func (u *users) info(c Command) bson.D {
 	found := bson.A{}
 	asked := c.Body.Lookup("usersInfo")
 	name, byName := asked.StringValueOK()
-	db, everywhere := c.DB, false
+	db, all := c.DB, false
 	if doc, ok := asked.DocumentOK(); ok {
+		all, _ = doc.Lookup("forAllDBs").BooleanOK()
 		name, byName = doc.Lookup("user").StringValueOK()
 		db, _ = doc.Lookup("db").StringValueOK()
-		everywhere, _ = doc.Lookup("forAllDBs").BooleanOK()
 	}
 	for id, v := range u.known {
-		if v.DB != db && !everywhere || byName && v.Name != name {
+		if v.DB != db && !all || byName && v.Name != name {
 			continue
 		}
 		found = append(found, bson.D{

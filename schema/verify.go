@@ -1,0 +1,210 @@
+package schema
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// Verify asks a few questions about all places at once, in one transaction that changes nothing.
+func (r *Resource) Verify(ctx context.Context, ts, peers []tenant.Tenant, found func(tenant.Fault)) error {
+	if len(ts) == 0 {
+		return nil
+	}
+	conn, err := r.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	defer rollback(ctx, conn)
+	pg := conn.Conn().PgConn()
+	commands := append([]command{cmd("BEGIN READ ONLY"), cmd("SET LOCAL search_path = pg_catalog"), cmd("SET LOCAL jit = off")}, unlimited(major(pg))...)
+	asked, err := r.inquiries(ts, peers, false, found)
+	if err != nil {
+		return err
+	}
+	return failure("verify the tenants' schemas", send(ctx, pg, append(append(commands, asked...), cmd("COMMIT"))))
+}
+
+// subject is one tenant as the server is asked about it.
+type subject struct {
+	I      int    `json:"i"`
+	Schema string `json:"schema"`
+	Mark   string `json:"mark"`
+	Role   string `json:"rolname"`
+	State  string `json:"state"`
+	Asked  bool   `json:"asked"`
+}
+
+// inquiries are the commands that find faults of tenants, or only what can be mended, in a transaction of the caller's.
+func (r *Resource) inquiries(ts, peers []tenant.Tenant, toMend bool, found func(tenant.Fault)) ([]command, error) {
+	var subjects []subject
+	for i, t := range ts {
+		subjects = append(subjects, subject{i, t.Schema, mark(t), t.Role, string(t.State), true})
+	}
+	for i, t := range peers {
+		subjects = append(subjects, subject{len(ts) + i, t.Schema, mark(t), t.Role, string(t.State), false})
+	}
+	ask, err := json.Marshal(subjects)
+	if err != nil {
+		return nil, err
+	}
+	commands := []command{cmd("SELECT set_config('tenantctl.ask', %s, true)", text(string(ask)))}
+	for _, q := range inquiries {
+		if q.ofRoles && !r.cfg.Roles || toMend && q.tells {
+			continue
+		}
+		c := command{sql: subjects0 + q.sql, count: 1}
+		c.row = func(row [][]byte) {
+			i, err := strconv.Atoi(string(row[0]))
+			if err != nil || i >= len(ts) { // the statements give numbers of what was asked for
+				return
+			}
+			fault := tenant.Fault{Tenant: ts[i].ID, Rule: string(row[1]), Object: string(row[2]), Message: string(row[3]), Fix: string(row[4])}
+			if !r.hasRole(ts[i]) && fault.Rule == rulePublicGrant && (strings.HasPrefix(fault.Object, "function ") || strings.HasPrefix(fault.Object, "type ")) {
+				return // what PostgreSQL gives by itself is taken from PUBLIC only where tenants have roles
+			}
+			fault.Hint, fault.Warning = wayOut(&fault, ts[i]), fault.Rule == ruleDefinerPinned
+			if fault.Rule == ruleMissingRole {
+				fault.Fix = statements(makeRole(ts[i]))
+			}
+			found(fault)
+		}
+		commands = append(commands, c)
+	}
+	return commands, nil
+}
+
+func statements(commands []command) string {
+	var all []string
+	for _, c := range commands {
+		all = append(all, c.sql)
+	}
+	return strings.Join(all, "; ")
+}
+
+// wayOut is what a person can do about a fault.
+func wayOut(f *tenant.Fault, t tenant.Tenant) string {
+	if f.Fix != "" {
+		return "tenantctl verify --fix"
+	}
+	return wayOutOf[f.Rule]
+}
+
+var wayOutOf = map[string]string{
+	ruleMissingSchema: "tenantctl restore puts back a backup; tenantctl delete takes the tenant out of the catalog",
+	ruleForeignSchema: "look whose it is; what is the tenant's gets its mark back by COMMENT ON SCHEMA",
+	ruleMissingRole:   "tenantctl verify --fix",
+	ruleForeignRole:   "look whose it is; what is the tenant's gets its mark back by COMMENT ON ROLE",
+	ruleReachesOut:    "drop what depends on it, or move what it needs into the tenant's own schema",
+	ruleReachedInto:   "drop it or move it: purge and restore of this tenant are refused while it is there",
+	ruleDefiner:       "make it SECURITY INVOKER, or pin it with SET search_path to the schema and pg_temp",
+	ruleDefinerPinned: "it runs with the rights of its owner, who reaches every tenant: make sure that it has to",
+	ruleUnsafePath:    "let SET search_path name the tenant's schema, pg_catalog and pg_temp alone",
+	ruleInvalidIndex:  "REINDEX INDEX CONCURRENTLY, or drop it and make it anew",
+	ruleRowSecurity:   "ALTER TABLE ... ENABLE ROW LEVEL SECURITY, with the policies that the others have",
+}
+
+// Orphans asks for schemas and roles with a mark, and for those that only have the prefix. Roles are the whole server's:
+// those that belong to another database of it are left out.
+func (r *Resource) Orphans(ctx context.Context, known []tenant.Tenant, prefix string, found func(tenant.Fault)) error {
+	conn, err := r.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	schemas, roles, ids := map[string]string{}, map[string]string{}, map[string]tenant.Tenant{}
+	for _, t := range known {
+		schemas[t.Schema], roles[t.Role], ids[mark(t)] = mark(t), mark(t), t
+	}
+	orphan := func(kind string, places map[string]string, name, comment string) {
+		marked, _, _ := strings.Cut(comment, " ")
+		of, isKnown := places[name]
+		whose, isOf := ids[marked]
+		isMarked := strings.HasPrefix(marked, markPrefix)
+		f := tenant.Fault{Rule: "orphaned-" + kind, Object: kind + " " + name, Hint: "look what it holds, and drop it by hand if nobody needs it"}
+		switch {
+		case isKnown && (of == marked || !isMarked): // a place without its mark is told with its tenant
+			return
+		case isMarked && isOf && (kind == "schema" && whose.Schema != name || kind == "role" && whose.Role != name):
+			f.Message = fmt.Sprintf("bears the mark of tenant %s, whose %s has another name", whose.Name, kind)
+		case isMarked && !isOf:
+			f.Message = "bears tenantctl's mark and is of no tenant in the catalog"
+		case !isMarked && !isKnown:
+			f.Rule, f.Message, f.Warning = "unknown-"+kind, fmt.Sprintf("begins with %s, bears no mark and is of no tenant in the catalog", prefix), true
+			f.Hint = "tenantctl did not make it; where it is no tenant's, rename it"
+		default:
+			return
+		}
+		found(f)
+	}
+	here := cmd(namedSchemas, text(markPrefix+"%"), text(prefix))
+	here.row = func(row [][]byte) { orphan("schema", schemas, string(row[0]), string(row[1])) }
+	commands := []command{here}
+	if r.cfg.Roles {
+		login := cmd(namedRoles, text(markPrefix+"%"), text(prefix))
+		login.row = func(row [][]byte) { orphan("role", roles, string(row[0]), string(row[1])) }
+		commands = append(commands, login)
+	}
+	return failure("look for schemas and roles of nobody", send(ctx, conn.Conn().PgConn(), commands))
+}
+
+// markPrefix begins every mark.
+const markPrefix = "tenantctl:"
+
+// Mend runs what Verify would do about its faults, under the tenant's lock, until nothing is left to be done: a role that was
+// missing has rights to get next.
+func (r *Resource) Mend(ctx context.Context, t tenant.Tenant) (changed bool, err error) {
+	conn, err := r.acquire(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Release()
+	done := map[string]bool{}
+	for range mendRounds {
+		var fixes []command
+		lockedOut := false
+		err := r.transact(ctx, conn, t, func(*place) []command {
+			fixes = nil
+			asked, err := r.inquiries([]tenant.Tenant{t}, nil, true, func(f tenant.Fault) {
+				if f.Fix != "" && !done[f.Fix] {
+					done[f.Fix] = true
+					fixes = append(fixes, command{sql: f.Fix, count: len(statementsOf(f.Fix))})
+					lockedOut = lockedOut || f.Rule == ruleNotLockedOut
+				}
+			})
+			if err != nil { // a tenant can be written as JSON
+				return nil
+			}
+			return asked
+		}, func(p *place) ([]command, error) {
+			if p.schema != tenant.Ours {
+				return nil, nil
+			}
+			return fixes, nil
+		})
+		if err != nil {
+			return changed, refusal("mend schema "+t.Schema, conn, t, err)
+		}
+		if err := tenant.Checkpoint(ctx, "postgres/mended"); err != nil {
+			return changed, err
+		}
+		if lockedOut {
+			if err := r.endSessions(ctx, conn, t); err != nil {
+				return changed, refusal("lock out role "+t.Role, conn, t, err)
+			}
+		}
+		if len(fixes) == 0 {
+			break
+		}
+		changed = true
+	}
+	return changed, nil
+}
+
+// mendRounds is how often what was mended is looked at again.
+const mendRounds = 4

@@ -1,0 +1,151 @@
+package tenant
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// FixResult is what a fix did, and what is left.
+type FixResult struct {
+	Summary    Summary        `json:"summary"` // of the tenants that had something to mend
+	Failures   []FailureGroup `json:"failures"`
+	Mended     []FaultGroup   `json:"mended"` // what was found before, and is not found any more
+	Left       *Verification  `json:"left"`   // what is found now
+	DurationMS int64          `json:"duration_ms"`
+}
+
+// Err says what is not mended: what failed before what is left.
+func (r *FixResult) Err() error {
+	if r.Summary.Failed+r.Summary.NotStarted > 0 {
+		return partial(r.Summary, r.Failures, "run the same command again")
+	}
+	return r.Left.Err()
+}
+
+// Mendable is how many tenants have something that Fix would put right.
+func (v *Verification) Mendable() int { return len(v.mendable) }
+
+// Drifting gives one tenant of each structure that is not the usual one, whose Diff shows what differs.
+func (v *Verification) Drifting() (names []Name) {
+	for _, g := range v.Findings {
+		if g.Rule == ruleDrift {
+			names = append(names, g.Tenants[0])
+		}
+	}
+	return names
+}
+
+// Fix puts right what Verify has found with a way to mend it, each tenant in an operation of its own, and verifies again.
+// It takes nothing away but rights, and makes nothing but roles, users and empty databases.
+func (s *Service) Fix(ctx context.Context, req VerifyRequest, v *Verification, opts RunOptions) (*FixResult, error) {
+	start := time.Now()
+	var tenants []Tenant
+	for t, err := range s.catalog.Tenants(ctx, Selection{}) {
+		if err != nil {
+			return nil, err
+		}
+		if v.mendable[t.ID] {
+			tenants = append(tenants, t)
+		}
+	}
+	stores, err := s.verifiers(req.Only)
+	if err != nil {
+		return nil, err
+	}
+	dispatch, stop := context.WithCancel(ctx)
+	defer stop()
+	f := &fanOut{s: s, limit: opts.MaxFailures.limit(len(tenants)), todo: len(tenants), stop: stop, summary: Summary{Tenants: len(tenants)}}
+	todo := make(chan Tenant)
+	go func() {
+		defer close(todo)
+		for _, t := range tenants {
+			select {
+			case todo <- t:
+			case <-dispatch.Done():
+				return
+			}
+		}
+	}()
+	var workers sync.WaitGroup
+	for range s.parallel(opts.Parallel) {
+		workers.Go(func() {
+			for t := range todo {
+				changed, err := s.fixOne(context.WithoutCancel(ctx), t, stores)
+				f.over(&Operation{Kind: OpVerifyFix, Tenant: t.Name}, changed, err)
+			}
+		})
+	}
+	workers.Wait()
+	f.summary.NotStarted = len(tenants) - f.ended
+	if ctx.Err() != nil {
+		return nil, &Error{Kind: ErrInterrupted, Msg: fmt.Sprintf("interrupted: %d of %s are mended", f.summary.Changed, Plural(len(tenants), "tenant")), Hint: "run the same command again"}
+	}
+	r := &FixResult{Summary: f.summary, Failures: f.groups.list(), Mended: []FaultGroup{}}
+	if r.Left, err = s.Verify(ctx, req); err != nil {
+		return nil, err
+	}
+	left := map[faultKey]bool{}
+	for _, g := range r.Left.Findings {
+		left[g.key()] = true
+	}
+	for _, g := range v.Findings {
+		if !left[g.key()] {
+			r.Mended = append(r.Mended, g)
+		}
+	}
+	r.DurationMS = time.Since(start).Milliseconds()
+	return r, nil
+}
+
+// EndFixes ends what killed fixes have left in the ledger where nothing is left to be mended.
+func (s *Service) EndFixes(ctx context.Context, sel Selection) error {
+	return s.closeDead(ctx, sel, false)
+}
+
+func (g FaultGroup) key() faultKey { return faultKey{g.Store, g.Rule, g.Object, g.Message} }
+
+// fixOne mends one tenant under an operation. After a crash the next verification finds what is left to be mended.
+func (s *Service) fixOne(ctx context.Context, t Tenant, stores []Verifier) (changed bool, err error) {
+	op, _, err := s.begin(ctx, intent{kind: OpVerifyFix, tenant: &t, params: struct{}{}})
+	if err != nil {
+		return false, WithTenant(err, t.Name)
+	}
+	return s.migrateOne(ctx, op, t, nil, func(ctx context.Context) (bool, error) {
+		t, err := s.catalog.byID(ctx, t.ID, t.Name) // as it is now that the operation holds it
+		if err != nil {
+			return false, err
+		}
+		for _, store := range stores {
+			if err := s.point(ctx, OpVerifyFix, store.Kind(), "before"); err != nil {
+				return changed, err
+			}
+			mended, err := s.mendIn(ctx, store, t)
+			changed = changed || mended
+			if err != nil {
+				return changed, err
+			}
+			if err := s.point(ctx, OpVerifyFix, store.Kind(), "after"); err != nil {
+				return changed, err
+			}
+		}
+		return changed, nil
+	})
+}
+
+// mendIn mends one store, and then the catalog's record of its version.
+func (s *Service) mendIn(ctx context.Context, store Verifier, t Tenant) (changed bool, err error) {
+	if changed, err = store.Mend(ctx, t); err != nil || !t.State.Migrates() {
+		return changed, err
+	}
+	versions, err := store.Versions(ctx, []Tenant{t})
+	if err != nil {
+		return changed, err
+	}
+	v := versions[0]
+	if v.Err != nil || v.Presence != Ours || v.Version == t.Versions[store.Kind()] {
+		return changed, nil // what cannot be read is not for this to mend
+	}
+	return true, catalogError("record the version", LeaseFrom(ctx).Record(ctx, t.ID, store.Kind(), v.Version, v.Applied))
+}
