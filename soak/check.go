@@ -233,7 +233,7 @@ func (w *world) conclude(ctx context.Context) error {
 			w.settle(ctx, p.name)
 		}
 	}
-	for _, args := range [][]string{{"migrate", "--max-failures", "100%"}, {"migrate", "status", "--verify"}, {"verify", "--probe", "--sample", "0"}} {
+	for _, args := range [][]string{{"migrate", "--max-failures", "100%"}, {"migrate", "status", "--verify"}, {"verify"}, {"verify", "--probe", "--sample", "0"}} {
 		if e := w.undisturbed(ctx, args...); e.code != 0 {
 			w.fault("at the end, tenantctl %s: exit %d\n%s%s", strings.Join(args, " "), e.code, e.stdout, e.stderr)
 		}

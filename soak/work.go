@@ -167,6 +167,9 @@ func (w *world) rename(ctx context.Context, p *place) {
 
 // purge takes a tenant away for good: it goes, or it is there with all that it holds.
 func (w *world) purge(ctx context.Context, p *place, args ...string) {
+	if p.state != "deleted" {
+		p.before = p.state
+	}
 	e := w.tenantctl(ctx, args...)
 	w.settle(ctx, p.name)
 	state := w.state(ctx, p.name)
