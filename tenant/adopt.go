@@ -326,7 +326,7 @@ func (p *AdoptPlace) against(owner map[string]Tenant) {
 	}
 	if t, ok := owner["schema "+p.Schema]; ok {
 		switch {
-		case t.State == Provisioning && t.Name == p.Name:
+		case (t.State == Provisioning || t.State == Failed) && t.Name == p.Name:
 			p.begun = true // which its turn goes on with, or refuses if it is no adoption
 			return
 		case !t.State.Migrates():

@@ -51,8 +51,9 @@ func (s *Service) run(ctx context.Context, op *Operation, g saga) error {
 			ctx = context.WithoutCancel(ctx)
 		}
 		if i < len(op.Steps) && op.Steps[i].State == "undoing" {
-			// What an undoing has left of it, nobody knows: a half that is there would pass for the whole.
-			if err := st.undo(ctx); err != nil {
+			// What an undoing has left of it, nobody knows: a half that is there would pass for the whole. What cannot be taken
+			// back any more is whole.
+			if err := st.undo(ctx); err != nil && !errors.Is(err, ErrStuck) {
 				return s.fail(ctx, op, g, i, err)
 			}
 		}
