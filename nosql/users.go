@@ -59,7 +59,7 @@ type userInfo struct {
 
 func (u userInfo) owner() (id string) {
 	if data, ok := u.CustomData.DocumentOK(); ok {
-		id, _ = data.Lookup("tenant").StringValueOK()
+		id, _ = data.Lookup("tenant").StringValueOK() // what is no text is no tenant's mark
 	}
 	return id
 }

@@ -117,6 +117,7 @@ func roleOf(v bson.RawValue) (role, db string) {
 	if !ok {
 		return "", ""
 	}
+	// What is no text is the empty one, which is no role and no database that is asked for.
 	role, _ = d.Lookup("role").StringValueOK()
 	db, _ = d.Lookup("db").StringValueOK()
 	return role, db
