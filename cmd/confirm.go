@@ -37,23 +37,37 @@ func (a *app) confirm(yes bool, q question) error {
 	if !isTerminal(a.in) {
 		return tenant.Invalid("add --yes where that is meant", "%s, and there is no terminal to ask at", q.short)
 	}
-	fmt.Fprintf(a.errOut, "%s\nType %s to go on: ", q.text, a.paint(yellow, q.answer))
+	typed, err := a.typed(q, "to go on")
+	switch {
+	case err != nil:
+		return err
+	case typed == q.answer:
+		return nil
+	case typed == "":
+		return tenant.Invalid("", "nothing was typed, nothing is done")
+	}
+	return tenant.Invalid("", "that was not %q, nothing is done", q.answer)
+}
+
+// ask is confirm for one of several things, which may be left out: anything but the answer does that.
+func (a *app) ask(q question) (bool, error) {
+	typed, err := a.typed(q, "to run it, anything else to leave it")
+	return typed == q.answer, err
+}
+
+// typed reads what the person answers.
+func (a *app) typed(q question, what string) (string, error) {
+	fmt.Fprintf(a.errOut, "%s\nType %s %s: ", q.text, a.paint(yellow, q.answer), what)
 	typed := make(chan string, 1)
 	go func() {
-		// A line that cannot be read is empty, which is refused below.
+		// A line that cannot be read is empty, which is no answer.
 		line, _ := bufio.NewReader(a.in).ReadString('\n')
 		typed <- strings.TrimSpace(line)
 	}()
 	select {
 	case <-a.cmd.Context().Done():
-		return &tenant.Error{Kind: tenant.ErrInterrupted, Msg: "interrupted, nothing is done"}
+		return "", &tenant.Error{Kind: tenant.ErrInterrupted, Msg: "interrupted, nothing is done"}
 	case line := <-typed:
-		switch line {
-		case q.answer:
-			return nil
-		case "":
-			return tenant.Invalid("", "nothing was typed, nothing is done")
-		}
-		return tenant.Invalid("", "that was not %q, nothing is done", q.answer)
+		return line, nil
 	}
 }

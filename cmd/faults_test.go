@@ -17,7 +17,7 @@ import (
 // faultCase is a command to be stopped at every point.
 type faultCase struct {
 	name string
-	from string   // what there is before: "" for nothing, a tenant that is whole, old, suspended, deleted or harmed, or loose
+	from string   // what there is before: "" for nothing, a tenant that is whole, old, suspended, deleted, harmed or unlike, or loose
 	args []string // NAME stands for the tenant, PLACE for its schema and database
 	// again is how the command ends where its work is done: what is there already or gone already is no success of
 	// create, delete and rename.
@@ -47,6 +47,7 @@ const (
 	deleted   = "deleted"
 	loose     = "loose"  // a schema and a database that another tool has made
 	harmed    = "harmed" // with rights and a record that are wrong
+	unlike    = "unlike" // with a structure that is not that of the others
 )
 
 var faultCases = []faultCase{
@@ -65,6 +66,7 @@ var faultCases = []faultCase{
 	{name: "migrate", from: old, args: []string{"migrate", "NAME"}, fleet: true, between: true, minimum: 12},
 	{name: "rehearse", from: old, args: []string{"migrate", "rehearse", "NAME", "--data"}, scratch: true, undo: "fail@rehearse/migrate/after", minimum: 10},
 	{name: "verify-fix", from: harmed, args: []string{"verify", "NAME", "--fix", "--yes"}, alone: true, between: true, minimum: 8},
+	{name: "verify-fix-drift", from: unlike, args: []string{"verify", "NAME", "--fix", "--yes", "--drift"}, alone: true, between: true, minimum: 8},
 	{name: "baseline", from: old, args: baseline("postgres", "5", "NAME", "--yes"), fleet: true, goOn: baseline("postgres", "5"), between: true, minimum: 6},
 	{name: "baseline-mongodb", from: old, args: baseline("mongodb", "3", "NAME", "--yes"), fleet: true, goOn: baseline("mongodb", "3"), between: true, minimum: 7},
 	{name: "migrate-down", from: whole, args: down("postgres", "2"), between: true, minimum: 6},
@@ -184,6 +186,9 @@ func (f *faultTest) prepare(t testing.TB, faults ...fault) {
 	for _, x := range faults {
 		tenants += x.name + "," + x.name + ".example.com\n"
 	}
+	if f.from == unlike { // two that are alike are the usual ones
+		tenants += "like-" + faults[0].name + ",\nas-" + faults[0].name + ",\n"
+	}
 	b.write(t, file, tenants)
 	b.must(t, "create", "--file", file)
 	for _, x := range faults {
@@ -194,6 +199,8 @@ func (f *faultTest) prepare(t testing.TB, faults ...fault) {
 			b.must(t, "delete", x.name, "--no-backup", "--yes")
 		case harmed:
 			f.harm(t, x.name)
+		case unlike:
+			f.makeUnlike(t, x.name)
 		}
 	}
 }
@@ -226,6 +233,24 @@ func (f *faultTest) harm(t testing.TB, name string) {
 	}
 	if err := f.mongo.Database(place).RunCommand(t.Context(), bson.D{{Key: "dropDatabase", Value: 1}}).Err(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// makeUnlike takes an index from a tenant in each store, and gives it a structure that no other has.
+func (f *faultTest) makeUnlike(t testing.TB, name string) {
+	t.Helper()
+	place := f.prefix + name
+	sql := fmt.Sprintf("DROP INDEX %[1]s.orders_customer; COMMENT ON TABLE %[1]s.orders IS 'of %[2]s'; CREATE VIEW %[1]s.by_hand AS SELECT id FROM %[1]s.orders", place, name)
+	if _, err := querySQL(t.Context(), f.postgres, sql); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []bson.D{
+		{{Key: "dropIndexes", Value: "documents"}, {Key: "index", Value: "*"}},
+		{{Key: "createIndexes", Value: "documents"}, {Key: "indexes", Value: bson.A{bson.D{{Key: "key", Value: bson.D{{Key: name, Value: 1}}}, {Key: "name", Value: "by_hand"}}}}},
+	} {
+		if err := f.mongo.Database(place).RunCommand(t.Context(), c).Err(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -326,7 +351,7 @@ func (f *faultTest) faults() []fault {
 		}
 		f.points++
 		add("kill", "kill@"+p, ways[i%3])
-		if !inside && !f.scratch && !strings.HasSuffix(f.name, "-mongodb") && f.name != "verify-fix" { // whose ways others go too
+		if !inside && !f.scratch && !strings.HasSuffix(f.name, "-mongodb") && !strings.HasPrefix(f.name, "verify-fix") { // whose ways others go too
 			add("kill", "kill@"+p, ways[(i+1)%3])
 		}
 		// A store that loads or copies says so between many calls: there it is enough to be killed.
@@ -357,7 +382,7 @@ func (f *faultTest) try(t *testing.T, x fault) {
 	end := f.start(t, x.spec, f.command(name)...).wait()
 	switch {
 	case x.strike == "kill" && end.killed:
-	case x.strike == "fail" && (end.code == 1 || (f.fleet || f.scratch || f.from == harmed) && end.code == 3):
+	case x.strike == "fail" && (end.code == 1 || (f.fleet || f.scratch || f.from == harmed || f.from == unlike) && end.code == 3):
 	case x.strike == "interrupt" && end.code == 130:
 	case x.strike == "interrupt" && end.code == 0 && slices.Equal(f.state(t, name), f.after): // it was done before it heard
 	default:

@@ -154,7 +154,7 @@ var unwanted = []string{
 }
 
 // At a terminal, what the person types ends the line of the question.
-var errorLine = regexp.MustCompile(`(?m)^(Type .* to go on: )?error: `)
+var errorLine = regexp.MustCompile(`(?m)^(Type .*: )?error: `)
 
 // checkOutput tells what is wrong with what every command promises of its output: no secrets, no crash, no driver's
 // words; one error, told once; and with -o json one document each on stdout and stderr, or none.

@@ -15,6 +15,7 @@ type verifyOptions struct {
 	selection selectionFlags
 	store     string
 	fix, diff bool
+	drift     bool
 	probe     bool
 	sample    int
 }
@@ -31,8 +32,11 @@ whole fleet, and only then it looks for schemas, databases, roles and users of n
 work on are left out and named. Equal findings of many tenants are one group. Warnings alone do not make it fail.
 
 It changes nothing, unless --fix is given: that puts right rights, owners, roles, search_path and versions, makes missing
-roles, users and empty databases, each tenant in an operation of its own, and verifies again. It takes no object and no data
-away; of structures it prints what differs, and leaves them. Asks first.
+roles, users and empty databases, each tenant in an operation of its own, and verifies again. It takes no data away. Asks
+first. For structures it prints what differs and the statements that would end it, and asks for each structure: they run in
+one transaction, which is kept only where it ends in the fleet's structure. No statement drops a table, a column or a
+collection, or changes a type: where it would take that, the reason is printed. --yes leaves structures alone, unless --drift
+says that they are meant too.
 
 --diff prints how the structures of one tenant differ from the fleet's newest: + is what it has more, - what it lacks.
 
@@ -44,6 +48,7 @@ away; of structures it prints what differs, and leaves them. Asks first.
   tenantctl verify --selector plan=pro -o json
   tenantctl verify --fix --dry-run
   tenantctl verify --fix --yes
+  tenantctl verify --fix --yes --drift
   tenantctl verify --diff acme
 ` + probeExample,
 		ValidArgsFunction: a.completeNames,
@@ -52,6 +57,7 @@ away; of structures it prints what differs, and leaves them. Asks first.
 	o.selection.add(c)
 	c.Flags().StringVar(&o.store, "store", "", "look at this store alone: `postgres|mongodb`")
 	c.Flags().BoolVar(&o.fix, "fix", false, "put right what is safe to put right")
+	c.Flags().BoolVar(&o.drift, "drift", false, "with --fix --yes: run the statements that end differences of structure, too")
 	c.Flags().BoolVar(&o.diff, "diff", false, "print how the structures of the one tenant that is named differ from the fleet's newest")
 	addProbe(c, &o.probe, &o.sample)
 	addFanOut(c)
@@ -69,6 +75,8 @@ func (o *verifyOptions) check(cmd *cobra.Command, args []string) error {
 		}
 	}
 	switch {
+	case o.drift && !(o.fix && o.yes):
+		return tenant.Invalid("at a terminal --fix shows the statements and asks", "--drift goes with --fix --yes")
 	case o.probe && (o.fix || o.diff || o.store != ""):
 		return tenant.Invalid("verify first, then probe", "--probe goes with a selection and --sample alone")
 	case !o.probe && cmd.Flags().Changed("sample"):
@@ -104,38 +112,17 @@ func runVerify(cmd *cobra.Command, a *app, o *verifyOptions, args []string) erro
 	if o.diff {
 		return a.diff(cmd, s, req)
 	}
-	v, err := s.Verify(cmd.Context(), req)
-	switch {
-	case err != nil:
-		return err
-	case o.fix && !o.dryRun && v.Mendable() > 0:
-		return a.fix(cmd, s, req, v, opts, o.yes)
-	case o.fix && !o.dryRun:
-		if err := s.EndFixes(cmd.Context(), sel); err != nil {
-			return err
-		}
-	}
-	var drift []*tenant.StructureDiff
 	if o.fix {
-		if drift, err = drifting(cmd, s, req, v); err != nil {
-			return err
-		}
+		return a.fix(cmd, s, req, opts, o)
 	}
-	doc := verifyDoc{Verification: v, DryRun: o.dryRun, Drift: drift}
-	if err := a.print(doc, "", func(w io.Writer) { a.verification(w, v, o.fix); a.diffs(w, drift) }); err != nil {
+	v, err := s.Verify(cmd.Context(), req)
+	if err != nil {
 		return err
 	}
-	if o.dryRun {
-		return nil
+	if err := a.print(v, "", func(w io.Writer) { a.verification(w, v, false) }); err != nil {
+		return err
 	}
 	return v.Err()
-}
-
-// verifyDoc is what was found, and with --fix what differs where structures do.
-type verifyDoc struct {
-	*tenant.Verification
-	DryRun bool                    `json:"dry_run,omitempty"`
-	Drift  []*tenant.StructureDiff `json:"drift,omitempty"`
 }
 
 // verification prints what was found, a group each; with fixes, what would be done about it in the first tenant.

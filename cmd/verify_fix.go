@@ -11,39 +11,92 @@ import (
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
-// fixDoc is what a fix did, and how the structures differ that it leaves.
+// fixDoc is what a fix did, and where structures still drift what would end that.
 type fixDoc struct {
 	*tenant.FixResult
-	Drift []*tenant.StructureDiff `json:"drift,omitempty"`
+	Drift []*tenant.Drift `json:"drift,omitempty"`
 }
 
-// fix asks, puts right what was found, and prints what is left.
-func (a *app) fix(cmd *cobra.Command, s *tenant.Service, req tenant.VerifyRequest, v *tenant.Verification, opts tenant.RunOptions, yes bool) error {
-	what := fmt.Sprintf("put right what is wrong in %s: %s", tenant.Plural(v.Mendable(), "tenant"), rules(v))
-	if err := a.confirm(yes, question{text: "This will " + what + ".", short: "this would " + what, answer: fmt.Sprint(v.Mendable())}); err != nil {
+// fixPlan is what a fix would do.
+type fixPlan struct {
+	*tenant.Verification
+	DryRun bool            `json:"dry_run,omitempty"`
+	Drift  []*tenant.Drift `json:"drift,omitempty"`
+}
+
+// fix looks, asks, puts right what was found, and prints what is left.
+func (a *app) fix(cmd *cobra.Command, s *tenant.Service, req tenant.VerifyRequest, opts tenant.RunOptions, o *verifyOptions) error {
+	ctx := cmd.Context()
+	v, err := s.Verify(ctx, req)
+	if err != nil {
 		return err
 	}
-	r, err := s.Fix(cmd.Context(), req, v, opts)
+	drifts, more, err := s.Drifts(ctx, v)
+	if err != nil {
+		return err
+	}
+	if o.dryRun {
+		return a.print(fixPlan{v, true, drifts}, "", func(w io.Writer) { a.verification(w, v, true); a.drifts(w, drifts, more) })
+	}
+	if v.Mendable() > 0 {
+		what := fmt.Sprintf("put right what is wrong in %s: %s", tenant.Plural(v.Mendable(), "tenant"), rules(v))
+		if err := a.confirm(o.yes, question{text: "This will " + what + ".", short: "this would " + what, answer: fmt.Sprint(v.Mendable())}); err != nil {
+			return err
+		}
+	}
+	meant, err := a.meant(drifts, o)
+	if err != nil {
+		return err
+	}
+	if v.Mendable()+len(meant) == 0 {
+		if err := s.EndFixes(ctx, req.Selection); err != nil {
+			return err
+		}
+		if err := a.print(fixPlan{v, false, drifts}, "", func(w io.Writer) { a.verification(w, v, true); a.drifts(w, drifts, more) }); err != nil {
+			return err
+		}
+		return v.Err()
+	}
+	r, err := s.Fix(ctx, req, v, meant, opts)
 	a.progress.end()
 	if err != nil {
 		return err
 	}
-	drift, err := drifting(cmd, s, req, r.Left)
-	if err != nil {
+	if drifts, more, err = s.Drifts(ctx, r.Left); err != nil {
 		return err
 	}
-	err = a.print(fixDoc{r, drift}, "", func(w io.Writer) {
+	err = a.print(fixDoc{r, drifts}, "", func(w io.Writer) {
 		for _, g := range r.Mended {
 			fmt.Fprintf(w, "%s %s (%s): %s in %s\n", a.paint(green, "mended"), g.Rule, g.Store, strings.TrimSpace(g.Object+" "+g.Message), tenant.Plural(g.Count, "tenant"))
 		}
 		a.verification(w, r.Left, false)
-		a.diffs(w, drift)
+		a.drifts(w, drifts, more)
 		a.failures(w, r.Failures)
 	})
 	if err != nil {
 		return err
 	}
 	return r.Err()
+}
+
+// meant asks which structures are to be changed. --drift means all that can be.
+func (a *app) meant(drifts []*tenant.Drift, o *verifyOptions) (meant []*tenant.Drift, err error) {
+	for _, d := range drifts {
+		if len(d.Statements) == 0 || o.yes && !o.drift || !o.yes && !isTerminal(a.in) {
+			continue
+		}
+		if !o.yes {
+			a.drifts(a.errOut, []*tenant.Drift{d}, 0)
+			q := question{text: fmt.Sprintf("This would run in %s.", tenant.Plural(d.Count, "tenant")), answer: fmt.Sprint(d.Count)}
+			if yes, err := a.ask(q); err != nil {
+				return nil, err
+			} else if !yes {
+				continue
+			}
+		}
+		meant = append(meant, d)
+	}
+	return meant, nil
 }
 
 // rules names what can be put right.
@@ -57,16 +110,24 @@ func rules(v *tenant.Verification) string {
 	return strings.Join(all, ", ")
 }
 
-// drifting compares one tenant of each structure that is unlike the others'.
-func drifting(cmd *cobra.Command, s *tenant.Service, req tenant.VerifyRequest, v *tenant.Verification) (all []*tenant.StructureDiff, err error) {
-	for _, name := range v.Drifting() {
-		d, err := s.VerifyDiff(cmd.Context(), name, req.Only)
-		if err != nil {
-			return nil, err
+// drifts prints how structures differ, and what would end it.
+func (a *app) drifts(w io.Writer, all []*tenant.Drift, more int) {
+	for _, d := range all {
+		fmt.Fprintf(w, "--- %s at version %d: the usual structure, such as that of %s\n", d.Store, d.Version, d.Like)
+		fmt.Fprintf(w, "+++ structure %s: %s: %s\n", d.Structure, tenant.Plural(d.Count, "tenant"), some(d.Tenants, d.Count))
+		a.differences(w, d.Lines)
+		if d.Reason != "" {
+			fmt.Fprintf(w, "no statement would end this: %s\n", d.Reason)
+			continue
 		}
-		all = append(all, d)
+		fmt.Fprintln(w, "what would end this:")
+		for _, s := range d.Statements {
+			fmt.Fprintf(w, "%s;\n", s)
+		}
 	}
-	return all, nil
+	if more > 0 {
+		fmt.Fprintf(w, "%s more: run the same command again when these are mended\n", tenant.Plural(more, "structure"))
+	}
 }
 
 // diff prints how one tenant's structures differ.
@@ -81,7 +142,7 @@ func (a *app) diff(cmd *cobra.Command, s *tenant.Service, req tenant.VerifyReque
 				fmt.Fprintf(w, "%s: no difference from the structure that %d of %s have at version %d\n", one.Store, m.Tenants, tenant.Plural(m.Of, "tenant"), m.Version)
 			}
 		}
-		a.diffs(w, []*tenant.StructureDiff{d})
+		a.diffs(w, d)
 	})
 	if err != nil {
 		return err
@@ -89,24 +150,26 @@ func (a *app) diff(cmd *cobra.Command, s *tenant.Service, req tenant.VerifyReque
 	return d.Err()
 }
 
-func (a *app) diffs(w io.Writer, all []*tenant.StructureDiff) {
-	for _, d := range all {
-		for _, one := range d.Stores {
-			m := one.Measured
-			if len(one.Lines) == 0 {
-				continue
-			}
-			fmt.Fprintf(w, "--- %s at version %d: the structure of %d of %s, such as %s\n", one.Store, m.Version, m.Tenants, tenant.Plural(m.Of, "tenant"), m.Example)
-			fmt.Fprintf(w, "+++ %s at version %d\n", d.Name, one.Version)
-			for _, line := range one.Lines {
-				switch line[0] {
-				case '+':
-					line = a.paint(green, line)
-				case '-':
-					line = a.paint(red, line)
-				}
-				fmt.Fprintln(w, line)
-			}
+func (a *app) diffs(w io.Writer, d *tenant.StructureDiff) {
+	for _, one := range d.Stores {
+		m := one.Measured
+		if len(one.Lines) == 0 {
+			continue
 		}
+		fmt.Fprintf(w, "--- %s at version %d: the structure of %d of %s, such as %s\n", one.Store, m.Version, m.Tenants, tenant.Plural(m.Of, "tenant"), m.Example)
+		fmt.Fprintf(w, "+++ %s at version %d\n", d.Name, one.Version)
+		a.differences(w, one.Lines)
+	}
+}
+
+func (a *app) differences(w io.Writer, lines []string) {
+	for _, line := range lines {
+		switch line[0] {
+		case '+':
+			line = a.paint(green, line)
+		case '-':
+			line = a.paint(red, line)
+		}
+		fmt.Fprintln(w, line)
 	}
 }

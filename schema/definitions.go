@@ -129,8 +129,9 @@ func changed(t tenant.Tenant) error {
 	}
 }
 
-// define makes the definitions of a schema by pg_dump and keeps them. It is nil where the structure is another by now.
-func (r *Resource) define(ctx context.Context, t tenant.Tenant, s *structure) (*definitions, error) {
+// define makes the definitions of a schema by pg_dump and keeps them in memory, and in the catalog if they are to stay. It is
+// nil where the structure is another by now.
+func (r *Resource) define(ctx context.Context, t tenant.Tenant, s *structure, stay bool) (*definitions, error) {
 	done, err := r.definitions.begin(ctx, s.key())
 	if err != nil {
 		return nil, err
@@ -162,6 +163,9 @@ func (r *Resource) define(ctx context.Context, t tenant.Tenant, s *structure) (*
 		return d, nil
 	}
 	r.definitions.put(s.key(), d)
+	if !stay {
+		return d, nil
+	}
 	return d, r.keep(ctx, conn, s, d)
 }
 

@@ -118,7 +118,7 @@ func (r *Resource) hold(ctx context.Context, t tenant.Tenant) (*pgxpool.Conn, *s
 		case err != nil:
 			return nil, nil, nil, failure("read schema "+t.Schema, err)
 		case len(s.other) > 0:
-			if defs, err = r.define(ctx, t, s); err != nil || defs == nil {
+			if defs, err = r.define(ctx, t, s, true); err != nil || defs == nil {
 				break
 			}
 			// They are of this schema alone: it has to be as it was.
@@ -128,7 +128,7 @@ func (r *Resource) hold(ctx context.Context, t tenant.Tenant) (*pgxpool.Conn, *s
 				return nil, nil, nil, failure("read schema "+t.Schema, err)
 			}
 		default:
-			_, err = r.define(ctx, t, s)
+			_, err = r.define(ctx, t, s, true)
 		}
 		if err != nil && !errors.Is(err, errChanged) {
 			return nil, nil, nil, err

@@ -38,14 +38,14 @@ func (r *Resource) Outline(ctx context.Context, t tenant.Tenant) ([]tenant.Outli
 	return parts, nil
 }
 
-// defined are the definitions of a schema as it is now. Unlike those of a backup they are kept nowhere: who only looks writes
-// nothing.
+// defined are the definitions of a schema as it is now. Unlike those of a backup they are not kept in the catalog: who only
+// looks writes nothing.
 func (r *Resource) defined(ctx context.Context, t tenant.Tenant) (*definitions, error) {
 	conn, err := r.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s, extensions, err := r.inspect(ctx, conn, t)
+	s, _, err := r.inspect(ctx, conn, t)
 	var d *definitions
 	if err == nil {
 		d, err = r.known(ctx, conn, s)
@@ -54,13 +54,8 @@ func (r *Resource) defined(ctx context.Context, t tenant.Tenant) (*definitions, 
 	if err != nil || d != nil {
 		return d, err
 	}
-	program, err := r.client(ctx, s.major)
-	if err != nil {
-		return nil, err
+	if d, err = r.define(ctx, t, s, false); d == nil && err == nil {
+		err = changed(t)
 	}
-	raw, err := r.pgDump(ctx, t, program)
-	if err != nil {
-		return nil, err
-	}
-	return raw.write(s.renaming(t), extensions), nil
+	return d, err
 }

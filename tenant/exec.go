@@ -70,37 +70,18 @@ func (s *Service) Exec(ctx context.Context, req ExecRequest, sink ExecSink) (*Ex
 	if err != nil {
 		return nil, err
 	}
-	dispatch, stop := context.WithCancel(ctx)
-	defer stop()
-	f := &fanOut{s: s, limit: req.MaxFailures.limit(len(tenants)), todo: len(tenants), stop: stop, summary: Summary{Tenants: len(tenants)}}
-	todo := make(chan Tenant)
-	go func() {
-		defer close(todo)
-		for _, t := range tenants {
-			select {
-			case todo <- t:
-			case <-dispatch.Done():
-				return
-			}
-		}
-	}()
+	f := s.overList(len(tenants), req.MaxFailures)
 	var out sync.Mutex
-	var workers sync.WaitGroup
-	for range s.parallel(req.Parallel) {
-		workers.Go(func() {
-			for t := range todo {
-				one := &oneSink{ExecSink: sink, out: &out, name: t.Name}
-				rows, err := execers[0].Exec(context.WithoutCancel(ctx), t, req.Statement, one)
-				err = WithTenant(err, t.Name)
-				if serr := one.end(rows, err); serr != nil && err == nil {
-					err = serr
-				}
-				f.over(&Operation{Kind: "exec", Tenant: t.Name}, true, err)
-			}
-		})
-	}
-	workers.Wait()
-	f.summary.NotStarted = len(tenants) - f.ended
+	f.list(ctx, s.parallel(req.Parallel), func(i int) {
+		t := tenants[i]
+		one := &oneSink{ExecSink: sink, out: &out, name: t.Name}
+		rows, err := execers[0].Exec(context.WithoutCancel(ctx), t, req.Statement, one)
+		err = WithTenant(err, t.Name)
+		if serr := one.end(rows, err); serr != nil && err == nil {
+			err = serr
+		}
+		f.over(&Operation{Kind: "exec", Tenant: t.Name}, true, err)
+	})
 	return &ExecResult{Summary: f.summary, DurationMS: time.Since(start).Milliseconds(), Failures: f.groups.list()}, nil
 }
 

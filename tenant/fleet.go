@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -365,92 +364,6 @@ func (s *Service) endRun(ctx context.Context, run *Operation, r *RunResult) erro
 	run.Result = json.RawMessage(jsonText(r))
 	state := map[RunState]OpState{RunDone: OpDone, RunPartial: OpFailed, RunAborted: OpAborted}[r.State]
 	return s.catalog.finish(ctx, run, state, r.Err(), nil)
-}
-
-// fanOut is the state that a run's workers share.
-type fanOut struct {
-	s        *Service
-	run      *Operation
-	ends     *ends // of work that is claimed and recorded together
-	parallel int
-	limit    int // failures
-	todo     int // tenants that have work to do
-	stop     context.CancelFunc
-	asked    time.Time // when the stores were last asked whether they have enough to do
-
-	mu      sync.Mutex
-	summary Summary
-	ended   int
-	spent   int // failures that count against the limit
-	groups  failureGroups
-	lost    bool  // the run was aborted or taken over
-	away    error // why the catalog could not be asked
-}
-
-// halt starts no further tenant where the catalog does not answer: none of them is to blame.
-func (f *fanOut) halt(err error) {
-	if err == nil {
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.away == nil {
-		f.away = err
-	}
-	f.stop()
-}
-
-// settle records what has ended, and takes back what another process had taken over by then.
-func (f *fanOut) settle(ctx context.Context) {
-	if f.ends == nil {
-		return
-	}
-	taken, err := f.ends.flush(ctx)
-	f.halt(err)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, x := range taken {
-		if x.changed {
-			f.summary.Changed--
-		} else {
-			f.summary.Unchanged--
-		}
-		f.summary.Failed++
-		f.groups.add(x.op.Tenant, NewFailure(takenOver(nil)))
-	}
-}
-
-// over takes one tenant's end into account.
-func (f *fanOut) over(child *Operation, changed bool, err error) {
-	var away *catalogAway
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch {
-	case errors.Is(err, errRunLost):
-		f.lost = true
-		f.stop()
-		return
-	case errors.As(err, &away):
-		f.away = away.error
-		f.stop()
-		return
-	case err != nil:
-		f.summary.Failed++
-		f.groups.add(child.Tenant, NewFailure(err))
-		// A tenant whose place is missing says nothing about the others.
-		if !errors.Is(err, ErrMissing) {
-			f.spent++
-		}
-		if f.spent >= f.limit {
-			f.stop()
-		}
-	case changed:
-		f.summary.Changed++
-	default:
-		f.summary.Unchanged++
-	}
-	f.ended++
-	f.s.emit(Event{Operation: child, End: true, Changed: changed, Err: err, Done: f.ended, Total: f.todo})
 }
 
 // catalogAway says that a tenant could not be begun with, for a reason that is not its own.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -185,34 +184,14 @@ func (s *Service) Rehearse(ctx context.Context, req RehearseRequest) (*Rehearsal
 	if err := s.endScratch(ctx, OpRehearse, uuid.Nil); err != nil {
 		return nil, err
 	}
-	dispatch, stop := context.WithCancel(ctx)
-	defer stop()
-	f := &fanOut{s: s, limit: len(p.tenants) + 1, todo: len(p.tenants), stop: stop, summary: Summary{Tenants: len(p.tenants) + p.current, Unchanged: p.current}}
-	todo := make(chan int)
-	go func() {
-		defer close(todo)
-		for i := range p.tenants {
-			select {
-			case todo <- i:
-			case <-dispatch.Done():
-				return
-			}
+	f := s.overList(len(p.tenants), Budget{Count: len(p.tenants) + 1}) // failures do not end it
+	f.summary.Tenants, f.summary.Unchanged = len(p.tenants)+p.current, p.current
+	f.list(ctx, s.parallel(req.Parallel), func(i int) {
+		err := s.rehearseOne(ctx, p, req, i)
+		if p.Tenants[i].Result != Interrupted {
+			f.over(&Operation{Kind: OpRehearse, Tenant: p.tenants[i].Name}, true, err)
 		}
-	}()
-	var workers sync.WaitGroup
-	for range s.parallel(req.Parallel) {
-		workers.Go(func() {
-			for i := range todo {
-				err := s.rehearseOne(ctx, p, req, i)
-				if p.Tenants[i].Result == Interrupted {
-					continue
-				}
-				f.over(&Operation{Kind: OpRehearse, Tenant: p.tenants[i].Name}, true, err)
-			}
-		})
-	}
-	workers.Wait()
-	f.summary.NotStarted = len(p.tenants) - f.ended
+	})
 	r := &Rehearsal{State: RunDone, Target: p.Target, Data: p.Data, Summary: f.summary, DurationMS: time.Since(start).Milliseconds(), Tenants: p.Tenants, Failures: f.groups.list(), Warnings: p.Warnings}
 	switch {
 	case f.summary.NotStarted > 0:

@@ -26,6 +26,12 @@ type Verifier interface {
 	Outline(ctx context.Context, t Tenant) ([]OutlinePart, error)
 	// Mend puts right what Verify finds with a Fix, under the lease of ctx, and tells whether there was anything.
 	Mend(ctx context.Context, t Tenant) (changed bool, err error)
+	// Align gives the statements that make the structure of a tenant's place that of another's, and drop nothing that holds
+	// data. Where there are none that can, reason tells why.
+	Align(ctx context.Context, t, like Tenant) (statements []string, reason string, err error)
+	// Realign runs such statements under the lease of ctx in a place whose structure has the fingerprint have, and
+	// refuses to end with any other than want, in one transaction where the store has them.
+	Realign(ctx context.Context, t Tenant, statements []string, have, want string) error
 }
 
 // Fault is one thing in a store that is not what it should be. Object and Message do not name the tenant, so that equal
@@ -78,6 +84,7 @@ type Verification struct {
 	DurationMS int64            `json:"duration_ms"`
 
 	mendable map[uuid.UUID]bool
+	drifts   []*Drift
 }
 
 // SkippedTenants are those that are not in a state that could be compared.

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/google/uuid"
@@ -83,9 +84,13 @@ func (x *verifying) versionsAndStructures(ctx context.Context, store Verifier, f
 	for _, at := range versions {
 		usual, of := all.usual(at)
 		x.v.Structures = append(x.v.Structures, FleetStructure{Store: store.Kind(), Version: at.version, Tenants: usual.count, Of: of, Example: usual.newest.Name})
-		for _, a := range all[at] {
+		unusual := slices.SortedFunc(maps.Values(all[at]), func(a, b *alike) int { return cmp.Or(cmp.Compare(b.count, a.count), cmp.Compare(a.fingerprint, b.fingerprint)) })
+		for _, a := range unusual {
 			if a == usual {
 				continue
+			}
+			if len(a.asked) > 0 {
+				x.v.drifts = append(x.v.drifts, x.drift(store, at, a, usual))
 			}
 			for _, id := range a.asked {
 				found(Fault{

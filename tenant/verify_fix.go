@@ -3,8 +3,9 @@ package tenant
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // FixResult is what a fix did, and what is left.
@@ -27,26 +28,23 @@ func (r *FixResult) Err() error {
 // Mendable is how many tenants have something that Fix would put right.
 func (v *Verification) Mendable() int { return len(v.mendable) }
 
-// Drifting gives one tenant of each structure that is not the usual one, whose Diff shows what differs.
-func (v *Verification) Drifting() (names []Name) {
-	for _, g := range v.Findings {
-		if g.Rule == ruleDrift {
-			names = append(names, g.Tenants[0])
+// Fix puts right what Verify has found with a way to mend it, and runs the statements of drifts, each tenant in an operation
+// of its own, and verifies again. By itself it takes nothing away but rights, and makes nothing but roles, users and empty
+// databases.
+func (s *Service) Fix(ctx context.Context, req VerifyRequest, v *Verification, drifts []*Drift, opts RunOptions) (*FixResult, error) {
+	start := time.Now()
+	ofTenant := map[uuid.UUID][]*Drift{}
+	for _, d := range drifts {
+		for _, id := range d.tenants {
+			ofTenant[id] = append(ofTenant[id], d)
 		}
 	}
-	return names
-}
-
-// Fix puts right what Verify has found with a way to mend it, each tenant in an operation of its own, and verifies again.
-// It takes nothing away but rights, and makes nothing but roles, users and empty databases.
-func (s *Service) Fix(ctx context.Context, req VerifyRequest, v *Verification, opts RunOptions) (*FixResult, error) {
-	start := time.Now()
 	var tenants []Tenant
 	for t, err := range s.catalog.Tenants(ctx, Selection{}) {
 		if err != nil {
 			return nil, err
 		}
-		if v.mendable[t.ID] {
+		if v.mendable[t.ID] || ofTenant[t.ID] != nil {
 			tenants = append(tenants, t)
 		}
 	}
@@ -54,31 +52,12 @@ func (s *Service) Fix(ctx context.Context, req VerifyRequest, v *Verification, o
 	if err != nil {
 		return nil, err
 	}
-	dispatch, stop := context.WithCancel(ctx)
-	defer stop()
-	f := &fanOut{s: s, limit: opts.MaxFailures.limit(len(tenants)), todo: len(tenants), stop: stop, summary: Summary{Tenants: len(tenants)}}
-	todo := make(chan Tenant)
-	go func() {
-		defer close(todo)
-		for _, t := range tenants {
-			select {
-			case todo <- t:
-			case <-dispatch.Done():
-				return
-			}
-		}
-	}()
-	var workers sync.WaitGroup
-	for range s.parallel(opts.Parallel) {
-		workers.Go(func() {
-			for t := range todo {
-				changed, err := s.fixOne(context.WithoutCancel(ctx), t, stores)
-				f.over(&Operation{Kind: OpVerifyFix, Tenant: t.Name}, changed, err)
-			}
-		})
-	}
-	workers.Wait()
-	f.summary.NotStarted = len(tenants) - f.ended
+	f := s.overList(len(tenants), opts.MaxFailures)
+	f.list(ctx, s.parallel(opts.Parallel), func(i int) {
+		t := tenants[i]
+		changed, err := s.fixOne(context.WithoutCancel(ctx), t, stores, ofTenant[t.ID])
+		f.over(&Operation{Kind: OpVerifyFix, Tenant: t.Name}, changed, err)
+	})
 	if ctx.Err() != nil {
 		return nil, &Error{Kind: ErrInterrupted, Msg: fmt.Sprintf("interrupted: %d of %s are mended", f.summary.Changed, Plural(len(tenants), "tenant")), Hint: "run the same command again"}
 	}
@@ -107,7 +86,7 @@ func (s *Service) EndFixes(ctx context.Context, sel Selection) error {
 func (g FaultGroup) key() faultKey { return faultKey{g.Store, g.Rule, g.Object, g.Message} }
 
 // fixOne mends one tenant under an operation. After a crash the next verification finds what is left to be mended.
-func (s *Service) fixOne(ctx context.Context, t Tenant, stores []Verifier) (changed bool, err error) {
+func (s *Service) fixOne(ctx context.Context, t Tenant, stores []Verifier, drifts []*Drift) (changed bool, err error) {
 	op, _, err := s.begin(ctx, intent{kind: OpVerifyFix, tenant: &t, params: struct{}{}})
 	if err != nil {
 		return false, WithTenant(err, t.Name)
@@ -123,6 +102,12 @@ func (s *Service) fixOne(ctx context.Context, t Tenant, stores []Verifier) (chan
 			}
 			mended, err := s.mendIn(ctx, store, t)
 			changed = changed || mended
+			for _, d := range drifts {
+				if err == nil && d.store == store {
+					err = store.Realign(ctx, t, d.Statements, d.have, d.want)
+					changed = changed || err == nil
+				}
+			}
 			if err != nil {
 				return changed, err
 			}
