@@ -84,7 +84,9 @@ func (x *verifying) versionsAndStructures(ctx context.Context, store Verifier, f
 	for _, at := range versions {
 		usual, of := all.usual(at)
 		x.v.Structures = append(x.v.Structures, FleetStructure{Store: store.Kind(), Version: at.version, Tenants: usual.count, Of: of, Example: usual.newest.Name})
-		unusual := slices.SortedFunc(maps.Values(all[at]), func(a, b *alike) int { return cmp.Or(cmp.Compare(b.count, a.count), cmp.Compare(a.fingerprint, b.fingerprint)) })
+		unusual := slices.SortedFunc(maps.Values(all[at]), func(a, b *alike) int {
+			return cmp.Or(cmp.Compare(b.count, a.count), cmp.Compare(a.fingerprint, b.fingerprint))
+		})
 		for _, a := range unusual {
 			if a == usual {
 				continue
