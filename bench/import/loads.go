@@ -24,7 +24,7 @@ func (b *bench) loads(ctx context.Context, programs []string) error {
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	b.report.SetTitle("%d rows into %d tenants; medians of %d, fsync on, CHECKPOINT before each", b.rows, b.tenants, b.tries)
+	b.report.SetTitle("%d rows into %d tenants, indexes on id and %s; medians of %d, fsync on, CHECKPOINT before each", b.rows, b.tenants, b.index, b.tries)
 	b.report.AppendHeader(table.Row{"source", "who", "median", "of the floor", "WAL", "peak memory"})
 	for _, from := range []struct{ name, server string }{{"same server", b.server}, {"other server", b.other}} {
 		l := events.from(database(from.server, "legacy"))

@@ -64,7 +64,7 @@ func (b *bench) prepare(ctx context.Context) error {
 	if err := errors.Join(b.legacy(ctx, b.server, "legacy", b.rows), b.legacy(ctx, b.other, "legacy", b.rows), b.legacy(ctx, b.server, "small", memoryRows)); err != nil {
 		return err
 	}
-	tables := fmt.Sprintf("CREATE TABLE events (%s);\nCREATE INDEX ON events (created_at);\nCREATE TABLE lines (%s);\nCREATE INDEX ON lines (created_at);\n", eventColumns, lineColumns)
+	tables := fmt.Sprintf("CREATE TABLE events (%[1]s);\nCREATE INDEX ON events (%[3]s);\nCREATE TABLE lines (%[2]s);\nCREATE INDEX ON lines (%[3]s);\n", eventColumns, lineColumns, b.index)
 	if err := errors.Join(
 		b.write("postgres/00001_bench.sql", "-- +goose Up\n"+tables+"-- +goose Down\nDROP TABLE lines, events;\n"),
 		b.write("mongodb/00001_bench.up.json", `[{"create": "events"}]`), b.write("mongodb/00001_bench.down.json", `[{"drop": "events"}]`),
@@ -264,7 +264,7 @@ func (b *bench) throughKeys(ctx context.Context) error {
 func (b *bench) schemas(ctx context.Context, source string) (drop func(), err error) {
 	both := [2][]string{}
 	for i := range b.tenants {
-		both[0] = append(both[0], fmt.Sprintf("CREATE SCHEMA hand%[1]d; CREATE TABLE hand%[1]d.events (%[2]s); CREATE INDEX ON hand%[1]d.events (created_at)", i+1, eventColumns))
+		both[0] = append(both[0], fmt.Sprintf("CREATE SCHEMA hand%[1]d; CREATE TABLE hand%[1]d.events (%[2]s); CREATE INDEX ON hand%[1]d.events (%[3]s)", i+1, eventColumns, b.index))
 		both[1] = append(both[1], fmt.Sprintf("DROP SCHEMA hand%d CASCADE", i+1))
 	}
 	// What is left goes with the throwaway server.
