@@ -43,13 +43,18 @@ schemas by their names, with one % for the tenant's. A name is made a tenant's b
 letter or digit. What cannot be taken is refused, each with its reason, and the others go on (exit 3).
 
 A schema with goose's version table is at the version that it tells. Else --version V marks the migrations up to V as
-applied, --version auto finds V by the structure, and without either migrate refuses the tenant until
-tenantctl migrate baseline. With MongoDB, a tenant without a database gets an empty one.
+applied, --version history reads V in the other tool's own table, --version auto finds V by the structure, and without
+any of them migrate refuses the tenant until tenantctl migrate baseline. With MongoDB, a tenant without a database gets
+an empty one.
+
+Histories are those of Django (its app and name are the file's name after the number: 00012_shop_0003_price.sql), Rails,
+dbmate, golang-migrate and migrator (the number there is the file's). Each file up to the newest that is named has to be
+named, and nothing newer than the first that no file here answers to; else the tenant is refused.
 
 ` + exitHelp,
 		Example: `  tenantctl adopt acme --schema customer_17 --database acme_docs --domain acme.example.com --version 12
   tenantctl adopt --from django-tenants --dry-run
-  tenantctl adopt --from django-tenants --label origin=django
+  tenantctl adopt --from django-tenants --label origin=django --version history
   tenantctl adopt --from apartment --tenants-table accounts --tenants-column subdomain
   tenantctl adopt --from pattern 'tenant_%' --version auto
   tenantctl adopt --from query 'SELECT slug, schema_name, NULL, host FROM public.customers'`,
@@ -66,7 +71,7 @@ tenantctl migrate baseline. With MongoDB, a tenant without a database gets an em
 	f.StringVar(&o.source.DomainsTable, "domains-table", "", "the `table` that lists the domains (django-tenants)")
 	f.BoolVar(&o.noDomains, "no-domains", false, "leave out the domains that the source lists")
 	f.BoolVar(&o.roles, "roles", false, "make a role for each tenant, and a user in MongoDB, as tenantctl create does")
-	f.StringVar(&o.version, "version", "", "mark PostgreSQL's migrations up to this `version` as applied; auto finds it by the structure")
+	f.StringVar(&o.version, "version", "", "mark PostgreSQL's migrations up to this `version` as applied; history reads it in the other tool's table, auto finds it by the structure")
 	addDryRun(c, &o.dryRun)
 	o.run.add(c)
 	return c
@@ -115,10 +120,12 @@ func (o adoptOptions) request(args []string) (tenant.AdoptRequest, error) {
 	switch {
 	case o.version == "auto":
 		req.Recognise = true
+	case o.version == "history":
+		req.Recorded = true
 	case o.version != "":
 		v, err := strconv.ParseInt(o.version, 10, 64)
 		if err != nil || v < 0 {
-			return req, tenant.Invalid("write a number, or auto", "there is no version %q", o.version)
+			return req, tenant.Invalid("write a number, history or auto", "there is no version %q", o.version)
 		}
 		req.Version = &v
 	}
@@ -183,6 +190,12 @@ func (a *app) adoptPlan(w io.Writer, p *tenant.AdoptPlan) {
 			version = fmt.Sprint(*x.Version)
 		}
 		state := "adopted"
+		if x.History != "" {
+			state += ", as " + x.History + " says"
+		}
+		if x.Rest > 0 {
+			state += fmt.Sprintf(" (of its entries, %d are of no file here)", x.Rest)
+		}
 		switch x.State {
 		case tenant.AdoptRefused:
 			state = a.paint(red, "refused: ") + x.Reason

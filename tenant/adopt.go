@@ -44,12 +44,21 @@ type Adoptable struct {
 	Err    error // why it cannot be
 }
 
-// Recogniser is an Adopter that finds the version of a place by its structure.
+// Recogniser is an Adopter that finds the versions of places, in the order given.
 type Recogniser interface {
 	Adopter
-	// Recognise gives the version of each place, in the order given: the one at which the migrations here make that
-	// very structure. Err says why there is none.
-	Recognise(ctx context.Context, ps []Adoptee) ([]Version, error)
+	// Recognise finds the one at which the migrations here make the very structure of the place.
+	Recognise(ctx context.Context, ps []Adoptee) ([]Recognised, error)
+	// Recorded finds the one that the other tool's own history tells.
+	Recorded(ctx context.Context, ps []Adoptee) ([]Recognised, error)
+}
+
+// Recognised is the version that was found of a place.
+type Recognised struct {
+	Version int64
+	History string // the table that tells it, of Recorded
+	Rest    int    // how many of its entries are of no migration here
+	Err     error  // why there is no version
 }
 
 // Source is where the places to adopt are listed.
@@ -99,6 +108,7 @@ type AdoptRequest struct {
 	NoDomains bool   // leave the source's domains out
 	Version   *int64 // mark the migrations of PostgreSQL up to it as applied
 	Recognise bool   // find the version by the structure instead
+	Recorded  bool   // or in the history that the other tool keeps
 }
 
 // The states of a place in a plan.
@@ -120,6 +130,9 @@ type AdoptPlace struct {
 	State  string   `json:"state"`
 	Reason string   `json:"reason,omitempty"` // why it is not taken over
 	Error  *Failure `json:"error,omitempty"`
+	// History is where the version was found, if in a history; Rest are its entries that are of no migration here.
+	History string `json:"history,omitempty"`
+	Rest    int    `json:"history_rest,omitempty"`
 
 	err   error
 	begun bool // by a process that died: the stores may have its mark already
@@ -157,7 +170,7 @@ func (s *Service) PlanAdopt(ctx context.Context, req AdoptRequest) (*AdoptPlan, 
 			return nil, err
 		}
 	}
-	if req.Version != nil || req.Recognise {
+	if req.Version != nil || req.Recognise || req.Recorded {
 		for _, m := range each[Migrator](s) {
 			if err := ownWork("marking migrations", m); err != nil {
 				return nil, err
@@ -384,7 +397,7 @@ func (s *Service) askStores(ctx context.Context, p *AdoptPlan, req AdoptRequest)
 			}
 		}
 	}
-	if !req.Recognise {
+	if !req.Recognise && !req.Recorded {
 		return nil
 	}
 	index, ask = index[:0], ask[:0]
@@ -394,17 +407,21 @@ func (s *Service) askStores(ctx context.Context, p *AdoptPlan, req AdoptRequest)
 		}
 	}
 	for _, r := range each[Recogniser](s) {
-		versions, err := r.Recognise(ctx, ask)
+		find := r.Recognise
+		if req.Recorded {
+			find = r.Recorded
+		}
+		found, err := find(ctx, ask)
 		if err != nil {
 			return err
 		}
-		for i, v := range versions {
+		for i, v := range found {
 			x := &p.Places[index[i]]
 			if v.Err != nil {
 				x.refuse(v.Err)
 				continue
 			}
-			x.Version = &v.Version
+			x.Version, x.History, x.Rest = &v.Version, v.History, v.Rest
 		}
 	}
 	return nil
