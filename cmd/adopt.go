@@ -33,7 +33,8 @@ func newAdoptCmd(a *app) *cobra.Command {
 		Short: "Take schemas and databases that another tool has made into the catalog",
 		Long: `Makes tenants of what is there already, and touches no data: the catalog keeps the exact names of schema and database, and
 a mark before the schema's comment and in a document of the database says whose they are. Owners and rights stay, so that
-the other tool keeps working beside. What is a tenant already stays as it is: the same command again changes nothing.
+the other tool keeps working beside. What is a tenant already stays as it is: the same command again changes nothing. With
+--roles, tenants that were adopted without a role get one.
 Look at --dry-run first: it tells of each place whether it would be taken, and why not.
 
 --from lists many: django-tenants reads its tables of tenants and domains in public, known by their columns; apartment
@@ -70,7 +71,7 @@ named, and nothing newer than the first that no file here answers to; else the t
 	f.StringVar(&o.source.TenantsColumn, "tenants-column", "", "the `column` of that table that holds the schemas' names (apartment)")
 	f.StringVar(&o.source.DomainsTable, "domains-table", "", "the `table` that lists the domains (django-tenants)")
 	f.BoolVar(&o.noDomains, "no-domains", false, "leave out the domains that the source lists")
-	f.BoolVar(&o.roles, "roles", false, "make a role for each tenant, and a user in MongoDB, as tenantctl create does")
+	f.BoolVar(&o.roles, "roles", false, "make a role for each tenant that has none, and a user in MongoDB, as tenantctl create does")
 	f.StringVar(&o.version, "version", "", "mark PostgreSQL's migrations up to this `version` as applied; history reads it in the other tool's table, auto finds it by the structure")
 	addDryRun(c, &o.dryRun)
 	o.run.add(c)
@@ -169,7 +170,7 @@ func runAdopt(cmd *cobra.Command, a *app, o adoptOptions, args []string) error {
 		return err
 	}
 	var names []string
-	for _, x := range p.In(tenant.AdoptNew) {
+	for _, x := range append(p.In(tenant.AdoptNew), p.In(tenant.AdoptRole)...) {
 		names = append(names, string(x.Name))
 	}
 	if err := a.print(p, strings.Join(names, "\n"), func(w io.Writer) { a.adoptPlan(w, p) }); err != nil {
@@ -199,6 +200,8 @@ func (a *app) adoptPlan(w io.Writer, p *tenant.AdoptPlan) {
 		switch x.State {
 		case tenant.AdoptRefused:
 			state = a.paint(red, "refused: ") + x.Reason
+		case tenant.AdoptRole:
+			state = "given role " + x.Role
 		case tenant.AdoptLeftOut, tenant.AdoptUnchanged:
 			state = strings.ReplaceAll(x.State, "_", " ") + ": " + x.Reason
 		}

@@ -17,7 +17,7 @@ import (
 // faultCase is a command to be stopped at every point.
 type faultCase struct {
 	name string
-	from string   // what there is before: "" for nothing, a tenant that is whole, old, suspended, deleted or harmed, or loose
+	from string   // what there is before: "" for nothing, a tenant that is whole, old, suspended, deleted, harmed or without a role, or loose
 	args []string // NAME stands for the tenant, PLACE for its schema and database
 	// again is how the command ends where its work is done: what is there already or gone already is no success of
 	// create, delete and rename.
@@ -47,11 +47,13 @@ const (
 	deleted   = "deleted"
 	loose     = "loose"  // a schema and a database that another tool has made
 	harmed    = "harmed" // with rights and a record that are wrong
+	roleless  = "adopted without a role"
 )
 
 var faultCases = []faultCase{
 	{name: "create", args: []string{"create", "NAME", "--domain", "NAME.example.com", "--label", "plan=pro"}, again: 5, undo: "fail@create/mongodb/after", minimum: 25},
 	{name: "adopt", from: loose, args: []string{"adopt", "NAME", "--schema", "PLACE", "--database", "PLACE", "--domain", "NAME.example.com", "--roles", "--version", "0"}, fleet: true, goOn: []string{"adopt"}, undo: "fail@adopt/mongodb/after", between: true, minimum: 12},
+	{name: "adopt-role", from: roleless, args: []string{"adopt", "NAME", "--schema", "PLACE", "--roles"}, fleet: true, goOn: []string{"adopt"}, undo: "fail@adopt-role/mongodb/after", between: true, minimum: 12},
 	{name: "delete", from: whole, args: []string{"delete", "NAME", "--yes"}, undo: "fail@delete/lock/after", minimum: 6},
 	{name: "undelete", from: deleted, args: []string{"undelete", "NAME"}, minimum: 6},
 	{name: "purge", from: deleted, args: []string{"purge", "NAME", "--yes"}, again: 4, minimum: 14},
@@ -169,9 +171,12 @@ func (f *faultTest) prepare(t testing.TB, faults ...fault) {
 	if f.from == "" {
 		return
 	}
-	if f.from == loose {
+	if f.from == loose || f.from == roleless {
 		for _, x := range faults {
 			f.makeLoose(t, f.prefix+x.name)
+			if f.from == roleless {
+				f.must(t, "adopt", x.name, "--schema", f.prefix+x.name, "--database", f.prefix+x.name)
+			}
 		}
 		return
 	}

@@ -104,7 +104,7 @@ type AdoptRequest struct {
 	One       *Listed // its name is the tenant's as it stands
 	Source    *Source
 	Labels    map[string]string
-	Roles     bool   // make a role for each, and a user in MongoDB
+	Roles     bool   // make a role for each that has none, and a user in MongoDB
 	NoDomains bool   // leave the source's domains out
 	Version   *int64 // mark the migrations of PostgreSQL up to it as applied
 	Recognise bool   // find the version by the structure instead
@@ -114,6 +114,7 @@ type AdoptRequest struct {
 // The states of a place in a plan.
 const (
 	AdoptNew       = "adopt"     // would be taken over
+	AdoptRole      = "role"      // is a tenant's already, who would get a role
 	AdoptUnchanged = "unchanged" // is a tenant's already
 	AdoptLeftOut   = "left_out"  // is no tenant's place by its nature
 	AdoptRefused   = "refused"
@@ -134,12 +135,13 @@ type AdoptPlace struct {
 	History string `json:"history,omitempty"`
 	Rest    int    `json:"history_rest,omitempty"`
 
-	err   error
-	begun bool // by a process that died: the stores may have its mark already
+	err    error
+	begun  bool    // by a process that died: the stores may have its mark already
+	tenant *Tenant // who would get a role
 }
 
 func (p *AdoptPlace) refuse(err error) {
-	if p.State == AdoptNew {
+	if p.State == AdoptNew || p.State == AdoptRole {
 		f := NewFailure(err)
 		p.State, p.Reason, p.Error, p.err = AdoptRefused, f.Message, f, err
 	}
@@ -319,7 +321,7 @@ func (s *Service) known(ctx context.Context, p *AdoptPlan) error {
 		return catalogError("look for the tenants", err)
 	}
 	for i := range p.Places {
-		p.Places[i].against(owner)
+		p.Places[i].against(owner, s.Naming)
 	}
 	return nil
 }
@@ -333,7 +335,7 @@ func (p *AdoptPlan) all(of func(AdoptPlace) []string) []string {
 }
 
 // against compares a place with the tenants that have something of it.
-func (p *AdoptPlace) against(owner map[string]Tenant) {
+func (p *AdoptPlace) against(owner map[string]Tenant, n Naming) {
 	if p.State != AdoptNew {
 		return
 	}
@@ -347,8 +349,13 @@ func (p *AdoptPlace) against(owner map[string]Tenant) {
 		case p.Given && p.Database != t.Database:
 			p.refuse(&Error{Kind: ErrExists, Msg: fmt.Sprintf("schema %s belongs to tenant %s, whose database is %s", p.Schema, t.Name, t.Database), Hint: "tenantctl describe " + string(t.Name)})
 		default:
-			p.State, p.Name, p.Reason = AdoptUnchanged, t.Name, "is tenant "+string(t.Name)+" already"
-			p.Database, p.Role, p.Domains, p.Labels, p.Version = t.Database, t.Role, t.Domains, t.Labels, nil
+			role := p.Role
+			p.Name, p.Database, p.Role, p.Domains, p.Labels, p.Version = t.Name, t.Database, t.Role, t.Domains, t.Labels, nil
+			if role != "" && t.Role == "" {
+				p.wantRole(t, n)
+				return
+			}
+			p.State, p.Reason = AdoptUnchanged, "is tenant "+string(t.Name)+" already"
 		}
 		return
 	}
@@ -378,6 +385,9 @@ func (s *Service) askStores(ctx context.Context, p *AdoptPlan, req AdoptRequest)
 		if x.State == AdoptNew && !x.begun {
 			index, ask = append(index, i), append(ask, s.adoptee(x.Adoption))
 		}
+		if x.State == AdoptRole {
+			index, ask = append(index, i), append(ask, Adoptee{Tenant: *x.tenant, Adoption: x.Adoption})
+		}
 	}
 	if len(ask) == 0 {
 		return nil
@@ -392,7 +402,7 @@ func (s *Service) askStores(ctx context.Context, p *AdoptPlan, req AdoptRequest)
 			if f.Err != nil {
 				x.refuse(f.Err)
 			}
-			if a.Kind() == KindPostgres && f.Booked {
+			if a.Kind() == KindPostgres && f.Booked && x.State == AdoptNew {
 				x.Booked, x.Version = true, nil
 			}
 		}
@@ -431,7 +441,7 @@ func (s *Service) askStores(ctx context.Context, p *AdoptPlan, req AdoptRequest)
 func (s *Service) adoptee(a Adoption) Adoptee {
 	t := Tenant{
 		ID: newID(), Name: a.Name, State: Provisioning, Schema: a.Schema, Database: a.Database, Role: a.Role,
-		Domains: append([]string{}, a.Domains...), Labels: map[string]string{}, Versions: map[string]int64{},
+		Domains: append([]string{}, a.Domains...), Labels: map[string]string{}, Versions: map[string]int64{}, Adopted: true,
 	}
 	for k, v := range a.Labels {
 		t.Labels[k] = v
