@@ -37,6 +37,7 @@ type faultCase struct {
 	// alone tells that it looks at other tenants too, which others at work on them would disturb.
 	alone   bool
 	source  bool // there is a tenant "source" with a backup
+	engine  bool // another tool migrates PostgreSQL
 	minimum int  // points; fewer mean that checkpoints got lost
 }
 
@@ -65,6 +66,7 @@ var faultCases = []faultCase{
 	{name: "set", from: whole, args: []string{"set", "NAME", "--label", "plan=pro", "--domain", "NAME.example.org"}, minimum: 5},
 	{name: "credentials", from: whole, args: []string{"credentials", "NAME", "--rotate", "-o", "json"}, minimum: 7},
 	{name: "migrate", from: old, args: []string{"migrate", "NAME"}, fleet: true, between: true, minimum: 12},
+	{name: "migrate-exec", from: old, args: []string{"migrate", "NAME"}, fleet: true, between: true, engine: true, minimum: 12},
 	{name: "rehearse", from: old, args: []string{"migrate", "rehearse", "NAME", "--data"}, scratch: true, undo: "fail@rehearse/migrate/after", minimum: 10},
 	{name: "verify-fix", from: harmed, args: []string{"verify", "NAME", "--fix", "--yes"}, alone: true, between: true, minimum: 8},
 	{name: "baseline", from: old, args: baseline("postgres", "5", "NAME", "--yes"), fleet: true, goOn: baseline("postgres", "5"), between: true, minimum: 6},
@@ -96,6 +98,9 @@ func TestConvergesAfterAFaultAtEveryPoint(t *testing.T) {
 				t.Parallel()
 				b := newBench(t)
 				b.keepUsers(t)
+				if c.engine {
+					b.delegate(t)
+				}
 				b.must(t, "init")
 				f := &faultTest{faultCase: c, bench: b}
 				if c.source {
@@ -182,7 +187,7 @@ func (f *faultTest) prepare(t testing.TB, faults ...fault) {
 	}
 	b, file := *f.bench, faults[0].name+".csv"
 	if f.from == old {
-		b.extra = append(slices.Clone(b.extra), "TENANTCTL_MIGRATIONS_POSTGRES=old/postgres", "TENANTCTL_MIGRATIONS_MONGODB=old/mongodb")
+		b.extra = append(slices.Clone(b.extra), "TENANTCTL_MIGRATIONS_POSTGRES=old/postgres", "TENANTCTL_MIGRATIONS_MONGODB=old/mongodb", "NEWEST=1")
 		f.writeOld.Do(func() { f.oldMigrations(t) }) // others read them at the same time
 	}
 	tenants := "name,domains\n"
