@@ -33,7 +33,8 @@ func newAdoptCmd(a *app) *cobra.Command {
 		Short: "Take schemas and databases that another tool has made into the catalog",
 		Long: `Makes tenants of what is there already, and touches no data: the catalog keeps the exact names of schema and database, and
 a mark before the schema's comment and in a document of the database says whose they are. Owners and rights stay, so that
-the other tool keeps working beside. What is a tenant already stays as it is: the same command again changes nothing.
+the other tool keeps working beside. What is a tenant already stays as it is: the same command again changes nothing. With
+--roles, tenants that were adopted without a role get one.
 Look at --dry-run first: it tells of each place whether it would be taken, and why not.
 
 --from lists many: django-tenants reads its tables of tenants and domains in public, known by their columns; apartment
@@ -43,13 +44,18 @@ schemas by their names, with one % for the tenant's. A name is made a tenant's b
 letter or digit. What cannot be taken is refused, each with its reason, and the others go on (exit 3).
 
 A schema with goose's version table is at the version that it tells. Else --version V marks the migrations up to V as
-applied, --version auto finds V by the structure, and without either migrate refuses the tenant until
-tenantctl migrate baseline. With MongoDB, a tenant without a database gets an empty one.
+applied, --version history reads V in the other tool's own table, --version auto finds V by the structure, and without
+any of them migrate refuses the tenant until tenantctl migrate baseline. With MongoDB, a tenant without a database gets
+an empty one.
+
+Histories are those of Django (its app and name are the file's name after the number: 00012_shop_0003_price.sql), Rails,
+dbmate, golang-migrate and migrator (the number there is the file's). Each file up to the newest that is named has to be
+named, and nothing newer than the first that no file here answers to; else the tenant is refused.
 
 ` + exitHelp,
 		Example: `  tenantctl adopt acme --schema customer_17 --database acme_docs --domain acme.example.com --version 12
   tenantctl adopt --from django-tenants --dry-run
-  tenantctl adopt --from django-tenants --label origin=django
+  tenantctl adopt --from django-tenants --label origin=django --version history
   tenantctl adopt --from apartment --tenants-table accounts --tenants-column subdomain
   tenantctl adopt --from pattern 'tenant_%' --version auto
   tenantctl adopt --from query 'SELECT slug, schema_name, NULL, host FROM public.customers'`,
@@ -65,8 +71,8 @@ tenantctl migrate baseline. With MongoDB, a tenant without a database gets an em
 	f.StringVar(&o.source.TenantsColumn, "tenants-column", "", "the `column` of that table that holds the schemas' names (apartment)")
 	f.StringVar(&o.source.DomainsTable, "domains-table", "", "the `table` that lists the domains (django-tenants)")
 	f.BoolVar(&o.noDomains, "no-domains", false, "leave out the domains that the source lists")
-	f.BoolVar(&o.roles, "roles", false, "make a role for each tenant, and a user in MongoDB, as tenantctl create does")
-	f.StringVar(&o.version, "version", "", "mark PostgreSQL's migrations up to this `version` as applied; auto finds it by the structure")
+	f.BoolVar(&o.roles, "roles", false, "make a role for each tenant that has none, and a user in MongoDB, as tenantctl create does")
+	f.StringVar(&o.version, "version", "", "mark PostgreSQL's migrations up to this `version` as applied; history reads it in the other tool's table, auto finds it by the structure")
 	addDryRun(c, &o.dryRun)
 	o.run.add(c)
 	return c
@@ -115,10 +121,12 @@ func (o adoptOptions) request(args []string) (tenant.AdoptRequest, error) {
 	switch {
 	case o.version == "auto":
 		req.Recognise = true
+	case o.version == "history":
+		req.Recorded = true
 	case o.version != "":
 		v, err := strconv.ParseInt(o.version, 10, 64)
 		if err != nil || v < 0 {
-			return req, tenant.Invalid("write a number, or auto", "there is no version %q", o.version)
+			return req, tenant.Invalid("write a number, history or auto", "there is no version %q", o.version)
 		}
 		req.Version = &v
 	}
@@ -162,7 +170,7 @@ func runAdopt(cmd *cobra.Command, a *app, o adoptOptions, args []string) error {
 		return err
 	}
 	var names []string
-	for _, x := range p.In(tenant.AdoptNew) {
+	for _, x := range append(p.In(tenant.AdoptNew), p.In(tenant.AdoptRole)...) {
 		names = append(names, string(x.Name))
 	}
 	if err := a.print(p, strings.Join(names, "\n"), func(w io.Writer) { a.adoptPlan(w, p) }); err != nil {
@@ -183,9 +191,17 @@ func (a *app) adoptPlan(w io.Writer, p *tenant.AdoptPlan) {
 			version = fmt.Sprint(*x.Version)
 		}
 		state := "adopted"
+		if x.History != "" {
+			state += ", as " + x.History + " says"
+		}
+		if x.Rest > 0 {
+			state += fmt.Sprintf(" (of its entries, %d are of no file here)", x.Rest)
+		}
 		switch x.State {
 		case tenant.AdoptRefused:
 			state = a.paint(red, "refused: ") + x.Reason
+		case tenant.AdoptRole:
+			state = "given role " + x.Role
 		case tenant.AdoptLeftOut, tenant.AdoptUnchanged:
 			state = strings.ReplaceAll(x.State, "_", " ") + ": " + x.Reason
 		}

@@ -17,7 +17,7 @@ import (
 // faultCase is a command to be stopped at every point.
 type faultCase struct {
 	name string
-	from string   // what there is before: "" for nothing, a tenant that is whole, old, suspended, deleted, harmed or unlike, or loose
+	from string   // what there is before: "" for nothing, a tenant that is whole, old, suspended, deleted, harmed, unlike or without a role, or loose
 	args []string // NAME stands for the tenant, PLACE for its schema and database
 	// again is how the command ends where its work is done: what is there already or gone already is no success of
 	// create, delete and rename.
@@ -37,6 +37,7 @@ type faultCase struct {
 	// alone tells that it looks at other tenants too, which others at work on them would disturb.
 	alone   bool
 	source  bool // there is a tenant "source" with a backup
+	engine  bool // another tool migrates PostgreSQL
 	minimum int  // points; fewer mean that checkpoints got lost
 }
 
@@ -48,11 +49,13 @@ const (
 	loose     = "loose"  // a schema and a database that another tool has made
 	harmed    = "harmed" // with rights and a record that are wrong
 	unlike    = "unlike" // with a structure that is not that of the others
+	roleless  = "adopted without a role"
 )
 
 var faultCases = []faultCase{
 	{name: "create", args: []string{"create", "NAME", "--domain", "NAME.example.com", "--label", "plan=pro"}, again: 5, undo: "fail@create/mongodb/after", minimum: 25},
 	{name: "adopt", from: loose, args: []string{"adopt", "NAME", "--schema", "PLACE", "--database", "PLACE", "--domain", "NAME.example.com", "--roles", "--version", "0"}, fleet: true, goOn: []string{"adopt"}, undo: "fail@adopt/mongodb/after", between: true, minimum: 12},
+	{name: "adopt-role", from: roleless, args: []string{"adopt", "NAME", "--schema", "PLACE", "--roles"}, fleet: true, goOn: []string{"adopt"}, undo: "fail@adopt-role/mongodb/after", between: true, minimum: 12},
 	{name: "delete", from: whole, args: []string{"delete", "NAME", "--yes"}, undo: "fail@delete/lock/after", minimum: 6},
 	{name: "undelete", from: deleted, args: []string{"undelete", "NAME"}, minimum: 6},
 	{name: "purge", from: deleted, args: []string{"purge", "NAME", "--yes"}, again: 4, minimum: 14},
@@ -64,6 +67,7 @@ var faultCases = []faultCase{
 	{name: "set", from: whole, args: []string{"set", "NAME", "--label", "plan=pro", "--domain", "NAME.example.org"}, minimum: 5},
 	{name: "credentials", from: whole, args: []string{"credentials", "NAME", "--rotate", "-o", "json"}, minimum: 7},
 	{name: "migrate", from: old, args: []string{"migrate", "NAME"}, fleet: true, between: true, minimum: 12},
+	{name: "migrate-exec", from: old, args: []string{"migrate", "NAME"}, fleet: true, between: true, engine: true, minimum: 12},
 	{name: "rehearse", from: old, args: []string{"migrate", "rehearse", "NAME", "--data"}, scratch: true, undo: "fail@rehearse/migrate/after", minimum: 10},
 	{name: "verify-fix", from: harmed, args: []string{"verify", "NAME", "--fix", "--yes"}, alone: true, between: true, minimum: 8},
 	{name: "verify-fix-drift", from: unlike, args: []string{"verify", "NAME", "--fix", "--yes", "--drift"}, alone: true, between: true, minimum: 8},
@@ -96,6 +100,9 @@ func TestConvergesAfterAFaultAtEveryPoint(t *testing.T) {
 				t.Parallel()
 				b := newBench(t)
 				b.keepUsers(t)
+				if c.engine {
+					b.delegate(t)
+				}
 				b.must(t, "init")
 				f := &faultTest{faultCase: c, bench: b}
 				if c.source {
@@ -171,15 +178,18 @@ func (f *faultTest) prepare(t testing.TB, faults ...fault) {
 	if f.from == "" {
 		return
 	}
-	if f.from == loose {
+	if f.from == loose || f.from == roleless {
 		for _, x := range faults {
 			f.makeLoose(t, f.prefix+x.name)
+			if f.from == roleless {
+				f.must(t, "adopt", x.name, "--schema", f.prefix+x.name, "--database", f.prefix+x.name)
+			}
 		}
 		return
 	}
 	b, file := *f.bench, faults[0].name+".csv"
 	if f.from == old {
-		b.extra = append(slices.Clone(b.extra), "TENANTCTL_MIGRATIONS_POSTGRES=old/postgres", "TENANTCTL_MIGRATIONS_MONGODB=old/mongodb")
+		b.extra = append(slices.Clone(b.extra), "TENANTCTL_MIGRATIONS_POSTGRES=old/postgres", "TENANTCTL_MIGRATIONS_MONGODB=old/mongodb", "NEWEST=1")
 		f.writeOld.Do(func() { f.oldMigrations(t) }) // others read them at the same time
 	}
 	tenants := "name,domains\n"

@@ -60,6 +60,8 @@ func past(e tenant.Event) string {
 		return "created"
 	case e.Operation.Kind == tenant.OpAdopt:
 		return "adopted"
+	case e.Operation.Kind == tenant.OpAdoptRole:
+		return "has a role now"
 	case e.Operation.Kind == tenant.OpMigrate:
 		return "migrated"
 	case e.Operation.Kind == tenant.OpRehearse:

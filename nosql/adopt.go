@@ -10,7 +10,10 @@ import (
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
-var _ tenant.Adopter = (*Resource)(nil)
+var (
+	_ tenant.Adopter = (*Resource)(nil)
+	_ tenant.Roler   = (*Resource)(nil)
+)
 
 // Adoptable asks for the names of all databases at once, and looks into those that are there.
 func (r *Resource) Adoptable(ctx context.Context, ps []tenant.Adoptee) ([]tenant.Adoptable, error) {
@@ -131,3 +134,23 @@ func (r *Resource) Release(ctx context.Context, p tenant.Adoptee) error {
 	}
 	return failure("drop the collection "+ownCollection, write(ctx, func(ctx context.Context) error { return r.own(t).Drop(ctx) }))
 }
+
+// GiveRole makes the user that an adopted tenant lacks, where the server keeps users.
+func (r *Resource) GiveRole(ctx context.Context, t tenant.Tenant) error {
+	u, err := r.user(ctx, t)
+	switch {
+	case err != nil:
+		return err
+	case u.presence == tenant.Foreign:
+		return foreignUser(t, "drop that user, or give this tenant another name")
+	case !u.kept:
+		return nil
+	}
+	if err := r.ensureUser(ctx, t, u); err != nil {
+		return err
+	}
+	return tenant.Checkpoint(ctx, "mongodb/user-given")
+}
+
+// TakeRole drops the tenant's users.
+func (r *Resource) TakeRole(ctx context.Context, t tenant.Tenant) error { return r.dropUsers(ctx, t) }

@@ -62,6 +62,32 @@ func TestMakesAUserThatMayWriteToItsDatabaseAlone(t *testing.T) {
 	}
 }
 
+func TestATenantThatWasAdoptedWithoutAUserIsGivenOneAndItIsTakenBack(t *testing.T) {
+	r, p := proxied(t, example)
+	ten := newTenant(t)
+	bare := ten
+	bare.Role = ""
+	must(t, r.Create(t.Context(), bare))
+	if users := p.Users(); len(users) != 0 {
+		t.Fatalf("users are %v", users)
+	}
+	for range 2 {
+		must(t, r.GiveRole(t.Context(), ten))
+	}
+	if users := p.Users(); len(users) != 1 || users[0].Name != ten.Role || len(users[0].Roles) != 1 || !equal(users[0].CustomData, bson.D{{Key: "tenant", Value: ten.ID.String()}}) {
+		t.Errorf("users are %v", users)
+	}
+	for range 2 {
+		must(t, r.TakeRole(t.Context(), ten))
+	}
+	if users := p.Users(); len(users) != 0 {
+		t.Errorf("users are left: %v", users)
+	}
+	if st, err := r.Stat(t.Context(), bare); err != nil || st.Presence != tenant.Ours {
+		t.Errorf("the database is %s, %v", st.Presence, err)
+	}
+}
+
 func TestPasswordLockAndUnlock(t *testing.T) {
 	r, p := proxied(t, example)
 	ten := newTenant(t)

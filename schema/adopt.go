@@ -13,6 +13,7 @@ import (
 var (
 	_ tenant.Lister     = (*Resource)(nil)
 	_ tenant.Recogniser = (*Resource)(nil)
+	_ tenant.Roler      = (*Resource)(nil)
 )
 
 // anyMark is what every tenant's mark begins with.
@@ -28,19 +29,21 @@ func (r *Resource) Adoptable(ctx context.Context, ps []tenant.Adoptee) ([]tenant
 	if len(ps) == 0 {
 		return nil, nil
 	}
-	schemas, roles := make([]string, len(ps)), make([]string, len(ps))
+	schemas, roles, marked := make([]string, len(ps)), make([]string, len(ps)), make([]string, len(ps))
 	for i, p := range ps {
-		schemas[i], roles[i] = text(p.Schema), text(p.Role)
+		schemas[i], roles[i], marked[i] = text(p.Schema), text(p.Role), text(mark(p.Tenant))
 	}
 	var out []tenant.Adoptable
-	ask := cmd(adoptable, strings.Join(schemas, ", "), strings.Join(roles, ", "))
+	ask := cmd(adoptable, strings.Join(schemas, ", "), strings.Join(roles, ", "), strings.Join(marked, ", "))
 	ask.row = func(row [][]byte) {
 		p := ps[len(out)]
 		a := tenant.Adoptable{Booked: is(row[4])}
 		switch comment := string(row[1]); {
+		case row[0] == nil && p.Tenant.State.Migrates():
+			a.Err = missing(p.Tenant)
 		case row[0] == nil:
 			a.Err = noSchema(p)
-		case strings.HasPrefix(comment, anyMark):
+		case strings.HasPrefix(comment, anyMark) && !marks(row[1], p.Tenant):
 			a.Err = otherMark(p, comment)
 		case !is(row[2]):
 			a.Err = &tenant.Error{
@@ -56,8 +59,9 @@ func (r *Resource) Adoptable(ctx context.Context, ps []tenant.Adoptee) ([]tenant
 	return out, failure("look at the schemas", err)
 }
 
-const adoptable = `SELECT pg_get_userbyid(n.nspowner), coalesce(d.description, ''), pg_has_role(n.nspowner, 'USAGE'), quote_ident(current_user), b.oid IS NOT NULL, r.oid IS NOT NULL
-FROM unnest(ARRAY[%s]::text[], ARRAY[%s]::text[]) WITH ORDINALITY q(schema, role, i)
+const adoptable = `SELECT pg_get_userbyid(n.nspowner), coalesce(d.description, ''), pg_has_role(n.nspowner, 'USAGE'), quote_ident(current_user), b.oid IS NOT NULL,
+	r.oid IS NOT NULL AND split_part(shobj_description(r.oid, 'pg_authid'), ' ', 1) IS DISTINCT FROM q.mark
+FROM unnest(ARRAY[%s]::text[], ARRAY[%s]::text[], ARRAY[%s]::text[]) WITH ORDINALITY q(schema, role, mark, i)
 	LEFT JOIN pg_namespace n ON n.nspname = q.schema
 	LEFT JOIN pg_description d ON d.objoid = n.oid AND d.classoid = 'pg_namespace'::regclass AND d.objsubid = 0
 	LEFT JOIN pg_class b ON b.relnamespace = n.oid AND b.relname = '` + bookTable + `'
@@ -115,10 +119,7 @@ func (r *Resource) Adopt(ctx context.Context, p tenant.Adoptee) error {
 		}
 		commands = append(commands, versions...)
 		if r.hasRole(t) {
-			commands = append(append(commands, makeRole(t)...), grants(t, true, false)...)
-			if owner != self {
-				commands = append(commands, defaults("FOR ROLE "+quote(owner)+" ", t)...)
-			}
+			commands = append(commands, roleBeside(t, owner, self)...)
 		}
 		return commands, nil
 	})
@@ -191,10 +192,72 @@ func (r *Resource) Release(ctx context.Context, p tenant.Adoptee) error {
 			}
 		}
 		if at.role == tenant.Ours {
-			role := quote(t.Role)
-			commands = append(commands, cmd("GRANT %s TO CURRENT_USER", role), cmd("DROP OWNED BY %s", role), cmd("DROP ROLE %s", role))
+			commands = append(commands, dropRole(t)...)
 		}
 		return commands, nil
 	})
 	return refusal("release schema "+t.Schema, conn, t, err)
+}
+
+// roleBeside makes a role that may use what is in the schema, and what its owner and self, the provisioning role, make in it later.
+func roleBeside(t tenant.Tenant, owner, self string) []command {
+	commands := append(makeRole(t), grants(t, true, false)...)
+	if owner != self {
+		commands = append(commands, defaults("FOR ROLE "+quote(owner)+" ", t)...)
+	}
+	return commands
+}
+
+func dropRole(t tenant.Tenant) []command {
+	role := quote(t.Role)
+	return []command{cmd("GRANT %s TO CURRENT_USER", role), cmd("DROP OWNED BY %s", role), cmd("DROP ROLE %s", role)}
+}
+
+// GiveRole makes the role that an adopted tenant lacks, in one transaction with its rights.
+func (r *Resource) GiveRole(ctx context.Context, t tenant.Tenant) error {
+	if !r.hasRole(t) {
+		return nil
+	}
+	conn, err := r.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	var owner, self string
+	whose := cmd("SELECT pg_get_userbyid(nspowner), current_user FROM pg_namespace WHERE nspname = %s", text(t.Schema))
+	whose.row = func(row [][]byte) { owner, self = string(row[0]), string(row[1]) }
+	err = r.transact(ctx, conn, t, func(*place) []command { return []command{whose} }, func(at *place) ([]command, error) {
+		switch err := at.ours(t); {
+		case err != nil:
+			return nil, err
+		case at.role == tenant.Ours:
+			return nil, nil // a process that died has done it
+		case at.role == tenant.Foreign:
+			return nil, foreign("role", t.Role)
+		}
+		return roleBeside(t, owner, self), nil
+	})
+	if err != nil {
+		return refusal("make role "+t.Role, conn, t, err)
+	}
+	return tenant.Checkpoint(ctx, "postgres/role-given")
+}
+
+// TakeRole drops the role and its rights.
+func (r *Resource) TakeRole(ctx context.Context, t tenant.Tenant) error {
+	if !r.hasRole(t) {
+		return nil
+	}
+	conn, err := r.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	err = r.transact(ctx, conn, t, nil, func(at *place) ([]command, error) {
+		if at.role != tenant.Ours {
+			return nil, nil
+		}
+		return dropRole(t), nil
+	})
+	return refusal("drop role "+t.Role, conn, t, err)
 }

@@ -29,10 +29,18 @@ func (r *Resource) Login(t tenant.Tenant) tenant.Login {
 		l.User = t.Role
 	} else {
 		l.Note = "the tenant has no role of its own: use the application's, with this search_path"
+		if r.cfg.Roles {
+			l.Note += "; " + givesRole(t) + " gives it one"
+		}
 		options.Set("options", "-csearch_path="+asOption(t.Schema))
 	}
 	l.Options = strings.ReplaceAll(options.Encode(), "+", "%20")
 	return l
+}
+
+// givesRole is the command that gives an adopted tenant a role.
+func givesRole(t tenant.Tenant) string {
+	return fmt.Sprintf("tenantctl adopt %s --schema %s --roles", t.Name, t.Schema)
 }
 
 // asOption is a schema's name as the value of an option on a command line of the server: in quotes where it needs them.
@@ -76,7 +84,7 @@ func (r *Resource) SetPassword(ctx context.Context, t tenant.Tenant, password st
 	if !r.hasRole(t) {
 		return &tenant.Error{
 			Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: "the tenant was adopted without a role of its own",
-			Hint: "use the application's role",
+			Hint: "use the application's role, or give it one of its own: " + givesRole(t),
 		}
 	}
 	secret, err := verifier(password)

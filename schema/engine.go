@@ -164,8 +164,11 @@ func (r *Resource) runCommand(ctx context.Context, t tenant.Tenant) (said string
 	}
 	c.Env = append(os.Environ(), env...)
 	c.WaitDelay = cleanUp
-	ownGroup(c)
-	err = c.Run()
+	over, err := guarded(c)
+	if err == nil {
+		err = c.Run()
+		over(limited.Err() != nil)
+	}
 	said = r.masked(out.String())
 	var exit *exec.ExitError
 	e := &tenant.Error{Kind: tenant.ErrMigration, Store: tenant.KindPostgres, Code: "command", Output: said, Hint: "run it for one tenant by hand"}

@@ -4,5 +4,5 @@ package schema
 
 import "os/exec"
 
-// ownGroup does nothing where there are no process groups: the command alone is ended.
-func ownGroup(*exec.Cmd) {}
+// guarded does nothing where there are no process groups: the command alone is ended, and outlives a tenantctl that is killed.
+func guarded(*exec.Cmd) (over func(kill bool), err error) { return func(bool) {}, nil }

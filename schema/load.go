@@ -276,8 +276,10 @@ func (l *loader) list() error {
 }
 
 // listed is a list that stays readable.
-func listed(names []string) string {
-	const most = 20
+func listed(names []string) string { return upTo(20, names) }
+
+// upTo joins the first names, and says how many there are besides.
+func upTo(most int, names []string) string {
 	if len(names) > most {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 	}

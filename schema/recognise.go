@@ -12,7 +12,7 @@ import (
 
 // Recognise finds the version of schemas that have no version table: it brings a scratch schema forward file by file,
 // and compares the fingerprint of each version with theirs.
-func (r *Resource) Recognise(ctx context.Context, ps []tenant.Adoptee) ([]tenant.Version, error) {
+func (r *Resource) Recognise(ctx context.Context, ps []tenant.Adoptee) ([]tenant.Recognised, error) {
 	if len(ps) == 0 {
 		return nil, nil
 	}
@@ -20,7 +20,7 @@ func (r *Resource) Recognise(ctx context.Context, ps []tenant.Adoptee) ([]tenant
 	if err != nil {
 		return nil, err
 	}
-	out := make([]tenant.Version, len(ps))
+	out := make([]tenant.Recognised, len(ps))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(readers)
 	for i, p := range ps {
@@ -37,15 +37,14 @@ func (r *Resource) Recognise(ctx context.Context, ps []tenant.Adoptee) ([]tenant
 }
 
 // recognised is the one version of those that make a structure.
-func recognised(versions []int64, p tenant.Adoptee) tenant.Version {
-	const hint = "say what it is: --version V"
+func recognised(versions []int64, p tenant.Adoptee) tenant.Recognised {
 	switch len(versions) {
 	case 0:
-		return tenant.Version{Err: invalid(hint, "the structure of schema %s is none that the migrations here make", p.Schema)}
+		return tenant.Recognised{Err: invalid(hintVersion, "the structure of schema %s is none that the migrations here make", p.Schema)}
 	case 1:
-		return tenant.Version{Presence: tenant.Foreign, Version: versions[0]}
+		return tenant.Recognised{Version: versions[0]}
 	}
-	return tenant.Version{Err: invalid(hint, "schema %s may be at any of the versions %d to %d: they differ in data alone", p.Schema, slices.Min(versions), slices.Max(versions))}
+	return tenant.Recognised{Err: invalid(hintVersion, "schema %s may be at any of the versions %d to %d: they differ in data alone", p.Schema, slices.Min(versions), slices.Max(versions))}
 }
 
 // madeBy are the structures that the migrations make, with the versions that make each.

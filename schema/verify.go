@@ -38,16 +38,17 @@ type subject struct {
 	Role   string `json:"rolname"`
 	State  string `json:"state"`
 	Asked  bool   `json:"asked"`
+	Theirs bool   `json:"theirs"` // another tool owns it
 }
 
 // inquiries are the commands that find faults of tenants, or only what can be mended, in a transaction of the caller's.
 func (r *Resource) inquiries(ts, peers []tenant.Tenant, toMend bool, found func(tenant.Fault)) ([]command, error) {
 	var subjects []subject
 	for i, t := range ts {
-		subjects = append(subjects, subject{i, t.Schema, mark(t), t.Role, string(t.State), true})
+		subjects = append(subjects, subject{i, t.Schema, mark(t), t.Role, string(t.State), true, t.Adopted})
 	}
 	for i, t := range peers {
-		subjects = append(subjects, subject{len(ts) + i, t.Schema, mark(t), t.Role, string(t.State), false})
+		subjects = append(subjects, subject{len(ts) + i, t.Schema, mark(t), t.Role, string(t.State), false, t.Adopted})
 	}
 	ask, err := json.Marshal(subjects)
 	if err != nil {
@@ -65,8 +66,8 @@ func (r *Resource) inquiries(ts, peers []tenant.Tenant, toMend bool, found func(
 				return
 			}
 			fault := tenant.Fault{Tenant: ts[i].ID, Rule: string(row[1]), Object: string(row[2]), Message: string(row[3]), Fix: string(row[4])}
-			if !r.hasRole(ts[i]) && fault.Rule == rulePublicGrant && (strings.HasPrefix(fault.Object, "function ") || strings.HasPrefix(fault.Object, "type ")) {
-				return // what PostgreSQL gives by itself is taken from PUBLIC only where tenants have roles
+			if (!r.hasRole(ts[i]) || ts[i].Adopted) && fault.Rule == rulePublicGrant && (strings.HasPrefix(fault.Object, "function ") || strings.HasPrefix(fault.Object, "type ")) {
+				return // what PostgreSQL gives by itself is taken from PUBLIC only where tenants have roles, and stays on what another tool has made
 			}
 			fault.Hint, fault.Warning = wayOut(&fault, ts[i]), fault.Rule == ruleDefinerPinned
 			if fault.Rule == ruleMissingRole {

@@ -26,12 +26,12 @@ type inquiry struct {
 }
 
 // subjects0 are the tenants that are asked about with their schemas and roles (w), those of them that migrate or are
-// locked, and the roles of all tenants (tr). One that was adopted without a role of its own has none to judge, and its
-// owners are the other tool's.
+// locked, and the roles of all tenants (tr). Where one was adopted without
+// a role of its own there is none to judge; the owners in what was adopted are the other tool's (theirs).
 const subjects0 = `WITH w AS MATERIALIZED (
 	SELECT x.*, x.state IN ('active', 'suspended') AS lives, x.state <> 'active' AS locked, n.oid AS nsp, n.nspowner, n.nspacl, coalesce(split_part(d.description, ' ', 1) = x.mark, false) AS ours,
 		u.oid AS anyrole, CASE WHEN split_part(e.description, ' ', 1) = x.mark THEN u.oid END AS role
-	FROM jsonb_to_recordset(current_setting('tenantctl.ask')::jsonb) AS x(i integer, schema text, mark text, rolname text, state text, asked boolean)
+	FROM jsonb_to_recordset(current_setting('tenantctl.ask')::jsonb) AS x(i integer, schema text, mark text, rolname text, state text, asked boolean, theirs boolean)
 		LEFT JOIN pg_namespace n ON n.nspname = x.schema
 		LEFT JOIN pg_description d ON d.objoid = n.oid AND d.classoid = 'pg_namespace'::regclass AND d.objsubid = 0
 		LEFT JOIN pg_roles u ON u.rolname = x.rolname
@@ -67,9 +67,9 @@ var inquiries = []inquiry{
 		format('ALTER ROLE %I LOGIN', w.rolname) || CASE WHEN u.rolvaliduntil <= now() THEN ' VALID UNTIL ''infinity''' ELSE '' END
 	FROM w JOIN pg_roles u ON u.oid = w.role WHERE w.asked AND NOT w.locked AND (NOT u.rolcanlogin OR u.rolvaliduntil <= now()) ORDER BY w.i`},
 	{sql: `SELECT w.i, 'schema-owner', '', 'the schema is owned by ' || CASE WHEN w.nspowner = w.role THEN 'the tenant''s role' ELSE pg_get_userbyid(w.nspowner)::text END || ', not by ' || current_user, format('ALTER SCHEMA %I OWNER TO %I', w.schema, current_user)
-	FROM w JOIN me ON true WHERE w.asked AND w.ours AND w.nspowner <> me.oid AND w.rolname <> '' ORDER BY w.i`},
+	FROM w JOIN me ON true WHERE w.asked AND w.ours AND w.nspowner <> me.oid AND NOT w.theirs ORDER BY w.i`},
 	{sql: objectsSQL + `SELECT b.i, 'object-owner', b.label, 'is owned by ' || CASE WHEN b.owner = w.role THEN 'the tenant''s role' ELSE pg_get_userbyid(b.owner)::text END || ', not by the schema''s owner', format('ALTER %s OWNER TO %I', b.target, pg_get_userbyid(w.nspowner))
-	FROM b JOIN w USING (i) JOIN me ON true WHERE b.owned AND b.owner <> w.nspowner AND b.owner <> me.oid AND w.asked AND w.rolname <> '' ORDER BY b.i, b.label`},
+	FROM b JOIN w USING (i) JOIN me ON true WHERE b.owned AND b.owner <> w.nspowner AND b.owner <> me.oid AND w.asked AND NOT w.theirs ORDER BY b.i, b.label`},
 	{sql: objectsSQL + grantsSQL},
 	{ofRoles: true, sql: defaultsSQL},
 	{tells: true, sql: dependsSQL},

@@ -44,12 +44,21 @@ type Adoptable struct {
 	Err    error // why it cannot be
 }
 
-// Recogniser is an Adopter that finds the version of a place by its structure.
+// Recogniser is an Adopter that finds the versions of places, in the order given.
 type Recogniser interface {
 	Adopter
-	// Recognise gives the version of each place, in the order given: the one at which the migrations here make that
-	// very structure. Err says why there is none.
-	Recognise(ctx context.Context, ps []Adoptee) ([]Version, error)
+	// Recognise finds the one at which the migrations here make the very structure of the place.
+	Recognise(ctx context.Context, ps []Adoptee) ([]Recognised, error)
+	// Recorded finds the one that the other tool's own history tells.
+	Recorded(ctx context.Context, ps []Adoptee) ([]Recognised, error)
+}
+
+// Recognised is the version that was found of a place.
+type Recognised struct {
+	Version int64
+	History string // the table that tells it, of Recorded
+	Rest    int    // how many of its entries are of no migration here
+	Err     error  // why there is no version
 }
 
 // Source is where the places to adopt are listed.
@@ -95,15 +104,17 @@ type AdoptRequest struct {
 	One       *Listed // its name is the tenant's as it stands
 	Source    *Source
 	Labels    map[string]string
-	Roles     bool   // make a role for each, and a user in MongoDB
+	Roles     bool   // make a role for each that has none, and a user in MongoDB
 	NoDomains bool   // leave the source's domains out
 	Version   *int64 // mark the migrations of PostgreSQL up to it as applied
 	Recognise bool   // find the version by the structure instead
+	Recorded  bool   // or in the history that the other tool keeps
 }
 
 // The states of a place in a plan.
 const (
 	AdoptNew       = "adopt"     // would be taken over
+	AdoptRole      = "role"      // is a tenant's already, who would get a role
 	AdoptUnchanged = "unchanged" // is a tenant's already
 	AdoptLeftOut   = "left_out"  // is no tenant's place by its nature
 	AdoptRefused   = "refused"
@@ -120,13 +131,17 @@ type AdoptPlace struct {
 	State  string   `json:"state"`
 	Reason string   `json:"reason,omitempty"` // why it is not taken over
 	Error  *Failure `json:"error,omitempty"`
+	// History is where the version was found, if in a history; Rest are its entries that are of no migration here.
+	History string `json:"history,omitempty"`
+	Rest    int    `json:"history_rest,omitempty"`
 
-	err   error
-	begun bool // by a process that died: the stores may have its mark already
+	err    error
+	begun  bool    // by a process that died: the stores may have its mark already
+	tenant *Tenant // who would get a role
 }
 
 func (p *AdoptPlace) refuse(err error) {
-	if p.State == AdoptNew {
+	if p.State == AdoptNew || p.State == AdoptRole {
 		f := NewFailure(err)
 		p.State, p.Reason, p.Error, p.err = AdoptRefused, f.Message, f, err
 	}
@@ -157,7 +172,7 @@ func (s *Service) PlanAdopt(ctx context.Context, req AdoptRequest) (*AdoptPlan, 
 			return nil, err
 		}
 	}
-	if req.Version != nil || req.Recognise {
+	if req.Version != nil || req.Recognise || req.Recorded {
 		for _, m := range each[Migrator](s) {
 			if err := ownWork("marking migrations", m); err != nil {
 				return nil, err
@@ -306,7 +321,7 @@ func (s *Service) known(ctx context.Context, p *AdoptPlan) error {
 		return catalogError("look for the tenants", err)
 	}
 	for i := range p.Places {
-		p.Places[i].against(owner)
+		p.Places[i].against(owner, s.Naming)
 	}
 	return nil
 }
@@ -320,7 +335,7 @@ func (p *AdoptPlan) all(of func(AdoptPlace) []string) []string {
 }
 
 // against compares a place with the tenants that have something of it.
-func (p *AdoptPlace) against(owner map[string]Tenant) {
+func (p *AdoptPlace) against(owner map[string]Tenant, n Naming) {
 	if p.State != AdoptNew {
 		return
 	}
@@ -334,8 +349,13 @@ func (p *AdoptPlace) against(owner map[string]Tenant) {
 		case p.Given && p.Database != t.Database:
 			p.refuse(&Error{Kind: ErrExists, Msg: fmt.Sprintf("schema %s belongs to tenant %s, whose database is %s", p.Schema, t.Name, t.Database), Hint: "tenantctl describe " + string(t.Name)})
 		default:
-			p.State, p.Name, p.Reason = AdoptUnchanged, t.Name, "is tenant "+string(t.Name)+" already"
-			p.Database, p.Role, p.Domains, p.Labels, p.Version = t.Database, t.Role, t.Domains, t.Labels, nil
+			role := p.Role
+			p.Name, p.Database, p.Role, p.Domains, p.Labels, p.Version = t.Name, t.Database, t.Role, t.Domains, t.Labels, nil
+			if role != "" && t.Role == "" {
+				p.wantRole(t, n)
+				return
+			}
+			p.State, p.Reason = AdoptUnchanged, "is tenant "+string(t.Name)+" already"
 		}
 		return
 	}
@@ -365,6 +385,9 @@ func (s *Service) askStores(ctx context.Context, p *AdoptPlan, req AdoptRequest)
 		if x.State == AdoptNew && !x.begun {
 			index, ask = append(index, i), append(ask, s.adoptee(x.Adoption))
 		}
+		if x.State == AdoptRole {
+			index, ask = append(index, i), append(ask, Adoptee{Tenant: *x.tenant, Adoption: x.Adoption})
+		}
 	}
 	if len(ask) == 0 {
 		return nil
@@ -379,12 +402,12 @@ func (s *Service) askStores(ctx context.Context, p *AdoptPlan, req AdoptRequest)
 			if f.Err != nil {
 				x.refuse(f.Err)
 			}
-			if a.Kind() == KindPostgres && f.Booked {
+			if a.Kind() == KindPostgres && f.Booked && x.State == AdoptNew {
 				x.Booked, x.Version = true, nil
 			}
 		}
 	}
-	if !req.Recognise {
+	if !req.Recognise && !req.Recorded {
 		return nil
 	}
 	index, ask = index[:0], ask[:0]
@@ -394,17 +417,21 @@ func (s *Service) askStores(ctx context.Context, p *AdoptPlan, req AdoptRequest)
 		}
 	}
 	for _, r := range each[Recogniser](s) {
-		versions, err := r.Recognise(ctx, ask)
+		find := r.Recognise
+		if req.Recorded {
+			find = r.Recorded
+		}
+		found, err := find(ctx, ask)
 		if err != nil {
 			return err
 		}
-		for i, v := range versions {
+		for i, v := range found {
 			x := &p.Places[index[i]]
 			if v.Err != nil {
 				x.refuse(v.Err)
 				continue
 			}
-			x.Version = &v.Version
+			x.Version, x.History, x.Rest = &v.Version, v.History, v.Rest
 		}
 	}
 	return nil
@@ -414,7 +441,7 @@ func (s *Service) askStores(ctx context.Context, p *AdoptPlan, req AdoptRequest)
 func (s *Service) adoptee(a Adoption) Adoptee {
 	t := Tenant{
 		ID: newID(), Name: a.Name, State: Provisioning, Schema: a.Schema, Database: a.Database, Role: a.Role,
-		Domains: append([]string{}, a.Domains...), Labels: map[string]string{}, Versions: map[string]int64{},
+		Domains: append([]string{}, a.Domains...), Labels: map[string]string{}, Versions: map[string]int64{}, Adopted: true,
 	}
 	for k, v := range a.Labels {
 		t.Labels[k] = v

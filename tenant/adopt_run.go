@@ -11,7 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Adopt takes over what is planned, each tenant as an operation of its own. What is adopted already stays as it is. One
+// Adopt takes over what is planned, each tenant as an operation of its own. What is adopted already stays as it is, but for
+// a role where roles are asked for and it has none. One
 // place that was asked for by its name and is refused is the error itself.
 func (s *Service) Adopt(ctx context.Context, req AdoptRequest, opts RunOptions) (*RunResult, error) {
 	var p *AdoptPlan
@@ -31,13 +32,16 @@ func (s *Service) Adopt(ctx context.Context, req AdoptRequest, opts RunOptions) 
 			return nil, WithTenant(p.Places[0].err, p.Places[0].Name)
 		}
 		run, err = s.startRun(ctx, OpAdopt, runParams{"refused": len(p.In(AdoptRefused))}, opts.Rollout, nil, func(ctx context.Context, tx pgx.Tx, run uuid.UUID) error {
-			return s.enterAdoptions(ctx, tx, run, p.In(AdoptNew))
+			return s.enterAdoptions(ctx, tx, run, append(p.In(AdoptNew), p.In(AdoptRole)...))
 		})
 	}
 	if err != nil {
 		return nil, err
 	}
 	result, err := s.fleet(ctx, run, len(p.In(AdoptUnchanged)), opts, nil, func(ctx context.Context, child *Operation) (bool, error) {
+		if child.Kind == OpAdoptRole {
+			return s.roleChild(ctx, run, child)
+		}
 		err := s.adoptChild(ctx, run, child)
 		return err == nil, err
 	})
@@ -61,8 +65,12 @@ func (s *Service) enterAdoptions(ctx context.Context, tx pgx.Tx, run uuid.UUID, 
 	for part := range slices.Chunk(places, page) {
 		var b pgx.Batch
 		for _, x := range part {
-			b.Queue(`INSERT INTO tenantctl.operations (id, kind, parent_id, tenant_name, state, params, actor, owner) VALUES ($1, $2, $3, $4, 'pending', $5::jsonb, $6, $7)`,
-				newID(), OpAdopt, run, string(x.Name), jsonText(x.Adoption), s.catalog.actor, s.catalog.self.String())
+			kind, params, id := OpAdopt, any(x.Adoption), (*uuid.UUID)(nil)
+			if x.State == AdoptRole {
+				kind, params, id = OpAdoptRole, roleParams{x.Role}, &x.tenant.ID
+			}
+			b.Queue(`INSERT INTO tenantctl.operations (id, kind, parent_id, tenant_id, tenant_name, state, params, actor, owner) VALUES ($1, $2, $3, $4, $5, 'pending', $6::jsonb, $7, $8)`,
+				newID(), kind, run, id, string(x.Name), jsonText(params), s.catalog.actor, s.catalog.self.String())
 		}
 		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 			return err

@@ -29,6 +29,7 @@ func (s OpState) Live() bool { return s == OpRunning || s == OpUndoing || s == O
 const (
 	OpCreate    = "create"
 	OpAdopt     = "adopt"
+	OpAdoptRole = "adopt-role" // for a tenant that was adopted without one
 	OpDelete    = "delete"
 	OpSuspend   = "suspend"
 	OpResume    = "resume"

@@ -200,6 +200,8 @@ func (s *Service) sagaOf(ctx context.Context, op *Operation) (saga, error) {
 		return s.createSaga(t), nil
 	case OpAdopt:
 		return s.adoptionOf(op, t)
+	case OpAdoptRole:
+		return s.roleSaga(op, t)
 	case OpDelete:
 		return s.deleteSaga(op, t)
 	case OpUndelete:

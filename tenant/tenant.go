@@ -44,7 +44,8 @@ type Tenant struct {
 	CreatedAt  time.Time         `json:"created_at"`
 	UpdatedAt  time.Time         `json:"updated_at"`
 	PurgeAfter *time.Time        `json:"purge_after"`
-	Hold       string            `json:"hold,omitempty"` // why it may not be purged, nor its backups pruned
+	Hold       string            `json:"hold,omitempty"`    // why it may not be purged, nor its backups pruned
+	Adopted    bool              `json:"adopted,omitempty"` // another tool made its places, and owns what is in them
 
 	deletedFrom State // the state that an undelete gives back; empty for a restored part, which is no whole tenant
 }

@@ -12,13 +12,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const tenantColumns = `t.id, t.name, t.state, t.schema_name, t.database_name, coalesce(t.role_name, ''), t.labels, t.created_at, t.updated_at, t.purge_after, coalesce(t.deleted_from, CASE WHEN t.of IS NULL THEN 'active' ELSE '' END), coalesce(t.hold, ''),
+const tenantColumns = `t.id, t.name, t.state, t.schema_name, t.database_name, coalesce(t.role_name, ''), t.labels, t.created_at, t.updated_at, t.purge_after, coalesce(t.deleted_from, CASE WHEN t.of IS NULL THEN 'active' ELSE '' END), coalesce(t.hold, ''), t.adopted,
 	ARRAY(SELECT d.domain FROM tenantctl.domains d WHERE d.tenant_id = t.id ORDER BY d.position, d.domain),
 	coalesce((SELECT jsonb_object_agg(v.kind, v.version) FROM tenantctl.versions v WHERE v.tenant_id = t.id), '{}')`
 
 func scanTenant(row pgx.CollectableRow) (Tenant, error) {
 	var t Tenant
-	err := row.Scan(&t.ID, &t.Name, &t.State, &t.Schema, &t.Database, &t.Role, &t.Labels, &t.CreatedAt, &t.UpdatedAt, &t.PurgeAfter, &t.deletedFrom, &t.Hold,
+	err := row.Scan(&t.ID, &t.Name, &t.State, &t.Schema, &t.Database, &t.Role, &t.Labels, &t.CreatedAt, &t.UpdatedAt, &t.PurgeAfter, &t.deletedFrom, &t.Hold, &t.Adopted,
 		&t.Domains, &t.Versions)
 	t.CreatedAt, t.UpdatedAt = t.CreatedAt.UTC(), t.UpdatedAt.UTC()
 	if t.PurgeAfter != nil {
@@ -160,9 +160,9 @@ func list(names []string) string {
 
 // insert reserves a tenant's name, places and domains.
 func (c *Catalog) insert(ctx context.Context, tx pgx.Tx, t *Tenant) error {
-	err := tx.QueryRow(ctx, `INSERT INTO tenantctl.tenants (id, name, state, schema_name, database_name, role_name, labels)
-		VALUES ($1, $2, 'provisioning', $3, $4, nullif($5, ''), $6::jsonb) RETURNING created_at, updated_at`,
-		t.ID, string(t.Name), t.Schema, t.Database, t.Role, jsonText(t.Labels)).Scan(&t.CreatedAt, &t.UpdatedAt)
+	err := tx.QueryRow(ctx, `INSERT INTO tenantctl.tenants (id, name, state, schema_name, database_name, role_name, labels, adopted)
+		VALUES ($1, $2, 'provisioning', $3, $4, nullif($5, ''), $6::jsonb, $7) RETURNING created_at, updated_at`,
+		t.ID, string(t.Name), t.Schema, t.Database, t.Role, jsonText(t.Labels), t.Adopted).Scan(&t.CreatedAt, &t.UpdatedAt)
 	if constraint, ok := isUnique(err); ok {
 		return &Error{Kind: errTaken, Tenant: t.Name, Msg: constraint, Err: ErrExists}
 	}
