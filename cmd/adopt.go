@@ -181,6 +181,10 @@ func runAdopt(cmd *cobra.Command, a *app, o adoptOptions, args []string) error {
 
 func (a *app) adoptPlan(w io.Writer, p *tenant.AdoptPlan) {
 	t := a.wrapped(w)
+	between := ","
+	if terminalWidth(w) > 0 {
+		between = "\n"
+	}
 	t.AppendHeader(header([]string{"schema", "tenant", "database", "domains", "version", "would be"}))
 	for _, x := range p.Places {
 		version := ""
@@ -205,7 +209,7 @@ func (a *app) adoptPlan(w io.Writer, p *tenant.AdoptPlan) {
 		case tenant.AdoptLeftOut, tenant.AdoptUnchanged:
 			state = strings.ReplaceAll(x.State, "_", " ") + ": " + x.Reason
 		}
-		t.AppendRow(table.Row{x.Schema, cmp.Or(string(x.Name), "(none)"), x.Database, strings.Join(x.Domains, ","), version, state})
+		t.AppendRow(table.Row{x.Schema, cmp.Or(string(x.Name), "(none)"), x.Database, strings.Join(x.Domains, between), version, state})
 	}
 	t.Render()
 	if len(p.Places) == 0 {

@@ -196,8 +196,10 @@ func (f *faultTest) prepare(t testing.TB, faults ...fault) {
 	for _, x := range faults {
 		tenants += x.name + "," + x.name + ".example.com\n"
 	}
-	if f.from == unlike { // two that are alike are the usual ones
-		tenants += "like-" + faults[0].name + ",\nas-" + faults[0].name + ",\n"
+	if f.from == unlike { // those that are alike are the usual ones
+		for i := range len(faults) + 1 {
+			tenants += fmt.Sprintf("like%d-%s,\n", i, faults[0].name)
+		}
 	}
 	b.write(t, file, tenants)
 	b.must(t, "create", "--file", file)

@@ -113,7 +113,7 @@ func rules(v *tenant.Verification) string {
 // drifts prints how structures differ, and what would end it.
 func (a *app) drifts(w io.Writer, all []*tenant.Drift, more int) {
 	for _, d := range all {
-		fmt.Fprintf(w, "--- %s at version %d: the usual structure, such as that of %s\n", d.Store, d.Version, d.Like)
+		fmt.Fprintf(w, "--- %s at version %d: the structure of %d of %s, such as %s\n", d.Store, d.Version, d.Usual, tenant.Plural(d.Of, "tenant"), d.Like)
 		fmt.Fprintf(w, "+++ structure %s: %s: %s\n", d.Structure, tenant.Plural(d.Count, "tenant"), some(d.Tenants, d.Count))
 		a.differences(w, d.Lines)
 		if d.Reason != "" {

@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/google/uuid"
 )
@@ -15,6 +16,8 @@ type Drift struct {
 	Count      int      `json:"count"`
 	Tenants    []Name   `json:"tenants"`    // the first 20
 	Like       Name     `json:"like"`       // a tenant with the usual structure
+	Usual      int      `json:"usual"`      // tenants that have that
+	Of         int      `json:"of"`         // tenants at this version
 	Lines      []string `json:"lines"`      // how they differ, as in a StoreDiff
 	Statements []string `json:"statements"` // SQL, or commands in Extended JSON as in a migration; none where Reason tells why
 	Reason     string   `json:"reason,omitempty"`
@@ -25,9 +28,9 @@ type Drift struct {
 	have, want string
 }
 
-func (x *verifying) drift(store Verifier, at atVersion, a, usual *alike) *Drift {
+func (x *verifying) drift(store Verifier, at atVersion, a, usual *alike, of int) *Drift {
 	d := &Drift{
-		Store: store.Kind(), Version: at.version, Structure: shortPrint(a.fingerprint), Count: len(a.asked), Like: usual.newest.Name, Lines: []string{}, Statements: []string{},
+		Store: store.Kind(), Version: at.version, Structure: shortPrint(a.fingerprint), Count: len(a.asked), Like: usual.newest.Name, Usual: usual.count, Of: of, Lines: []string{}, Statements: []string{},
 		store: store, tenants: a.asked, like: usual.newest, have: a.fingerprint, want: usual.fingerprint,
 	}
 	for _, id := range a.asked[:min(len(a.asked), groupNames)] {
@@ -69,6 +72,10 @@ func (d *Drift) describe(ctx context.Context, t Tenant) error {
 		return err
 	}
 	d.Lines = append([]string{}, compareOutlines(want, have)...)
+	if 2*d.Usual <= d.Of {
+		d.Reason = fmt.Sprintf("only %d of %s have the structure that it is compared with, and which of them is right is not for this to say", d.Usual, Plural(d.Of, "tenant"))
+		return nil
+	}
 	statements, reason, err := d.store.Align(ctx, t, d.like)
 	d.Statements, d.Reason = append([]string{}, statements...), reason
 	return err

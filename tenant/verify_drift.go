@@ -92,12 +92,12 @@ func (x *verifying) versionsAndStructures(ctx context.Context, store Verifier, f
 				continue
 			}
 			if len(a.asked) > 0 {
-				x.v.drifts = append(x.v.drifts, x.drift(store, at, a, usual))
+				x.v.drifts = append(x.v.drifts, x.drift(store, at, a, usual, of))
 			}
 			for _, id := range a.asked {
 				found(Fault{
 					Tenant: id, Rule: ruleDrift, Object: "structure " + shortPrint(a.fingerprint),
-					Message: fmt.Sprintf("the structure is not the one that %d of %s at version %d have", usual.count, Plural(of, "tenant"), at.version),
+					Message: fmt.Sprintf("is not the one that %d of %s at version %d have", usual.count, Plural(of, "tenant"), at.version),
 					Hint:    "tenantctl verify --diff NAME shows the difference",
 				})
 			}
