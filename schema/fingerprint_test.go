@@ -136,8 +136,6 @@ func TestTheFingerprintChangesWithEachDefinition(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, example)
 	a, other := b.created("acme"), b.created("globex")
-	program, err := b.client(t.Context(), 13)
-	must(t, err)
 	look := func(tn tenant.Tenant) *structure {
 		t.Helper()
 		conn, err := b.acquire(t.Context())
@@ -147,6 +145,8 @@ func TestTheFingerprintChangesWithEachDefinition(t *testing.T) {
 		must(t, err)
 		return s
 	}
+	program, err := b.client(t.Context(), b.major())
+	must(t, err)
 	written := func(tn tenant.Tenant) string {
 		t.Helper()
 		raw, err := b.pgDump(t.Context(), tn, program)
@@ -178,6 +178,23 @@ func TestTheFingerprintChangesWithEachDefinition(t *testing.T) {
 		if bound := written(other) != now; bound != (x.fingerprint != y.fingerprint) {
 			t.Errorf("%s: definitions of two tenants differ: %t; their fingerprints: %t\n%s", change, bound, x.fingerprint != y.fingerprint, diff(now, written(other)))
 		}
+	}
+}
+
+func TestNamesThatTheServerGaveToNotNullAreNoPartOfTheFingerprint(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, example)
+	a, renamed, named := b.created("acme"), b.created("globex"), b.created("initech")
+	b.exec("CREATE TABLE %s.t (a int NOT NULL, b int PRIMARY KEY)", a.Schema)
+	b.exec("CREATE TABLE %s.s (c int NOT NULL, b int PRIMARY KEY); ALTER TABLE %[1]s.s RENAME c TO a; ALTER TABLE %[1]s.s RENAME CONSTRAINT s_pkey TO t_pkey; ALTER TABLE %[1]s.s RENAME TO t", renamed.Schema)
+	b.exec("CREATE TABLE %s.t (a int CONSTRAINT mine NOT NULL, b int PRIMARY KEY)", named.Schema)
+	prints, err := b.Structures(t.Context(), []tenant.Tenant{a, renamed, named})
+	must(t, err)
+	if prints[0] != prints[1] {
+		t.Error("a table that was renamed differs from one that was made under its name")
+	}
+	if keeps := b.major() >= 18; (prints[0] != prints[2]) != keeps {
+		t.Errorf("a constraint of a name of its own changes the fingerprint: %t, and the server keeps the name: %t", !keeps, keeps)
 	}
 }
 
