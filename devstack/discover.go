@@ -77,8 +77,8 @@ func versionInPath(bindir string) int {
 
 var versionOutput = regexp.MustCompile(`\(PostgreSQL\) (\d+)`)
 
-// checkVersion refuses a folder whose programs do not run or are too old.
-func checkVersion(ctx context.Context, bindir string) error {
+// checkVersion refuses a folder whose programs do not run, are too old, or not of the major version that is wanted, if any.
+func checkVersion(ctx context.Context, bindir string, major int) error {
 	for _, program := range []string{"initdb", "postgres"} {
 		out, err := exec.CommandContext(ctx, filepath.Join(bindir, executable(program)), "--version").Output()
 		if err != nil {
@@ -88,8 +88,11 @@ func checkVersion(ctx context.Context, bindir string) error {
 		if match == nil {
 			return fmt.Errorf("%s --version answers %q", program, firstLine(string(out)))
 		}
-		if major, err := strconv.Atoi(string(match[1])); err != nil || major < oldestPostgres {
+		switch is, err := strconv.Atoi(string(match[1])); {
+		case err != nil || is < oldestPostgres:
 			return fmt.Errorf("version %s is too old", match[1])
+		case major != 0 && is != major:
+			return fmt.Errorf("version %d is not %d", is, major)
 		}
 	}
 	return nil
@@ -140,10 +143,18 @@ func downloadPostgres(ctx context.Context, dir, repository string) (string, erro
 	return bindir, nil
 }
 
+// wanted names the PostgreSQL that is looked for: of a major version, or 0 for any.
+func wanted(major int) string {
+	if major == 0 {
+		return fmt.Sprintf("PostgreSQL %d or newer", oldestPostgres)
+	}
+	return fmt.Sprintf("PostgreSQL %d", major)
+}
+
 // noPostgresError says in one message why every place was refused and how to install PostgreSQL here.
-func noPostgresError(reasons []error) error {
+func noPostgresError(major int, reasons []error) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "no usable PostgreSQL %d or newer; install it with: %s", oldestPostgres, installCommand(runtime.GOOS, onPath))
+	fmt.Fprintf(&b, "no usable %s; install it with: %s", wanted(major), installCommand(runtime.GOOS, onPath))
 	for _, reason := range reasons {
 		fmt.Fprintf(&b, "\n  tried %v", reason)
 	}

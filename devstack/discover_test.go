@@ -117,7 +117,7 @@ func TestVersionsBefore13AreRefused(t *testing.T) {
 	for version, usable := range map[string]bool{
 		"9.6.24": false, "12.22": false, "13.0": true, "15.18 (Debian 15.18-0+deb12u1)": true, "18beta1": true, "19devel": true,
 	} {
-		err := checkVersion(context.Background(), fakePostgres(t, t.TempDir(), version, ""))
+		err := checkVersion(context.Background(), fakePostgres(t, t.TempDir(), version, ""), 0)
 		if (err == nil) != usable {
 			t.Errorf("version %s: %v", version, err)
 		}

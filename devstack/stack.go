@@ -12,6 +12,7 @@ import (
 type config struct {
 	fast       bool   // no fsync
 	verbose    bool   // logs of the servers on stderr
+	postgres   int    // major version of PostgreSQL; 0 for any that is installed
 	mongodbURL string // a real server in place of the embedded one
 }
 

@@ -51,6 +51,7 @@ const (
 	mysqlDBDenied     = 1044
 	mysqlTableDenied  = 1142
 	mysqlManyRows     = 1242
+	mysqlNoFunction   = 1305
 )
 
 // openMySQL connects to the server that a URL names, as in mysql://user:password@host:3306/database.
@@ -149,8 +150,11 @@ func (s *mysqlSource) failed(verb string, err error) error {
 		e.Kind, e.Hint = tenant.ErrUnreachable, "lower max_connections of the source"
 	case mysqlNeedsRight, mysqlDBDenied, mysqlTableDenied:
 		e.Kind, e.Hint = tenant.ErrRights, "GRANT it to the user that the URL names"
-	case mysqlNoColumn, mysqlSyntax, mysqlNoTable:
+	case mysqlNoColumn, mysqlSyntax, mysqlNoTable, mysqlNoFunction:
 		e.Kind, e.Hint = tenant.ErrInvalid, "check the names and expressions in the mapping"
+		if answer.Number == mysqlNoFunction && strings.Contains(answer.Message, ".MD5 ") { // of the checksums
+			e.Hint = "from MySQL 9.6 on it is in a component: INSTALL COMPONENT 'file://component_classic_hashing'"
+		}
 	case mysqlManyRows:
 		e.Kind, e.Hint = tenant.ErrInvalid, "a lookup found several rows: match columns that are unique together"
 	}

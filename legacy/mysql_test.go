@@ -424,6 +424,14 @@ func TestErrorsOfMariaDBKeepThePasswordAndTellTheWayOut(t *testing.T) {
 	if err := s.read(ctx, q, part{}, "", nil); !errors.Is(err, tenant.ErrInvalid) || !strings.Contains(err.Error(), "gone") {
 		t.Errorf("got %v", err)
 	}
+	q.table.Where = "gone(x.no) = 1"
+	if err := s.read(ctx, q, part{}, "", nil); !errors.Is(err, tenant.ErrInvalid) || !strings.Contains(err.Error(), "gone") {
+		t.Errorf("got %v", err)
+	}
+	var e *tenant.Error
+	if err := s.failed("compute checksums", &mysql.MySQLError{Number: mysqlNoFunction, Message: "FUNCTION shop.MD5 does not exist"}); !errors.As(err, &e) || !strings.Contains(e.Hint, "INSTALL COMPONENT") {
+		t.Errorf("of a MySQL without MD5 it says %+v", err)
+	}
 	canceled, cancel := context.WithCancel(ctx)
 	cancel()
 	if err := s.read(canceled, linesQuery(), part{}, "", func(*record) error { return nil }); !errors.Is(err, context.Canceled) && !errors.Is(err, tenant.ErrInterrupted) {

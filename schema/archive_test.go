@@ -202,12 +202,17 @@ func diff(a, b string) string {
 	return out.String()
 }
 
-// everything is a schema with all that a migration can make. Extensions are in the schema ext.
-func everything(t testing.TB) string {
+// everything is a schema with all that a migration can make on a server of that major version. Extensions are in the schema ext.
+func everything(t testing.TB, major int) string {
 	t.Helper()
 	sql, err := os.ReadFile("testdata/everything.sql")
 	must(t, err)
-	return string(sql)
+	if major < 18 {
+		return string(sql)
+	}
+	more, err := os.ReadFile("testdata/everything18.sql")
+	must(t, err)
+	return string(sql) + ";\n" + string(more)
 }
 
 // full is a tenant with everything, and others, whose rights on it are told.
@@ -221,7 +226,7 @@ func (b bench) full(name string) tenant.Tenant {
 	conn, err := b.pool.Acquire(b.t.Context())
 	must(b.t, err)
 	defer conn.Release()
-	for _, s := range statementsOf(strings.NewReplacer("@reader@", b.prefix+"reader", "@role@", tn.Role, "@schema@", tn.Schema).Replace(everything(b.t))) {
+	for _, s := range statementsOf(strings.NewReplacer("@reader@", b.prefix+"reader", "@role@", tn.Role, "@schema@", tn.Schema).Replace(everything(b.t, b.major()))) {
 		err := b.within(b.t.Context(), conn, tn, []command{cmd("SET LOCAL check_function_bodies = off"), cmd("%s", s.text)})
 		if err != nil {
 			b.t.Fatalf("%v\n%s", err, s.text)

@@ -121,10 +121,12 @@ func (r *Resource) examineOwners(ctx context.Context, d *doctor, conn *pgxpool.C
 	if major(conn.Conn().PgConn()) < 16 || !r.cfg.Roles {
 		return nil
 	}
-	// From PostgreSQL 16 on CREATEROLE is a right over the roles alone that one has made, or has the ADMIN OPTION of.
+	// From PostgreSQL 16 on CREATEROLE is a right over the roles alone that one has made, or has the ADMIN OPTION of. Roles are
+	// the whole server's: those of tenants in other databases are other provisioners'.
 	var roles int
 	err = conn.QueryRow(ctx, `SELECT count(*), min(o.rolname) FROM pg_roles o JOIN pg_shdescription s ON s.objoid = o.oid AND s.classoid = 'pg_authid'::regclass
-		WHERE s.description LIKE 'tenantctl:%' AND NOT pg_has_role(o.oid, 'MEMBER WITH ADMIN OPTION')`).Scan(&roles, &first)
+		WHERE split_part(s.description, ' ', 1) IN (SELECT split_part(d.description, ' ', 1) FROM pg_description d WHERE d.classoid = 'pg_namespace'::regclass AND d.objsubid = 0 AND starts_with(d.description, $1))
+			AND NOT pg_has_role(o.oid, 'MEMBER WITH ADMIN OPTION')`, markPrefix).Scan(&roles, &first)
 	if err != nil {
 		return failure("look at the tenants' roles", err)
 	}

@@ -30,6 +30,40 @@ func TestDoctorFindsNothingWhereAllIsWell(t *testing.T) {
 	}
 }
 
+// From PostgreSQL 16 on a role is administered by who made it: that of a tenant here by this provisioner, that of a tenant
+// in another database of the server by another, which is nothing to be told of.
+func TestDoctorAsksForTheRolesOfItsOwnTenantsAlone(t *testing.T) {
+	t.Parallel()
+	b, elsewhere := newBench(t, example), newBench(t, example)
+	tn := b.created("acme")
+	elsewhere.created("globex")
+	roles := func() (found tenant.Check) {
+		for _, c := range b.Doctor(t.Context()) {
+			if c.Name == "roles" {
+				found = c
+			}
+		}
+		return found
+	}
+	if c := roles(); c.Name != "" {
+		t.Errorf("where all is well it says %+v", c)
+	}
+	if b.major() < 16 {
+		return
+	}
+	b.asSuper("REVOKE ADMIN OPTION FOR " + tn.Role + " FROM %sprovisioner")
+	c := roles()
+	hint, _, _ := strings.Cut(c.Hint, ",")
+	if c.Status != tenant.CheckError || !strings.Contains(c.Message, "may not administer 1 role of tenants, such as "+tn.Role) || hint == "" {
+		t.Fatalf("without the right over a role it says %+v", c)
+	}
+	_, err := b.super().Exec(t.Context(), hint)
+	must(t, err)
+	if c := roles(); c.Name != "" {
+		t.Errorf("after %s it says %+v", hint, c)
+	}
+}
+
 // Each reason why other commands would fail is found, with what mends it.
 func TestDoctorFindsWhatWouldBreak(t *testing.T) {
 	t.Parallel()

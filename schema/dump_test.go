@@ -22,7 +22,7 @@ import (
 // by the script, before pg_dump.
 func (b bench) counting(before string) (counted bench, calls func() int) {
 	b.t.Helper()
-	program, err := b.client(b.t.Context(), 13)
+	program, err := b.client(b.t.Context(), b.major())
 	must(b.t, err)
 	dir := b.t.TempDir()
 	log := filepath.Join(dir, "log")
@@ -117,7 +117,11 @@ func TestABackupIsOfOneMoment(t *testing.T) {
 		_, err := b.Dump(t.Context(), tn, p, tenant.DumpOptions{Parallel: 2})
 		done <- err
 	}()
-	<-p.reached
+	select {
+	case <-p.reached:
+	case err := <-done:
+		t.Fatalf("it ends before it reads rows: %v", err)
+	}
 	b.exec("INSERT INTO %[1]s.customers (email, name) VALUES ('b', 'b'); INSERT INTO %[1]s.orders (customer_id) VALUES (2); CREATE TABLE %[1]s.late (a int)", tn.Schema)
 	if _, err := b.pool.Exec(t.Context(), fmt.Sprintf("SET lock_timeout = '50ms'; ALTER TABLE %s.orders ADD COLUMN x int", tn.Schema)); code(err) != "" && code(err) != lockNotAvailable {
 		t.Fatal(err)

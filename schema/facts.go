@@ -42,9 +42,12 @@ var structureFacts = []fact{
 	WHERE r.relkind <> 'S' ORDER BY r.relname, a.attnum`},
 	{"nnnn", 14, `SELECT 'compression', r.relname, a.attname, a.attcompression
 	FROM r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attcompression <> '' ORDER BY r.relname, a.attname`},
-	{"nnnsnnnnn", 0, `SELECT 'constraint', r.relname, k.conname, pg_get_constraintdef(k.oid), k.convalidated, k.conislocal, k.coninhcount, obj_description(k.oid, 'pg_constraint'),
+	// From PostgreSQL 18 on NOT NULL is a constraint. A name that the server made up tells of no structure: it is of the table and
+	// the column as they were once called, or as they were at the upgrade.
+	{"nnnsnnnnn", 0, `SELECT 'constraint', r.relname, m.name, pg_get_constraintdef(k.oid), k.convalidated, k.conislocal, k.coninhcount, obj_description(k.oid, 'pg_constraint'),
 		k.conparentid <> 0
-	FROM r JOIN pg_constraint k ON k.conrelid = r.oid ORDER BY r.relname, k.conname`},
+	FROM r JOIN pg_constraint k ON k.conrelid = r.oid CROSS JOIN LATERAL (SELECT CASE WHEN k.contype = 'n' AND k.conname ~ '_not_null[0-9]*$' THEN '' ELSE k.conname END::name) m(name)
+	ORDER BY r.relname, m.name, pg_get_constraintdef(k.oid)`},
 	{"nnsnnnnnsn", 0, `SELECT 'index', x.relname, pg_get_indexdef(x.indexrelid), x.indisvalid, x.indisready, x.indisclustered, x.indisreplident, obj_description(x.indexrelid, 'pg_class'),
 		(SELECT i.inhparent::regclass FROM pg_inherits i WHERE i.inhrelid = x.indexrelid),
 		(SELECT string_agg(a.attnum || ':' || a.attstattarget, ',' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = x.indexrelid AND a.attstattarget >= 0)

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -132,12 +133,22 @@ CREATE TABLE "@schema@" (a int)
 CREATE VIEW v AS SELECT "@schema@".a FROM "@schema@"
 `), "\n")
 
+// changes18 are those that PostgreSQL 18 knows.
+var changes18 = strings.Split(strings.TrimSpace(`
+CREATE TABLE n (a int CONSTRAINT named NOT NULL, b int GENERATED ALWAYS AS (a * 2) STORED)
+ALTER TABLE n DROP COLUMN b; ALTER TABLE n ADD COLUMN b int GENERATED ALWAYS AS (a * 2) VIRTUAL
+ALTER TABLE n RENAME CONSTRAINT named TO renamed
+ALTER TABLE n ALTER CONSTRAINT renamed NO INHERIT
+COMMENT ON CONSTRAINT renamed ON n IS 'x'
+ALTER TABLE n ADD COLUMN c int; ALTER TABLE n ADD NOT NULL c NOT VALID
+ALTER TABLE n VALIDATE CONSTRAINT n_c_not_null
+ALTER TABLE n ADD CONSTRAINT checked CHECK (c > 0) NOT ENFORCED
+`), "\n")
+
 func TestTheFingerprintChangesWithEachDefinition(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, example)
 	a, other := b.created("acme"), b.created("globex")
-	program, err := b.client(t.Context(), 13)
-	must(t, err)
 	look := func(tn tenant.Tenant) *structure {
 		t.Helper()
 		conn, err := b.acquire(t.Context())
@@ -147,6 +158,8 @@ func TestTheFingerprintChangesWithEachDefinition(t *testing.T) {
 		must(t, err)
 		return s
 	}
+	program, err := b.client(t.Context(), b.major())
+	must(t, err)
 	written := func(tn tenant.Tenant) string {
 		t.Helper()
 		raw, err := b.pgDump(t.Context(), tn, program)
@@ -155,7 +168,11 @@ func TestTheFingerprintChangesWithEachDefinition(t *testing.T) {
 		return d.pre + d.post
 	}
 	before, last := look(a).fingerprint, written(a)
-	for i, change := range changes {
+	all := changes
+	if b.major() >= 18 {
+		all = append(slices.Clone(changes), changes18...)
+	}
+	for i, change := range all {
 		for _, tn := range []tenant.Tenant{a, other} {
 			sql := strings.NewReplacer("@role@", tn.Role, "@schema@", tn.Schema).Replace(change)
 			b.exec("SET search_path = %s; %s; RESET search_path", tn.Schema, sql)
@@ -178,6 +195,23 @@ func TestTheFingerprintChangesWithEachDefinition(t *testing.T) {
 		if bound := written(other) != now; bound != (x.fingerprint != y.fingerprint) {
 			t.Errorf("%s: definitions of two tenants differ: %t; their fingerprints: %t\n%s", change, bound, x.fingerprint != y.fingerprint, diff(now, written(other)))
 		}
+	}
+}
+
+func TestNamesThatTheServerGaveToNotNullAreNoPartOfTheFingerprint(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, example)
+	a, renamed, named := b.created("acme"), b.created("globex"), b.created("initech")
+	b.exec("CREATE TABLE %s.t (a int NOT NULL, b int PRIMARY KEY)", a.Schema)
+	b.exec("CREATE TABLE %s.s (c int NOT NULL, b int PRIMARY KEY); ALTER TABLE %[1]s.s RENAME c TO a; ALTER TABLE %[1]s.s RENAME CONSTRAINT s_pkey TO t_pkey; ALTER TABLE %[1]s.s RENAME TO t", renamed.Schema)
+	b.exec("CREATE TABLE %s.t (a int CONSTRAINT mine NOT NULL, b int PRIMARY KEY)", named.Schema)
+	prints, err := b.Structures(t.Context(), []tenant.Tenant{a, renamed, named})
+	must(t, err)
+	if prints[0] != prints[1] {
+		t.Error("a table that was renamed differs from one that was made under its name")
+	}
+	if keeps := b.major() >= 18; (prints[0] != prints[2]) != keeps {
+		t.Errorf("a constraint of a name of its own changes the fingerprint: %t, and the server keeps the name: %t", !keeps, keeps)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -119,6 +120,14 @@ func scalar(t *testing.T, db tenant.DB, sql string) string {
 		return ""
 	}
 	return *s
+}
+
+// major is the version of the server.
+func (b bench) major() int {
+	b.t.Helper()
+	n, err := strconv.Atoi(b.scalar("current_setting('server_version_num')::int / 10000"))
+	must(b.t, err)
+	return n
 }
 
 // super is a connection to the bench's database with every right.

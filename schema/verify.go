@@ -100,6 +100,8 @@ var wayOutOf = map[string]string{
 	ruleMissingSchema: "tenantctl restore puts back a backup; tenantctl delete takes the tenant out of the catalog",
 	ruleForeignSchema: "look whose it is; what is the tenant's gets its mark back by COMMENT ON SCHEMA",
 	ruleMissingRole:   "tenantctl verify --fix",
+	ruleAttributes:    "let a superuser take it by ALTER ROLE: the provisioning role may not take what it does not have",
+	ruleMember:        "let who granted it, or a superuser, REVOKE it: the provisioning role may not take what it has not given",
 	ruleForeignRole:   "look whose it is; what is the tenant's gets its mark back by COMMENT ON ROLE",
 	ruleReachesOut:    "drop what depends on it, or move what it needs into the tenant's own schema",
 	ruleReachedInto:   "drop it or move it: purge and restore of this tenant are refused while it is there",

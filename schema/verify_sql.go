@@ -5,6 +5,8 @@ const (
 	ruleMissingSchema = "missing-schema"
 	ruleForeignSchema = "foreign-schema"
 	ruleMissingRole   = "missing-role"
+	ruleAttributes    = "role-attributes"
+	ruleMember        = "role-member"
 	ruleForeignRole   = "foreign-role"
 	ruleNotLockedOut  = "not-locked-out"
 	rulePublicGrant   = "public-grant"
@@ -26,8 +28,9 @@ type inquiry struct {
 }
 
 // subjects0 are the tenants that are asked about with their schemas and roles (w), those of them that migrate or are
-// locked, and the roles of all tenants (tr). Where one was adopted without
-// a role of its own there is none to judge; the owners in what was adopted are the other tool's (theirs).
+// locked, the roles of all tenants (tr), and the provisioning role (me), whose CREATEROLE is narrow from PostgreSQL 16 on: it
+// takes only what it has itself or has given. Where a tenant was adopted without a role of its own there is none to judge;
+// the owners in what was adopted are the other tool's (theirs).
 const subjects0 = `WITH w AS MATERIALIZED (
 	SELECT x.*, x.state IN ('active', 'suspended') AS lives, x.state <> 'active' AS locked, n.oid AS nsp, n.nspowner, n.nspacl, coalesce(split_part(d.description, ' ', 1) = x.mark, false) AS ours,
 		u.oid AS anyrole, CASE WHEN split_part(e.description, ' ', 1) = x.mark THEN u.oid END AS role
@@ -38,7 +41,7 @@ const subjects0 = `WITH w AS MATERIALIZED (
 		LEFT JOIN pg_shdescription e ON e.objoid = u.oid AND e.classoid = 'pg_authid'::regclass
 ), tr AS MATERIALIZED (
 	SELECT u.oid, u.rolname FROM pg_shdescription e JOIN pg_roles u ON u.oid = e.objoid WHERE e.classoid = 'pg_authid'::regclass AND starts_with(e.description, '` + markPrefix + `')
-), me AS (SELECT oid FROM pg_roles WHERE rolname = current_user)
+), me AS (SELECT *, current_setting('server_version_num')::int >= 160000 AS narrow FROM pg_roles WHERE rolname = current_user)
 `
 
 var inquiries = []inquiry{
@@ -46,13 +49,18 @@ var inquiries = []inquiry{
 		CASE WHEN nsp IS NULL THEN 'the schema does not exist' ELSE 'the schema does not bear the tenant''s mark' END, '' FROM w WHERE asked AND NOT ours ORDER BY i`},
 	{ofRoles: true, sql: `SELECT i, CASE WHEN anyrole IS NULL THEN '` + ruleMissingRole + `' ELSE '` + ruleForeignRole + `' END, '',
 		CASE WHEN anyrole IS NULL THEN 'the role does not exist' ELSE 'the role does not bear the tenant''s mark' END, '' FROM w WHERE asked AND ours AND lives AND role IS NULL AND rolname <> '' ORDER BY i`},
-	{ofRoles: true, sql: `SELECT w.i, 'role-attributes', '', 'the role has ' || a.names, format('ALTER ROLE %I%s', w.rolname, a.without)
-	FROM w JOIN pg_roles u ON u.oid = w.role CROSS JOIN LATERAL (
-		SELECT string_agg(name, ', ') AS names, string_agg(' NO' || name, '') AS without
-		FROM (VALUES ('SUPERUSER', u.rolsuper), ('CREATEDB', u.rolcreatedb), ('CREATEROLE', u.rolcreaterole), ('REPLICATION', u.rolreplication), ('BYPASSRLS', u.rolbypassrls), ('INHERIT', u.rolinherit)) v(name, has) WHERE has
-	) a WHERE w.asked AND a.names IS NOT NULL ORDER BY w.i`},
-	{ofRoles: true, sql: `SELECT w.i, 'role-member', '', 'the role is a member of ' || CASE WHEN tr.oid IS NULL THEN g.rolname ELSE 'another tenant''s role, ' || g.rolname END, format('REVOKE %I FROM %I', g.rolname, w.rolname)
-	FROM w JOIN pg_auth_members m ON m.member = w.role JOIN pg_roles g ON g.oid = m.roleid LEFT JOIN tr ON tr.oid = g.oid WHERE w.asked ORDER BY w.i, g.rolname`},
+	{ofRoles: true, sql: `SELECT w.i, '` + ruleAttributes + `', '', 'the role has ' || a.names, CASE WHEN a.may THEN format('ALTER ROLE %I%s', w.rolname, a.without) ELSE '' END
+	FROM w JOIN pg_roles u ON u.oid = w.role JOIN me ON true CROSS JOIN LATERAL (
+		SELECT may, string_agg(name, ', ' ORDER BY name) AS names, string_agg(' NO' || name, '' ORDER BY name) AS without
+		FROM (VALUES ('SUPERUSER', u.rolsuper, false), ('CREATEDB', u.rolcreatedb, me.rolcreatedb OR NOT me.narrow), ('CREATEROLE', u.rolcreaterole, true), ('REPLICATION', u.rolreplication, me.rolreplication AND me.narrow),
+				('BYPASSRLS', u.rolbypassrls, me.rolbypassrls AND me.narrow), ('INHERIT', u.rolinherit, true)) v(name, has, mine),
+			LATERAL (SELECT me.rolsuper OR mine AND NOT u.rolsuper AND (me.narrow OR NOT u.rolreplication)) m(may)
+		WHERE has GROUP BY may
+	) a WHERE w.asked ORDER BY w.i, a.names`},
+	{ofRoles: true, sql: `SELECT w.i, '` + ruleMember + `', '', 'the role is a member of ' || CASE WHEN tr.oid IS NULL THEN g.rolname ELSE 'another tenant''s role, ' || g.rolname END,
+		CASE WHEN NOT me.narrow THEN format('REVOKE %I FROM %I', g.rolname, w.rolname)
+			WHEN pg_has_role(m.grantor, 'USAGE') AND pg_has_role(g.oid, 'MEMBER WITH ADMIN OPTION') THEN format('REVOKE %I FROM %I GRANTED BY %I', g.rolname, w.rolname, pg_get_userbyid(m.grantor)) ELSE '' END
+	FROM w JOIN me ON true JOIN pg_auth_members m ON m.member = w.role JOIN pg_roles g ON g.oid = m.roleid LEFT JOIN tr ON tr.oid = g.oid WHERE w.asked ORDER BY w.i, g.rolname`},
 	{ofRoles: true, sql: `SELECT w.i, 'role-search-path', '', CASE WHEN bad.path IS NULL THEN 'the role has no search_path of its own' ELSE 'the role''s search_path is not its schema: ' || replace(bad.path, w.schema, 'SCHEMA') END,
 		format('ALTER ROLE %I%s SET search_path = %I', w.rolname, CASE WHEN bad.here THEN format(' IN DATABASE %I', current_database()) END, w.schema)
 	FROM w CROSS JOIN LATERAL (SELECT s.setdatabase <> 0 AS here, substr(c, length('search_path=') + 1) AS path FROM (VALUES (0)) one LEFT JOIN pg_db_role_setting s ON s.setrole = w.role
