@@ -346,16 +346,17 @@ func (f *faultTest) traced(t *testing.T, spec string, code int, args []string) [
 	return strings.Fields(string(trace))
 }
 
-// faults are all that are to be tried: each point is killed, fails, and is interrupted. What was killed is brought to
-// its end by the same command, by ops resume or by ops abort, in turns; between steps, by two of them. A point that a
-// store passes many times is only killed from the second time on. Work in a place of its own is killed once at each point,
-// and fails or is interrupted: it takes longest.
+// faults are those that are to be tried: each point is killed, and fails or is interrupted in turns; with
+// TENANTCTL_TEST_FAULTS=all it fails and is interrupted, which takes twice as long. What was killed is brought to its end by
+// the same command, by ops resume or by ops abort, in turns; between steps, with all, by two of them. A point that a store
+// passes many times is only killed from the second time on. Work in a place of its own takes longest: it is never all.
 func (f *faultTest) faults() []fault {
 	var all []fault
 	add := func(strike, spec, then string) {
 		all = append(all, fault{fmt.Sprintf("t%d", len(all)), strike, spec, then})
 	}
 	ways := []string{"resume", "abort", "again"}
+	every := os.Getenv("TENANTCTL_TEST_FAULTS") == "all" && !f.scratch
 	for i, p := range f.trace {
 		inside := strings.HasPrefix(p, "postgres/") || strings.HasPrefix(p, "mongodb/")
 		if inside && f.scratch {
@@ -363,15 +364,15 @@ func (f *faultTest) faults() []fault {
 		}
 		f.points++
 		add("kill", "kill@"+p, ways[i%3])
-		if !inside && !f.scratch && !strings.HasSuffix(f.name, "-mongodb") && !strings.HasPrefix(f.name, "verify-fix") { // whose ways others go too
+		if !inside && every && !strings.HasSuffix(f.name, "-mongodb") && !strings.HasPrefix(f.name, "verify-fix") { // whose ways others go too
 			add("kill", "kill@"+p, ways[(i+1)%3])
 		}
 		// A store that loads or copies says so between many calls: there it is enough to be killed.
 		if first := strings.HasSuffix(p, "#1"); first && !(inside && f.source) {
-			if !f.scratch || i%2 == 0 {
+			if every || i%2 == 0 {
 				add("fail", "fail@"+p, "again")
 			}
-			if !f.scratch || i%2 == 1 {
+			if every || i%2 == 1 {
 				add("interrupt", "interrupt@"+p, "again")
 			}
 		}

@@ -29,7 +29,7 @@ func guarded(c *exec.Cmd) (over func(kill bool), err error) {
 		if !kill {
 			_, _ = io.WriteString(hold, "over\n") // one that is gone already has nothing to guard
 		}
-		_ = hold.Close()
+		_ = hold.Close() // that of a pipe whose reader may be gone
 		_ = guard.Wait() // its end by its own signal is what is wanted
 	}, nil
 }

@@ -231,8 +231,9 @@ func (r *Resource) lend(ctx context.Context, t tenant.Tenant) (*lent, error) {
 	}
 	defer conn.Release()
 	role, own := quote(l.role), quote(t.Role)
-	err = r.transact(ctx, conn, t, nil, func(p *place) ([]command, error) {
-		if err := p.ours(t); err != nil {
+	// A commit that is cut off may be done all the same, and nobody would take the role back.
+	err = r.transact(context.WithoutCancel(ctx), conn, t, nil, func(p *place) ([]command, error) {
+		if err := errors.Join(ctx.Err(), p.ours(t)); err != nil {
 			return nil, err
 		}
 		if p.role != tenant.Ours {
