@@ -173,6 +173,8 @@ func TestADropTakesWhatADeathLeftOfALoadOrAClone(t *testing.T) {
 			p := mongoproxy.Start(t, tenanttest.MongoURL(t))
 			p.KeepUsers()
 			cfg := Config{URL: p.URL(), Dir: example, Users: UsersRequire, Timeout: 500 * time.Millisecond}
+			patient := cfg // nothing is cut off any more, and a machine may be slow
+			patient.Timeout = 20 * time.Second
 			to := newTenant(t)
 			for at, cut, points := 1, mongoproxy.Before, 0; ; {
 				p.Heal()
@@ -195,9 +197,9 @@ func TestADropTakesWhatADeathLeftOfALoadOrAClone(t *testing.T) {
 				p.Heal()
 				p.Intercept(nil)
 				_ = first.Disconnect(context.Background()) // it may be cut off
-				second, err := Open(t.Context(), cfg)
+				second, err := Open(t.Context(), patient)
 				must(t, err)
-				must(t, New(second, cfg).Drop(t.Context(), to))
+				must(t, New(second, patient).Drop(t.Context(), to))
 				disconnect(t, second)
 				if hasDatabase(t, client, to.Database) || len(p.Users()) != 0 {
 					t.Fatalf("cut %d at command %d left something behind a drop", cut, at)
