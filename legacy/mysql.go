@@ -73,7 +73,7 @@ func openMySQL(ctx context.Context, spec *SourceSpec, url, name string) (source,
 	s.db.SetMaxIdleConns(1)
 	var version string
 	if err := s.db.QueryRowContext(ctx, "SELECT VERSION()").Scan(&version); err != nil {
-		_ = s.db.Close()
+		_ = s.db.Close() // the first error is the one to tell
 		return nil, s.failed("connect", err)
 	}
 	s.maria = strings.Contains(version, "MariaDB")
@@ -93,7 +93,7 @@ func mysqlConfig(url string) (*mysql.Config, error) {
 	if cfg.User = u.User.Username(); cfg.User == "" {
 		return nil, errors.New("the URL names no user")
 	}
-	cfg.Passwd, _ = u.User.Password()
+	cfg.Passwd, _ = u.User.Password() // a user may have none
 	if cfg.DBName = strings.TrimPrefix(u.Path, "/"); cfg.DBName == "" {
 		return nil, errors.New("the URL names no database")
 	}
@@ -179,7 +179,7 @@ func (s *mysqlSource) describe(ctx context.Context, names []string) ([]*sourceTa
 	if err != nil {
 		return nil, s.failed("connect", err)
 	}
-	defer func() { _ = conn.Close() }()
+	defer func() { _ = conn.Close() }() // it goes back to the pool; nothing was written
 	var out []*sourceTable
 	byName := map[string]*sourceTable{}
 	err = mysqlRows(ctx, conn, `SELECT TABLE_NAME, TABLE_TYPE <> 'BASE TABLE', COALESCE(TABLE_ROWS, 0), COALESCE(DATA_LENGTH, 0)
@@ -217,7 +217,7 @@ func mysqlRows(ctx context.Context, conn *sql.Conn, query string, yield func(sca
 	if err != nil {
 		return err
 	}
-	defer func() { _ = rows.Close() }()
+	defer func() { _ = rows.Close() }() // rows.Err has told what there is to tell
 	for rows.Next() {
 		if err := yield(rows.Scan); err != nil {
 			return err
