@@ -61,6 +61,9 @@ func (s *Service) Fix(ctx context.Context, req VerifyRequest, v *Verification, d
 	if ctx.Err() != nil {
 		return nil, &Error{Kind: ErrInterrupted, Msg: fmt.Sprintf("interrupted: %d of %s are mended", f.summary.Changed, Plural(len(tenants), "tenant")), Hint: "run the same command again"}
 	}
+	if err := s.EndFixes(ctx, req.Selection); err != nil { // of tenants that had been mended when they were killed
+		return nil, err
+	}
 	r := &FixResult{Summary: f.summary, Failures: f.groups.list(), Mended: []FaultGroup{}}
 	if r.Left, err = s.Verify(ctx, req); err != nil {
 		return nil, err
