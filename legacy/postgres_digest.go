@@ -56,7 +56,7 @@ func (s *postgresSource) digest(ctx context.Context, q *query, without []string)
 	}
 	orphan := "false"
 	if len(q.table.Via) > 0 {
-		orphan = b.state + " <> ''"
+		orphan = b.state + " IS NOT NULL"
 	}
 	sql := fmt.Sprintf(`SELECT CASE WHEN NOT (%s) THEN %s END, count(*), coalesce(sum(%s), 0)::text FROM %s AS x%s%s GROUP BY 1`,
 		orphan, b.key, s.checksum(q), s.relation(q.table.From), b.joins, where(conds))

@@ -88,7 +88,7 @@ type row struct {
 }
 
 func (s *postgresSource) buildRow(ctx context.Context, q *query, t *sourceTable) (*row, error) {
-	b := &row{key: "''", state: "''"}
+	b := &row{key: "''", state: "NULL"}
 	last := "x"
 	var missing []string
 	for i, h := range q.table.Via {
@@ -119,7 +119,7 @@ func (s *postgresSource) buildRow(ctx context.Context, q *query, t *sourceTable)
 		states = append(states, fmt.Sprintf("WHEN %s > %d THEN 'L' || (%s)", size, q.maxRow, size))
 	}
 	if states = append(states, missing...); len(states) > 0 {
-		b.state = "CASE " + strings.Join(states, " ") + " ELSE '' END"
+		b.state = "CASE " + strings.Join(states, " ") + " END"
 	}
 	if q.table.Where != "" {
 		b.conds = append(b.conds, q.table.Where)
