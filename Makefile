@@ -55,14 +55,11 @@ demo: ## Take a tour of tenantctl on throwaway servers, in under two minutes
 test: lint docs-check test-devstack test-tenantctl test-majors ## Check and test everything, on throwaway servers
 	@echo "make test: everything passed"
 
-# The race detector makes these ten times slower, and they take no part in what tests look for.
-UNRACED := github.com/klauspost/compress github.com/tetratelabs/wazero github.com/wasilibs
-
 # A test that names the real server in TENANTCTL_TEST_NOSQL_URL runs there instead of on the embedded one.
 .PHONY: test-tenantctl
 test-tenantctl: bin/devstack bin/tools
 	@echo "== go test -race ./... on throwaway servers"
-	@bin/devstack run --fast -- go test -race $(foreach m,$(UNRACED),'-gcflags=$(m)/...=-race=false') -timeout 40m ./...
+	@bin/devstack run --fast -- go test -race -timeout 40m ./...
 
 # What depends on PostgreSQL's version and needs no pg_dump, which has to be as new as the server.
 .PHONY: test-majors

@@ -34,9 +34,9 @@ work on are left out and named. Equal findings of many tenants are one group. Wa
 It changes nothing, unless --fix is given: that puts right rights, owners, roles, search_path and versions, makes missing
 roles, users and empty databases, each tenant in an operation of its own, and verifies again. It takes no data away. Asks
 first. For structures it prints what differs and the statements that would end it, and asks for each structure: they run in
-one transaction, which is kept only where it ends in the fleet's structure. No statement drops a table, a column or a
-collection, or changes a type: where it would take that, the reason is printed. --yes leaves structures alone, unless --drift
-says that they are meant too.
+one transaction in PostgreSQL, which is kept only where it ends in the fleet's structure. No statement drops a table, a column
+or a collection, or changes a type: where it would take that, the reason is printed. --yes leaves structures alone, unless
+--drift says that they are meant too.
 
 --diff prints how the structures of one tenant differ from the fleet's newest: + is what it has more, - what it lacks.
 

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -62,9 +63,7 @@ func (a *app) fix(cmd *cobra.Command, s *tenant.Service, req tenant.VerifyReques
 	if err != nil {
 		return err
 	}
-	if drifts, more, err = s.Drifts(ctx, r.Left); err != nil {
-		return err
-	}
+	drifts, more, unread := s.Drifts(ctx, r.Left) // what was done is told in any case
 	err = a.print(fixDoc{r, drifts}, "", func(w io.Writer) {
 		for _, g := range r.Mended {
 			fmt.Fprintf(w, "%s %s (%s): %s in %s\n", a.paint(green, "mended"), g.Rule, g.Store, strings.TrimSpace(g.Object+" "+g.Message), tenant.Plural(g.Count, "tenant"))
@@ -73,10 +72,13 @@ func (a *app) fix(cmd *cobra.Command, s *tenant.Service, req tenant.VerifyReques
 		a.drifts(w, drifts, more)
 		a.failures(w, r.Failures)
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = r.Err()
 	}
-	return r.Err()
+	if unread != nil && !errors.Is(err, tenant.ErrPartial) {
+		return unread
+	}
+	return err
 }
 
 // meant asks which structures are to be changed. --drift means all that can be.

@@ -3,6 +3,7 @@ package nosql
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -53,7 +54,7 @@ func (r *Resource) Realign(ctx context.Context, t tenant.Tenant, statements []st
 			return refused(tenant.ErrInvalid, "", "read %s: %s", s, problem)
 		}
 		if err := r.execute(ctx, t, c, nil); err != nil { // none of them renames, which alone needs a book
-			return failure("run "+c.String(), err)
+			return errors.Join(failure("run "+c.String(), err), r.putBackIndexes(ctx, t, before))
 		}
 		if err := tenant.Checkpoint(ctx, "mongodb/realigned"); err != nil {
 			return err
@@ -64,6 +65,31 @@ func (r *Resource) Realign(ctx context.Context, t tenant.Tenant, statements []st
 		err = refused(tenant.ErrDiffers, "tenantctl verify --diff "+string(t.Name)+" shows what is left", "the commands do not end the difference")
 	}
 	return err
+}
+
+// putBackIndexes makes those of before again that are gone: one that takes the place of another may not fit the documents.
+func (r *Resource) putBackIndexes(ctx context.Context, t tenant.Tenant, before []definition) error {
+	ctx = context.WithoutCancel(ctx)
+	now, _, err := r.definitions(ctx, t)
+	if err != nil {
+		return err
+	}
+	for _, d := range before {
+		i := slices.IndexFunc(now, named(d.Name))
+		if i < 0 {
+			continue
+		}
+		lost := definition{Name: d.Name, Type: d.Type}
+		for _, x := range d.Indexes {
+			if !slices.ContainsFunc(now[i].Indexes, func(o bson.D) bool { return equal(lookup(o, "name"), lookup(x, "name")) }) {
+				lost.Indexes = append(lost.Indexes, x)
+			}
+		}
+		if err := r.buildIndexes(ctx, t, lost); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // align gives the commands that lead from one set of definitions to another, or the reason why none do.
@@ -89,24 +115,52 @@ func align(have, want []definition) (commands []bson.D, reason string) {
 			}
 			commands = append(commands, changed...)
 		}
-		dropped, made := bson.A{}, bson.A{}
-		for _, x := range old.Indexes {
-			if !madeByCreate(x) && !slices.ContainsFunc(w.Indexes, func(o bson.D) bool { return sameIndex(o, x) }) {
-				dropped = append(dropped, lookup(x, "name"))
-			}
+		changed, reason := reindex(w.Name, old, w)
+		if reason != "" {
+			return nil, reason
 		}
-		for _, x := range w.Indexes {
-			if !madeByCreate(x) && !slices.ContainsFunc(old.Indexes, func(o bson.D) bool { return sameIndex(o, x) }) {
-				made = append(made, slices.DeleteFunc(slices.Clone(x), func(e bson.E) bool { return e.Key == "v" || e.Key == "ns" }))
-			}
-		}
-		if len(dropped) > 0 {
-			commands = append(commands, bson.D{{Key: "dropIndexes", Value: w.Name}, {Key: "index", Value: dropped}})
-		}
-		if len(made) > 0 {
-			commands = append(commands, bson.D{{Key: "createIndexes", Value: w.Name}, {Key: "indexes", Value: made}})
+		commands = append(commands, changed...)
+	}
+	return commands, ""
+}
+
+// reindex makes the indexes that have lacks and drops what it has beside them. Those are dropped last, but for what is in the
+// way of another of its name or key.
+func reindex(collection string, have, want definition) (commands []bson.D, reason string) {
+	dropped, first, second := bson.A{}, bson.A{}, bson.A{}
+	var inTheWay []bson.D
+	for _, x := range have.Indexes {
+		if !madeByCreate(x) && !slices.ContainsFunc(want.Indexes, func(o bson.D) bool { return sameIndex(o, x) }) {
+			dropped, inTheWay = append(dropped, lookup(x, "name")), append(inTheWay, x)
 		}
 	}
+	for _, x := range want.Indexes {
+		if madeByCreate(x) || slices.ContainsFunc(have.Indexes, func(o bson.D) bool { return sameIndex(o, x) }) {
+			continue
+		}
+		if lookup(x, "expireAfterSeconds") != nil && have.Type != "" {
+			return nil, fmt.Sprintf("index %s of %s makes the server delete documents by their age", lookup(x, "name"), collection)
+		}
+		bare := slices.DeleteFunc(slices.Clone(x), func(e bson.E) bool { return e.Key == "v" || e.Key == "ns" })
+		clash := func(o bson.D) bool {
+			return equal(lookup(o, "name"), lookup(x, "name")) || equal(lookup(o, "key"), lookup(x, "key"))
+		}
+		if slices.ContainsFunc(inTheWay, clash) {
+			second = append(second, bare)
+		} else {
+			first = append(first, bare)
+		}
+	}
+	create := func(indexes bson.A) {
+		if len(indexes) > 0 {
+			commands = append(commands, bson.D{{Key: "createIndexes", Value: collection}, {Key: "indexes", Value: indexes}})
+		}
+	}
+	create(first)
+	if len(dropped) > 0 {
+		commands = append(commands, bson.D{{Key: "dropIndexes", Value: collection}, {Key: "index", Value: dropped}})
+	}
+	create(second)
 	return commands, ""
 }
 

@@ -3,8 +3,12 @@ package nosql
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/tenantctl/tenantctl/tenant"
+	"github.com/tenantctl/tenantctl/tenant/tenanttest"
 )
 
 // of makes definitions of commands in Extended JSON, "collection: options: index: index".
@@ -33,6 +37,7 @@ func of(t *testing.T, all ...string) (out []definition) {
 func TestCommandsLeadFromOneStructureToAnother(t *testing.T) {
 	t.Parallel()
 	a, b := `{"key": {"a": 1}, "name": "a_1"}`, `{"key": {"b": 1}, "name": "b_1", "unique": true}`
+	old := `{"key": {"at": 1}, "name": "at_1", "expireAfterSeconds": 60}`
 	strict, other := `{"validator": {"a": {"$exists": true}}, "validationLevel": "moderate"}`, `{"validator": {"b": 1}}`
 	for _, c := range []struct {
 		name         string
@@ -50,6 +55,14 @@ func TestCommandsLeadFromOneStructureToAnother(t *testing.T) {
 			[]string{"x | {} | " + a},
 			`{"dropIndexes":"x","index":["a_1"]} {"createIndexes":"x","indexes":[{"key":{"a":{"$numberInt":"1"}},"name":"a_1"}]}`, "",
 		},
+		{
+			"an index that is another, made before those that go",
+			[]string{"x | {} | " + a + ` | {"key": {"c": 1}, "name": "c_1"}`},
+			[]string{"x | {} | " + b + ` | {"key": {"c": 1}, "name": "c_1", "sparse": true}`},
+			`{"createIndexes":"x","indexes":[{"key":{"b":{"$numberInt":"1"}},"name":"b_1","unique":true}]} {"dropIndexes":"x","index":["a_1","c_1"]} {"createIndexes":"x","indexes":[{"key":{"c":{"$numberInt":"1"}},"name":"c_1","sparse":true}]}`, "",
+		},
+		{"an index that deletes by age", []string{"x | {} | " + a}, []string{"x | {} | " + old}, "", "index at_1 of x makes the server delete documents by their age"},
+		{"a missing collection with such an index", nil, []string{"x | {} | " + old}, `{"create":"x"} {"createIndexes":"x","indexes":[{"key":{"at":{"$numberInt":"1"}},"name":"at_1","expireAfterSeconds":{"$numberInt":"60"}}]}`, ""},
 		{"a validator", []string{"x | " + other}, []string{"x | " + strict}, `{"collMod":"x","validationLevel":"moderate","validator":{"a":{"$exists":true}}}`, ""},
 		{"a validator too many", []string{"x | " + strict}, []string{"x"}, `{"collMod":"x","validationLevel":"strict","validator":{}}`, ""},
 		{"a view", []string{`v | {"viewOn": "x", "pipeline": []}`}, []string{`v | {"viewOn": "y", "pipeline": []}`}, `{"collMod":"v","viewOn":"y","pipeline":[]}`, ""},
@@ -70,5 +83,41 @@ func TestCommandsLeadFromOneStructureToAnother(t *testing.T) {
 		if got := strings.Join(texts, " "); got != c.commands || no != c.no {
 			t.Errorf("%s: the commands are %s, want %s; the reason is %q, want %q", c.name, got, c.commands, no, c.no)
 		}
+	}
+}
+
+func TestAnIndexThatDoesNotFitTheDocumentsLeavesTheOneBefore(t *testing.T) {
+	r := connect(t, Config{URL: tenanttest.MongoURL(t), Dir: example, Timeout: 5 * time.Second})
+	a, like := newTenant(t), newTenant(t)
+	must(t, r.Create(t.Context(), a))
+	must(t, r.Create(t.Context(), like))
+	for _, one := range []struct {
+		t      tenant.Tenant
+		unique bool
+	}{{a, false}, {like, true}} {
+		index := bson.D{{Key: "key", Value: bson.D{{Key: "email", Value: 1}}}, {Key: "name", Value: "email_1"}}
+		if one.unique {
+			index = append(index, bson.E{Key: "unique", Value: true})
+		}
+		must(t, send(t.Context(), r.db(one.t), bson.D{{Key: "createIndexes", Value: "people"}, {Key: "indexes", Value: bson.A{index}}}))
+	}
+	for range 2 {
+		_, err := r.db(a).Collection("people").InsertOne(t.Context(), bson.D{{Key: "email", Value: "twice"}})
+		must(t, err)
+	}
+	prints, err := r.Structures(t.Context(), []tenant.Tenant{a, like})
+	must(t, err)
+	statements, reason, err := r.Align(t.Context(), a, like)
+	must(t, err)
+	if len(statements) != 2 || reason != "" {
+		t.Fatalf("the statements are %q, the reason %q", statements, reason)
+	}
+	if err := r.Realign(t.Context(), a, statements, prints[0], prints[1]); err == nil {
+		t.Error("two documents alike have a unique index")
+	}
+	after, err := r.Structures(t.Context(), []tenant.Tenant{a})
+	must(t, err)
+	if after[0] != prints[0] {
+		t.Error("the index is gone")
 	}
 }

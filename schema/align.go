@@ -148,6 +148,9 @@ func align(have, want []piece) (statements []string, reason string) {
 		}
 		undone, dropped[object] = append(undone, sql), true
 	}
+	if name := counter(gone); name != "" {
+		return nil, fmt.Sprintf("%s would count from its start again, though rows may have what it has given", name)
+	}
 	statements = append(undone, tables...)
 	for _, p := range gone {
 		statements = append(statements, p.orReplace())
@@ -162,6 +165,30 @@ func align(have, want []piece) (statements []string, reason string) {
 		return nil, "what differs is nothing that a dump of the definitions tells of, such as statistics targets"
 	}
 	return statements, ""
+}
+
+// counter names a sequence or identity column that is to be made for a table that is there already; "" where there is none.
+func counter(gone []piece) string {
+	made := func(table string) bool {
+		return slices.ContainsFunc(gone, func(p piece) bool { return table != "" && p.table() == table })
+	}
+	owner := func(sequence string) string {
+		for _, p := range gone {
+			if begins(p.tokens, "alter", "sequence") && p.at(2) == sequence && begins(p.tokens[3:], "owned", "by") {
+				return p.at(5)
+			}
+		}
+		return ""
+	}
+	for _, p := range gone {
+		switch altered := p.altered(); {
+		case begins(p.tokens, "create", "sequence") && !made(owner(p.at(2))):
+			return "sequence " + p.at(2)
+		case begins(p.tokens, "alter", "table") && strings.Contains(p.text, " ADD GENERATED ") && strings.Contains(p.text, " AS IDENTITY") && !made(altered):
+			return "the identity of table " + altered
+		}
+	}
+	return ""
 }
 
 // lacking gives what a has and b has not.
@@ -202,6 +229,14 @@ func (p piece) table() string {
 	return ""
 }
 
+// altered is the table that an ALTER TABLE is about.
+func (p piece) altered() string {
+	if p.at(2) == "ONLY" {
+		return p.at(3)
+	}
+	return p.at(2)
+}
+
 // replaceable names what CREATE OR REPLACE makes anew.
 func (p piece) replaceable() string {
 	for _, kind := range []string{"function", "procedure", "view"} {
@@ -221,10 +256,7 @@ func (p piece) orReplace() string {
 
 // undo takes back what the statement made, which holds no rows, and names it; it is empty where it is anything else.
 func (p piece) undo() (sql, object string) {
-	altered := p.at(2)
-	if p.at(2) == "ONLY" {
-		altered = p.at(3)
-	}
+	altered := p.altered()
 	has := func(words string) bool { return strings.Contains(p.text, words) }
 	switch {
 	case begins(p.tokens, "create", "index"), begins(p.tokens, "create", "unique", "index"):

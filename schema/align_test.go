@@ -28,6 +28,8 @@ CREATE VIEW cheap_ones AS SELECT "select" FROM "Odd Name" WHERE cheap(price);
 ALTER TABLE "Odd Name" ENABLE ROW LEVEL SECURITY;
 CREATE POLICY everybody ON "Odd Name" USING (true);
 CREATE STATISTICS together ON plain, price FROM "Odd Name";
+CREATE TABLE counted (a integer GENERATED ALWAYS AS IDENTITY, "B" serial);
+CREATE SEQUENCE alone;
 `
 
 // drifted is a tenant and the one whose structure it should have.
@@ -77,6 +79,7 @@ func TestAStructureThatHasDriftedIsMadeTheUsualOneAgainWithItsRows(t *testing.T)
 		`ALTER TABLE "Odd Name" ALTER plain DROP DEFAULT, ALTER price SET DEFAULT 1 + (2), ALTER "select" SET DEFAULT 7`,
 		`ALTER TABLE "Odd Name" DROP COLUMN m`,
 		`DROP TABLE order_lines CASCADE`,
+		`DROP TABLE counted`,
 		`DROP VIEW cheap_ones`,
 		`CREATE OR REPLACE VIEW cheap_ones AS SELECT "select" FROM "Odd Name"; CREATE VIEW more AS SELECT 1 AS one`,
 		`CREATE OR REPLACE FUNCTION cheap(p numeric DEFAULT 3) RETURNS boolean LANGUAGE sql AS $$ SELECT p < 20; $$; CREATE FUNCTION more(a int DEFAULT 1) RETURNS int LANGUAGE sql AS 'SELECT a'`,
@@ -124,8 +127,11 @@ func TestNoStatementTakesRowsAway(t *testing.T) {
 		{`ALTER TABLE orders ADD COLUMN more int`, "column more of table orders is not in the usual structure", `ALTER TABLE orders DROP COLUMN more`},
 		{`DROP VIEW cheap_ones; ALTER TABLE "Odd Name" ALTER price TYPE numeric(12, 2)`, `column price of table "Odd Name" is "numeric(12,2)", and "numeric(10,2)" in the usual structure: it takes a migration`, `ALTER TABLE "Odd Name" ALTER price TYPE numeric(10, 2); CREATE VIEW cheap_ones AS SELECT "select" FROM "Odd Name" WHERE cheap(price)`},
 		{`CREATE SEQUENCE more`, `"CREATE SEQUENCE more" is not in the usual structure, and is not for this to take back`, `DROP SEQUENCE more`},
+		{`ALTER TABLE counted ALTER a DROP IDENTITY`, "the identity of table counted would count from its start again", `ALTER TABLE counted ALTER a ADD GENERATED ALWAYS AS IDENTITY`},
+		{`DROP SEQUENCE alone`, "sequence alone would count from its start again", `CREATE SEQUENCE alone`},
 		{`CREATE MATERIALIZED VIEW more AS SELECT 1`, "is not for this to take back", `DROP MATERIALIZED VIEW more`},
 		{`ALTER TABLE orders SET (fillfactor = 70)`, `table orders is made "WITH (fillfactor='70')", and "" in the usual structure`, `ALTER TABLE orders RESET (fillfactor)`},
+		{`DROP SEQUENCE "counted_B_seq" CASCADE`, `sequence "counted_B_seq" would count from its start again`, `CREATE SEQUENCE "counted_B_seq" AS integer OWNED BY counted."B"; ALTER TABLE counted ALTER "B" SET DEFAULT nextval('"counted_B_seq"')`},
 		{`ALTER TABLE "Odd Name" DROP COLUMN plain CASCADE; ALTER TABLE "Odd Name" ADD COLUMN plain text DEFAULT 'it''s (a), b' NOT NULL`, `the columns of table "Odd Name" stand in another order`, ``},
 	} {
 		exec(c.harm)

@@ -234,7 +234,7 @@ func (r *Resource) pgDump(ctx context.Context, t tenant.Tenant, program client) 
 	}
 	lockWait := fmt.Sprintf("--lock-wait-timeout=%d", milliseconds(r.cfg.LockTimeout))
 	// The name is a pattern, in which quotes keep everything as it is.
-	_, err = r.run(ctx, env, program.dump, "--format=custom", "--compress=0", "--file="+file, `--schema="`+t.Schema+`"`, "--section=pre-data", "--section=post-data",
+	_, err = r.run(ctx, env, program.dump, "--format=custom", "--compress=0", "--file="+file, `--schema=`+quote(t.Schema), "--section=pre-data", "--section=post-data",
 		"--no-owner", "--no-tablespaces", "--no-publications", "--no-subscriptions", "--encoding=UTF8", lockWait)
 	if err != nil {
 		return d, err

@@ -523,3 +523,16 @@ func TestLinesAreCountedHoweverTheyCome(t *testing.T) {
 		}
 	}
 }
+
+func TestASchemaOfAnyNameIsDumpedAlone(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, example)
+	b.exec(`CREATE SCHEMA "%[1]sa""*"; CREATE TABLE "%[1]sa""*".own (id int); CREATE SCHEMA "%[1]sab"; CREATE TABLE "%[1]sab".others (id int)`, b.prefix)
+	program, err := b.client(t.Context(), b.major())
+	must(t, err)
+	got, err := b.pgDump(t.Context(), tenant.Tenant{Schema: b.prefix + `a"*`}, program)
+	must(t, err)
+	if !strings.Contains(got.pre, "own") || strings.Contains(got.pre, "others") {
+		t.Errorf("dumped is\n%s", got.pre)
+	}
+}

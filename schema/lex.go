@@ -34,7 +34,7 @@ func (t token) name() string {
 	case word:
 		return strings.ToLower(t.text)
 	case quoted:
-		return strings.ReplaceAll(strings.Trim(t.text, `"`), `""`, `"`)
+		return strings.ReplaceAll(t.text[1:max(1, len(t.text)-1)], `""`, `"`)
 	}
 	return ""
 }

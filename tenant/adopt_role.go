@@ -29,11 +29,15 @@ func (p *AdoptPlace) wantRole(t Tenant, n Naming) {
 	case err != nil:
 		p.refuse(err)
 	case t.State != Active:
-		p.refuse(&Error{Kind: ErrInvalid, Msg: fmt.Sprintf("tenant %s is %s, and roles are given to active ones", t.Name, t.State), Hint: "tenantctl resume " + string(t.Name)})
+		p.refuse(notActive(t))
 	default:
 		t.Role = places.Role
 		p.State, p.Role, p.tenant = AdoptRole, t.Role, &t
 	}
+}
+
+func notActive(t Tenant) error {
+	return &Error{Kind: ErrInvalid, Msg: fmt.Sprintf("tenant %s is %s, and roles are given to active ones", t.Name, t.State), Hint: "tenantctl resume " + string(t.Name)}
 }
 
 // roleChild gives one tenant of a run a role.
@@ -69,6 +73,9 @@ func (s *Service) roleChild(ctx context.Context, run, child *Operation) (changed
 	}
 	if t.Role != "" { // another run was faster
 		return false, s.run(ctx, child, saga{})
+	}
+	if t.State != Active { // any more: a run may pause for days between its waves
+		return false, s.fail(ctx, child, saga{}, -1, notActive(t))
 	}
 	g, err := s.roleSaga(child, t)
 	if err != nil {

@@ -48,15 +48,15 @@ func (s *Service) Drifts(ctx context.Context, v *Verification) (all []*Drift, le
 	all = v.drifts[:min(len(v.drifts), driftsAtOnce)]
 	for _, d := range all {
 		t, err := s.catalog.byID(ctx, d.tenants[0], d.Tenants[0])
-		if err != nil {
+		if err == nil {
+			err = WithTenant(d.describe(ctx, t), t.Name)
+		}
+		switch {
+		case err == nil:
+		case ctx.Err() != nil || errors.Is(err, ErrUnreachable) || errors.Is(err, ErrInterrupted):
 			return nil, 0, err
-		}
-		err = d.describe(ctx, t)
-		if errors.Is(err, ErrRights) || errors.Is(err, ErrNotFound) {
-			d.Reason, err = "it cannot be read: "+NewFailure(err).Message+"; mend the other findings first, then run the same command again", nil
-		}
-		if err != nil {
-			return nil, 0, WithTenant(err, t.Name)
+		default: // what else is to be mended does not wait for it
+			d.Statements, d.Reason = []string{}, "it cannot be read: "+NewFailure(err).Message+"; mend the other findings first, then run the same command again"
 		}
 	}
 	return all, len(v.drifts) - len(all), nil
