@@ -144,7 +144,6 @@ type faultTest struct {
 	before, after []string
 	points        int
 	writeOld      sync.Once
-	makeLike      sync.Once
 }
 
 // fault is what is done to a run, and how its end is brought about then.
@@ -197,8 +196,10 @@ func (f *faultTest) prepare(t testing.TB, faults ...fault) {
 	for _, x := range faults {
 		tenants += x.name + "," + x.name + ".example.com\n"
 	}
-	if f.from == unlike { // one at a time, beside two that are alike: those are the usual ones
-		f.makeLike.Do(func() { tenants += "like-a,\nlike-b,\n" })
+	if f.from == unlike { // those that are alike are the usual ones
+		for i := range len(faults) + 1 {
+			tenants += fmt.Sprintf("like%d-%s,\n", i, faults[0].name)
+		}
 	}
 	b.write(t, file, tenants)
 	b.must(t, "create", "--file", file)

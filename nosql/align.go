@@ -124,14 +124,12 @@ func align(have, want []definition) (commands []bson.D, reason string) {
 	return commands, ""
 }
 
-// reindex makes the indexes that have lacks and drops what it has beside them. Those are dropped last, but for what is in the
-// way of another of its name or key.
+// reindex drops the indexes that are too many, which may be in the way of others by name or key, and makes those that are missing.
 func reindex(collection string, have, want definition) (commands []bson.D, reason string) {
-	dropped, first, second := bson.A{}, bson.A{}, bson.A{}
-	var inTheWay []bson.D
+	dropped, made := bson.A{}, bson.A{}
 	for _, x := range have.Indexes {
 		if !madeByCreate(x) && !slices.ContainsFunc(want.Indexes, func(o bson.D) bool { return sameIndex(o, x) }) {
-			dropped, inTheWay = append(dropped, lookup(x, "name")), append(inTheWay, x)
+			dropped = append(dropped, lookup(x, "name"))
 		}
 	}
 	for _, x := range want.Indexes {
@@ -141,26 +139,14 @@ func reindex(collection string, have, want definition) (commands []bson.D, reaso
 		if lookup(x, "expireAfterSeconds") != nil && have.Type != "" {
 			return nil, fmt.Sprintf("index %s of %s makes the server delete documents by their age", lookup(x, "name"), collection)
 		}
-		bare := slices.DeleteFunc(slices.Clone(x), func(e bson.E) bool { return e.Key == "v" || e.Key == "ns" })
-		clash := func(o bson.D) bool {
-			return equal(lookup(o, "name"), lookup(x, "name")) || equal(lookup(o, "key"), lookup(x, "key"))
-		}
-		if slices.ContainsFunc(inTheWay, clash) {
-			second = append(second, bare)
-		} else {
-			first = append(first, bare)
-		}
+		made = append(made, slices.DeleteFunc(slices.Clone(x), func(e bson.E) bool { return e.Key == "v" || e.Key == "ns" }))
 	}
-	create := func(indexes bson.A) {
-		if len(indexes) > 0 {
-			commands = append(commands, bson.D{{Key: "createIndexes", Value: collection}, {Key: "indexes", Value: indexes}})
-		}
-	}
-	create(first)
 	if len(dropped) > 0 {
 		commands = append(commands, bson.D{{Key: "dropIndexes", Value: collection}, {Key: "index", Value: dropped}})
 	}
-	create(second)
+	if len(made) > 0 {
+		commands = append(commands, bson.D{{Key: "createIndexes", Value: collection}, {Key: "indexes", Value: made}})
+	}
 	return commands, ""
 }
 

@@ -55,12 +55,6 @@ func TestCommandsLeadFromOneStructureToAnother(t *testing.T) {
 			[]string{"x | {} | " + a},
 			`{"dropIndexes":"x","index":["a_1"]} {"createIndexes":"x","indexes":[{"key":{"a":{"$numberInt":"1"}},"name":"a_1"}]}`, "",
 		},
-		{
-			"an index that is another, made before those that go",
-			[]string{"x | {} | " + a + ` | {"key": {"c": 1}, "name": "c_1"}`},
-			[]string{"x | {} | " + b + ` | {"key": {"c": 1}, "name": "c_1", "sparse": true}`},
-			`{"createIndexes":"x","indexes":[{"key":{"b":{"$numberInt":"1"}},"name":"b_1","unique":true}]} {"dropIndexes":"x","index":["a_1","c_1"]} {"createIndexes":"x","indexes":[{"key":{"c":{"$numberInt":"1"}},"name":"c_1","sparse":true}]}`, "",
-		},
 		{"an index that deletes by age", []string{"x | {} | " + a}, []string{"x | {} | " + old}, "", "index at_1 of x makes the server delete documents by their age"},
 		{"a missing collection with such an index", nil, []string{"x | {} | " + old}, `{"create":"x"} {"createIndexes":"x","indexes":[{"key":{"at":{"$numberInt":"1"}},"name":"at_1","expireAfterSeconds":{"$numberInt":"60"}}]}`, ""},
 		{"a validator", []string{"x | " + other}, []string{"x | " + strict}, `{"collMod":"x","validationLevel":"moderate","validator":{"a":{"$exists":true}}}`, ""},
