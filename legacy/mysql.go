@@ -217,7 +217,7 @@ func mysqlRows(ctx context.Context, conn *sql.Conn, query string, yield func(sca
 	if err != nil {
 		return err
 	}
-	defer func() { _ = rows.Close() }() // rows.Err has told what there is to tell
+	defer func() { _ = rows.Close() }() // what went wrong was told by yield or rows.Err
 	for rows.Next() {
 		if err := yield(rows.Scan); err != nil {
 			return err

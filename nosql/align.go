@@ -69,7 +69,8 @@ func (r *Resource) Realign(ctx context.Context, t tenant.Tenant, statements []st
 
 // putBackIndexes makes those of before again that are gone: one that takes the place of another may not fit the documents.
 func (r *Resource) putBackIndexes(ctx context.Context, t tenant.Tenant, before []definition) error {
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), defaultTimeout)
+	defer cancel()
 	now, _, err := r.definitions(ctx, t)
 	if err != nil {
 		return err
@@ -81,7 +82,8 @@ func (r *Resource) putBackIndexes(ctx context.Context, t tenant.Tenant, before [
 		}
 		lost := definition{Name: d.Name, Type: d.Type}
 		for _, x := range d.Indexes {
-			if !slices.ContainsFunc(now[i].Indexes, func(o bson.D) bool { return equal(lookup(o, "name"), lookup(x, "name")) }) {
+			replaced := func(o bson.D) bool { return equal(lookup(o, "name"), lookup(x, "name")) || equal(lookup(o, "key"), lookup(x, "key")) }
+			if !slices.ContainsFunc(now[i].Indexes, replaced) {
 				lost.Indexes = append(lost.Indexes, x)
 			}
 		}
@@ -139,7 +141,7 @@ func reindex(collection string, have, want definition) (commands []bson.D, reaso
 		if lookup(x, "expireAfterSeconds") != nil && have.Type != "" {
 			return nil, fmt.Sprintf("index %s of %s makes the server delete documents by their age", lookup(x, "name"), collection)
 		}
-		made = append(made, slices.DeleteFunc(slices.Clone(x), func(e bson.E) bool { return e.Key == "v" || e.Key == "ns" }))
+		made = append(made, wanted(x))
 	}
 	if len(dropped) > 0 {
 		commands = append(commands, bson.D{{Key: "dropIndexes", Value: collection}, {Key: "index", Value: dropped}})

@@ -163,18 +163,23 @@ func (r *Resource) createDefinition(ctx context.Context, t tenant.Tenant, d defi
 	return failure(fmt.Sprintf("create %s %s", d.Type, d.Name), err)
 }
 
-// buildIndexes makes what does not come with the collection; which version an index has is the server's choice.
+// wanted is an index as createIndexes takes it; which version it has is the server's choice.
+func wanted(index bson.D) bson.D {
+	return slices.DeleteFunc(slices.Clone(index), func(e bson.E) bool { return e.Key == "v" || e.Key == "ns" })
+}
+
+// buildIndexes makes what does not come with the collection.
 func (r *Resource) buildIndexes(ctx context.Context, t tenant.Tenant, d definition) error {
-	wanted := bson.A{}
+	indexes := bson.A{}
 	for _, x := range d.Indexes {
 		if !madeByCreate(x) {
-			wanted = append(wanted, slices.DeleteFunc(slices.Clone(x), func(e bson.E) bool { return e.Key == "v" || e.Key == "ns" }))
+			indexes = append(indexes, wanted(x))
 		}
 	}
-	if d.Type == typeView || len(wanted) == 0 {
+	if d.Type == typeView || len(indexes) == 0 {
 		return nil
 	}
-	err := send(ctx, r.db(t), bson.D{{Key: "createIndexes", Value: d.Name}, {Key: "indexes", Value: wanted}})
+	err := send(ctx, r.db(t), bson.D{{Key: "createIndexes", Value: d.Name}, {Key: "indexes", Value: indexes}})
 	if mongo.IsDuplicateKeyError(err) {
 		return &tenant.Error{Kind: tenant.ErrDiffers, Store: tenant.KindMongoDB, Err: err, Msg: fmt.Sprintf("collection %s holds documents that its unique index forbids", d.Name)}
 	}

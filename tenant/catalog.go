@@ -179,7 +179,21 @@ func (c *Catalog) inTx(ctx context.Context, verb string, f func(tx pgx.Tx) error
 	if err := f(tx); err != nil {
 		return catalogError(verb, err)
 	}
-	return catalogError(verb, tx.Commit(ctx))
+	return catalogError(verb, commit(ctx, tx))
+}
+
+// commitPatience is how long a commit may take after its context has ended.
+const commitPatience = 10 * time.Second
+
+// commit ends a transaction. One that is cut off may be done all the same, and nobody would go on with what it has begun.
+func commit(ctx context.Context, tx pgx.Tx) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	patient, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(commitPatience, end) })()
+	return tx.Commit(patient)
 }
 
 // rollback is for a defer: after a commit it does nothing, and where the connection broke the server has done it.

@@ -28,15 +28,8 @@ type Import struct {
 func (s *Service) BeginImport(ctx context.Context, name string, params map[string]any, tenants []Tenant) (*Import, error) {
 	s.beat()
 	params["import"] = name
-	// A commit that is cut off may be done all the same, and nobody would end the operation.
-	enter := ctx
-	if ctx.Err() == nil {
-		var cancel context.CancelFunc
-		enter, cancel = context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
-		defer cancel()
-	}
 	for {
-		op, err := s.catalog.enterImport(enter, name, params, tenants)
+		op, err := s.catalog.enterImport(ctx, name, params, tenants)
 		if err == nil {
 			return &Import{Name: name, op: op, s: s}, Checkpoint(ctx, "import/begun")
 		}
