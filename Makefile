@@ -1,5 +1,5 @@
-# What a machine with Go, make and git can do here. Tools and the S3 server of the tests are built from tools/go.mod, other
-# servers are started by devstack.
+# What a machine with Go, make and git can do here. tools/setup.sh installs what else the tests and the demo need. Tools, age
+# and the S3 server of the tests are built from tools/go.mod, other servers are started by devstack.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -30,6 +30,9 @@ MAJOR_SCRIPTS := ^TestScript$$/^(adopt_sources|bad_rights|create|credentials|doc
 
 FUZZTIME := 30s
 
+# The tests find age among the tools.
+export PATH := $(CURDIR)/bin/tools:$(PATH)
+
 # Of the benchmarks.
 ROWS    := 1000000
 TENANTS := 500
@@ -47,12 +50,17 @@ help: ## Show this help
 build: ## Build bin/tenantctl, with its version, commit and date
 	go build -tags $(TAGS) -ldflags '$(LDFLAGS)' -o bin/tenantctl ./cmd/tenantctl
 
+# Finds what is missing before anything else is done, and installs it where that is possible.
+.PHONY: setup-demo setup-test
+setup-demo setup-test: setup-%:
+	@tools/setup.sh $*
+
 .PHONY: demo
-demo: ## Take a tour of tenantctl on throwaway servers, in under two minutes
+demo: setup-demo ## Take a tour of tenantctl on throwaway servers, in under two minutes
 	@demo/demo.sh
 
 .PHONY: test
-test: lint docs-check test-devstack test-tenantctl test-majors ## Check and test everything, on throwaway servers
+test: setup-test lint docs-check test-devstack test-tenantctl test-majors ## Check and test everything, on throwaway servers
 	@echo "make test: everything passed"
 
 # A test that names the real server in TENANTCTL_TEST_NOSQL_URL runs there instead of on the embedded one.

@@ -47,7 +47,7 @@ func byHand(t testing.TB, dir string, env []string, names ...string) {
 func TestABackupIsUnpackedByHandAsThePageTells(t *testing.T) {
 	for _, tool := range []string{"tar", "zstd", "age", "sha256sum", "bash"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Fatalf("%s is missing; install it: apt-get install -y --no-install-recommends %s", tool, tool)
+			t.Fatalf("%s is missing; tools/setup.sh installs it, make bin/tools builds age: put bin/tools on PATH", tool)
 		}
 	}
 	mine, file := identity(t)

@@ -151,7 +151,7 @@ func TestADestroyedKeyMakesTheTenantsBackupsUnreadableAndNoOthers(t *testing.T) 
 func TestAgeItselfOpensATenantsKey(t *testing.T) {
 	program, err := exec.LookPath("age")
 	if err != nil {
-		t.Fatal("age is missing; install it: apt-get install -y --no-install-recommends age")
+		t.Fatal("age is missing; build it with make bin/tools, and put bin/tools on PATH")
 	}
 	mine, file := identity(t)
 	dir := t.TempDir()

@@ -132,17 +132,20 @@ func TestUnusableFoldersAreSkippedWithTheirReasons(t *testing.T) {
 	}
 	writeProgram(t, filepath.Join(tmp, "half"), "initdb", `echo "initdb (PostgreSQL) 16.1"`)
 	dirs = append(dirs, filepath.Join(tmp, "half"))
-	unreachable := func() (string, error) { return "", errors.New("unable to connect") }
+	sources := []source{
+		{"npm", func(context.Context) (string, error) { return "", errors.New("npm is not installed") }},
+		{"download", func(context.Context) (string, error) { return "", errors.New("unable to connect") }},
+	}
 
 	p := &postgres{dir: openTempDir(t)}
-	err := p.setUp(context.Background(), dirs, unreachable)
+	err := p.setUp(context.Background(), dirs, sources)
 	if err == nil {
 		t.Fatal("unusable programs have made a cluster")
 	}
 	for _, part := range []string{
 		"no usable PostgreSQL 13 or newer", "install it with: " + installCommand(runtime.GOOS, onPath),
 		"old: version 12 is too old", "copy: initdb: exit status 1: initdb: error: file postgres.bki does not exist",
-		"half: ", "download: unable to connect",
+		"half: ", "npm: npm is not installed", "download: unable to connect",
 	} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("the message does not contain %q:\n%v", part, err)
@@ -230,10 +233,10 @@ func TestAnInterruptedSearchDownloadsNothing(t *testing.T) {
 	ctx, interrupt := context.WithCancel(context.Background())
 	interrupt()
 	p := &postgres{dir: openTempDir(t)}
-	err := p.setUp(ctx, nil, func() (string, error) {
+	err := p.setUp(ctx, nil, []source{{"download", func(context.Context) (string, error) {
 		t.Error("a download begins")
 		return "", nil
-	})
+	}}})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}

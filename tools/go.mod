@@ -3,6 +3,7 @@ module github.com/tenantctl/tenantctl/tools
 go 1.26.0
 
 tool (
+	filippo.io/age/cmd/age
 	github.com/OpenPeeDeeP/depguard/v2/cmd/depguard
 	github.com/pressly/goose/v3/cmd/goose
 	github.com/versity/versitygw/cmd/versitygw
@@ -11,7 +12,10 @@ tool (
 )
 
 require (
+	filippo.io/age v1.3.2 // indirect
 	filippo.io/edwards25519 v1.2.0 // indirect
+	filippo.io/hpke v0.4.0 // indirect
+	filippo.io/nistec v0.0.4 // indirect
 	github.com/Azure/azure-sdk-for-go/sdk/azcore v1.23.3 // indirect
 	github.com/Azure/azure-sdk-for-go/sdk/azidentity v1.14.1 // indirect
 	github.com/Azure/azure-sdk-for-go/sdk/internal v1.13.0 // indirect
@@ -136,6 +140,7 @@ require (
 	golang.org/x/net v0.61.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/term v0.47.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.15.0 // indirect
 	golang.org/x/tools v0.52.0 // indirect
