@@ -82,7 +82,9 @@ func (r *Resource) putBackIndexes(ctx context.Context, t tenant.Tenant, before [
 		}
 		lost := definition{Name: d.Name, Type: d.Type}
 		for _, x := range d.Indexes {
-			replaced := func(o bson.D) bool { return equal(lookup(o, "name"), lookup(x, "name")) || equal(lookup(o, "key"), lookup(x, "key")) }
+			replaced := func(o bson.D) bool {
+				return equal(lookup(o, "name"), lookup(x, "name")) || equal(lookup(o, "key"), lookup(x, "key"))
+			}
 			if !slices.ContainsFunc(now[i].Indexes, replaced) {
 				lost.Indexes = append(lost.Indexes, x)
 			}
