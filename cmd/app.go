@@ -213,6 +213,7 @@ func schemaConfig(cfg *config.Config) schema.Config {
 		MaxConnections: cfg.Postgres.MaxConnections, SchemasPerConnection: cfg.Postgres.SchemasPerConnection,
 		LockTimeout: cfg.Postgres.LockTimeout, LockRetries: cfg.Postgres.LockRetries,
 		StatementTimeout: cfg.Postgres.StatementTimeout, ConnectTimeout: cfg.Postgres.ConnectTimeout, Bin: cfg.Postgres.Bin,
+		AllowSuperuser:    cfg.Postgres.AllowSuperuser,
 		MaxReplicationLag: cfg.Fleet.MaxReplicationLag, MaxActive: cfg.Fleet.MaxActive,
 	}
 }

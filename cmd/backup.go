@@ -316,6 +316,7 @@ anything differs, with the name of the part.
 			})
 		},
 	}
+	addAllowSuperuser(c)
 	c.Flags().BoolVar(&restoreTest, "restore-test", false, "restore it into a tenant of its own, compare, and remove that tenant")
 	addIdentity(c)
 	return c
@@ -324,6 +325,11 @@ anything differs, with the name of the part.
 // addIdentity adds the flag of a configuration key, which is where its value is read.
 func addIdentity(c *cobra.Command) {
 	c.Flags().String("identity", "", "the `file` with the private keys that open encrypted backups (default backup.identity_file)")
+}
+
+// addAllowSuperuser adds the flag of a configuration key, which is where its value is read.
+func addAllowSuperuser(c *cobra.Command) {
+	c.Flags().Bool("allow-superuser", false, "go on though postgres.url's role is a superuser (default postgres.allow_superuser)")
 }
 
 type pruneOptions struct {

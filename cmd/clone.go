@@ -33,6 +33,7 @@ they can. Its role and user are its own; domains are not copied, labels are, unl
 	f.BoolVar(&o.noData, "no-data", false, "the structure alone")
 	f.StringArrayVar(&o.domains, "domain", nil, "a `domain` of the new tenant (repeatable)")
 	f.StringArrayVar(&o.labels, "label", nil, "a label of the new tenant instead of those of SRC, as `key=value` (repeatable)")
+	addAllowSuperuser(c)
 	addDryRun(c, &o.dryRun)
 	return c
 }

@@ -51,6 +51,7 @@ files. One copy at a time unless --parallel is given, so that the times are not 
 	f.BoolVar(&o.outOfOrder, "out-of-order", false, "also apply migrations below the newest applied one")
 	f.BoolVar(&o.data, "data", false, "copy the rows and documents too")
 	f.IntVar(&o.parallel, "parallel", 1, "work on `n` copies at once")
+	addAllowSuperuser(c)
 	addDryRun(c, &o.dryRun)
 	return c
 }

@@ -45,6 +45,7 @@ like a deleted tenant: to look at, or to copy from. Other tables are there, with
 	f.StringArrayVar(&o.req.Tables, "table", nil, "only the rows of this `table` (repeatable)")
 	f.StringArrayVar(&o.req.Collections, "collection", nil, "only the documents of this `collection` (repeatable)")
 	addIdentity(c)
+	addAllowSuperuser(c)
 	return c
 }
 

@@ -60,6 +60,7 @@ type Postgres struct {
 	LockRetries          int           `mapstructure:"lock_retries"`
 	StatementTimeout     time.Duration `mapstructure:"statement_timeout"` // 0: no limit
 	ConnectTimeout       time.Duration `mapstructure:"connect_timeout"`
+	AllowSuperuser       bool          `mapstructure:"allow_superuser"`
 	Bin                  string        `mapstructure:"bin"` // folder of pg_dump; empty: found
 }
 

@@ -161,6 +161,7 @@ func TestRefusesValuesOutOfTheirRule(t *testing.T) {
 		"postgres.lock_retries":           {[]string{"0", "100"}, []string{"-1", "101"}},
 		"postgres.statement_timeout":      {[]string{"0", "0s", "1ms", "24d"}, []string{"5", "1us", "25d", "-1s"}},
 		"postgres.connect_timeout":        {[]string{"1ms", "1h"}, []string{"0", "10"}},
+		"postgres.allow_superuser":        {[]string{"true", "False"}, []string{"yes", "1", "on"}},
 		"nosql.enabled":                   {[]string{"true", "False"}, []string{"yes", "1", "on"}},
 		"nosql.users":                     {[]string{"auto", "require", "none"}, []string{"per-tenant"}},
 		"nosql.timeout":                   {[]string{"10s"}, []string{"0", "10"}},

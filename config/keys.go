@@ -79,6 +79,10 @@ var keys = []Key{
 		Doc: "How long to wait for a new connection.",
 	},
 	{
+		Name: "postgres.allow_superuser", Default: "false", Flag: "allow-superuser", kind: boolean(),
+		Doc: "true: restore, clone, backup verify --restore-test and migrate rehearse go on where postgres.url's role is a superuser. What a tenant wrote may run in them.",
+	},
+	{
 		Name: "postgres.bin", kind: optionalFolder(),
 		Doc: "The folder of pg_dump and pg_restore, which backup and clone need, as new as the server or newer. Empty: found in PATH and where Debian keeps them.",
 	},

@@ -63,7 +63,7 @@ func flags(t *testing.T, arguments ...string) *pflag.FlagSet {
 	t.Helper()
 	set := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	set.Int("parallel", 99, "")
-	for _, name := range []string{"max-failures", "identity", "log-level", "log-format", "actor"} {
+	for _, name := range []string{"max-failures", "allow-superuser", "identity", "log-level", "log-format", "actor"} {
 		set.String(name, "a default of the flag itself", "")
 	}
 	if err := set.Parse(arguments); err != nil {
@@ -89,6 +89,7 @@ func TestEveryKeyTakesFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
 		{"postgres.lock_retries", func(c *Config) any { return c.Postgres.LockRetries }, 5, 0, "0", "7", "", 7, nil},
 		{"postgres.statement_timeout", func(c *Config) any { return c.Postgres.StatementTimeout }, time.Duration(0), time.Second, "1s", "0s", "", time.Duration(0), nil},
 		{"postgres.connect_timeout", func(c *Config) any { return c.Postgres.ConnectTimeout }, 10 * time.Second, time.Second, "1s", "2s", "", 2 * time.Second, nil},
+		{"postgres.allow_superuser", func(c *Config) any { return c.Postgres.AllowSuperuser }, false, true, "true", "false", "true", false, true},
 		{"nosql.enabled", func(c *Config) any { return c.NoSQL.Enabled }, true, false, "false", "true", "", true, nil},
 		{"nosql.url", func(c *Config) any { return c.NoSQL.URL }, Secret(""), Secret(mongo + "f"), mongo + "f", mongo + "e", "", Secret(mongo + "e"), nil},
 		{"nosql.users", func(c *Config) any { return c.NoSQL.Users }, "auto", "none", "none", "require", "", "require", nil},

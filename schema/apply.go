@@ -14,7 +14,7 @@ import (
 
 // apply is what a transaction does of some stages. Where others follow it need not wait for the disk: the last one
 // does, and what is lost with the server before that is done again.
-func (r *Resource) apply(ctx context.Context, group []stage) []command {
+func (r *Resource) apply(group []stage) []command {
 	last := group[len(group)-1]
 	var commands []command
 	if last.more {
@@ -30,7 +30,7 @@ func (r *Resource) apply(ctx context.Context, group []stage) []command {
 		}
 		commands = append(commands, r.conclude(s)...)
 	}
-	return append(commands, last.record(ctx))
+	return commands
 }
 
 // conclude is what follows a migration's statements: goose's row, and rights.

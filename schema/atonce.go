@@ -17,7 +17,7 @@ import (
 func (r *Resource) atOnce(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenant, set *files, plan func(book map[int64]bool) ([]*migration, error)) (moved tenant.Moved, done bool, err error) {
 	lease := tenant.LeaseFrom(ctx)
 	book, versions := set.upTo(t.Versions[tenant.KindPostgres])
-	if lease == nil || len(book) == 0 {
+	if lease == nil || len(book) == 0 || r.keeper != nil { // a worker has no rights on the catalog
 		return moved, false, nil
 	}
 	todo, err := plan(book)
@@ -30,7 +30,7 @@ func (r *Resource) atOnce(ctx context.Context, conn *pgxpool.Conn, t tenant.Tena
 		return moved, false, nil
 	}
 	commands := append(r.begin(t), cmd("SELECT tenantctl.expect('%s', %d, %d, %s, %s, '{%s}')", lease.Operation, lease.Fence, lockKey(t), text(t.Schema), text(mark(t)), versions))
-	commands = append(commands, r.apply(ctx, group)...)
+	commands = append(append(commands, r.apply(group)...), last.record(ctx))
 	defer rollback(ctx, conn)
 	if err := send(ctx, conn.Conn().PgConn(), append(commands, cmd("COMMIT"))); err != nil {
 		var here *refusedCommand

@@ -1,20 +1,26 @@
 package schema
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
-	"strings"
 
-	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
-// Clone makes a schema and its role as a copy of another, within the server.
+// Clone makes a schema and its role as a copy of another, within the server. It belongs to whom the other belongs to.
 func (r *Resource) Clone(ctx context.Context, from, to tenant.Tenant, data bool) error {
 	if r.Delegates() && !data {
 		return invalid("copy the rows too, and delete them there", "a copy without rows would lack the history of the tool that migrates it: migrations.engine is exec")
+	}
+	owner, err := r.OwnerOf(ctx, from)
+	if err != nil {
+		return err
 	}
 	conn, s, defs, err := r.hold(ctx, from)
 	if err != nil {
@@ -23,7 +29,7 @@ func (r *Resource) Clone(ctx context.Context, from, to tenant.Tenant, data bool)
 	server := serverName(conn.Conn().PgConn())
 	rollback(ctx, conn)
 	conn.Release()
-	o := tenant.LoadOptions{Dumped: tenant.Dumped{Server: server, Fingerprint: s.fingerprint}, Role: to.Role, MakeRole: true, Parallel: 1, Log: func(string) {}}
+	o := tenant.LoadOptions{Dumped: tenant.Dumped{Server: server, Fingerprint: s.fingerprint}, Role: to.Role, Owner: owner, MakeRole: true, Parallel: 1, Log: func(string) {}}
 	loading, err := r.Load(ctx, to, o)
 	if err != nil {
 		return err
@@ -33,7 +39,7 @@ func (r *Resource) Clone(ctx context.Context, from, to tenant.Tenant, data bool)
 	if err := l.define(defs.pre); err != nil {
 		return err
 	}
-	sequences, err := r.copyRows(ctx, from, to, s, data)
+	sequences, err := l.copyRows(ctx, from, s, data)
 	if err != nil {
 		return err
 	}
@@ -43,24 +49,29 @@ func (r *Resource) Clone(ctx context.Context, from, to tenant.Tenant, data bool)
 
 // copyRows copies the rows of all tables in one transaction, as they are at one moment, and gives the SQL that sets the
 // sequences. Without data, it is only the version book. s is the structure that the new schema has.
-func (r *Resource) copyRows(ctx context.Context, from, to tenant.Tenant, s *structure, data bool) (sequences string, err error) {
-	conn, err := r.acquire(ctx)
+func (l *loader) copyRows(ctx context.Context, from tenant.Tenant, s *structure, data bool) (sequences string, err error) {
+	doing := fmt.Sprintf("copy the rows of schema %s to %s", from.Schema, l.t.Schema)
+	into, err := l.w.acquire(ctx)
 	if err != nil {
 		return "", err
 	}
-	defer conn.Release()
-	doing := fmt.Sprintf("copy the rows of schema %s to %s", from.Schema, to.Schema)
-	err = r.retry(ctx, func(ctx context.Context) error {
-		defer rollback(ctx, conn)
-		sequences, err = r.copyOnce(ctx, conn, from, to, s, data)
+	defer into.Release()
+	err = l.r.retry(ctx, func(ctx context.Context) error {
+		conn, err := l.r.acquire(ctx)
+		if err != nil {
+			return err
+		}
+		g := &guard{conn} // which reads too
+		defer g.release(ctx)
+		defer rollback(ctx, into)
+		sequences, err = l.copyOnce(ctx, g, into.Conn().PgConn(), from, s, data)
 		return err
 	})
 	return sequences, failure(doing, err)
 }
 
-func (r *Resource) copyOnce(ctx context.Context, conn *pgxpool.Conn, from, to tenant.Tenant, s *structure, data bool) (sequences string, err error) {
-	pg := conn.Conn().PgConn()
-	opening := append([]command{cmd("BEGIN ISOLATION LEVEL REPEATABLE READ")}, r.readSettings(from, s.major)...)
+func (l *loader) copyOnce(ctx context.Context, g *guard, into *pgconn.PgConn, from tenant.Tenant, s *structure, data bool) (sequences string, err error) {
+	opening := append([]command{cmd("BEGIN ISOLATION LEVEL REPEATABLE READ")}, l.r.readSettings(from, s.major)...)
 	var names []string
 	for _, t := range s.tables {
 		names = append(names, t.name)
@@ -69,86 +80,76 @@ func (r *Resource) copyOnce(ctx context.Context, conn *pgxpool.Conn, from, to te
 		opening = append(opening, lockTables(from, some, ""))
 	}
 	opening = append(opening, cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()))
-	if err := send(ctx, pg, opening); err != nil {
+	if err := send(ctx, g.pg(), opening); err != nil {
 		if code(err) == undefinedTable {
 			return "", changed(from)
 		}
 		return "", err
 	}
-	now, err := readStructure(ctx, pg, from)
+	now, err := readStructure(ctx, g.pg(), from)
 	if err != nil {
 		return "", err
 	}
 	if now.fingerprint != s.fingerprint {
 		return "", changed(from)
 	}
-	d := &dump{r: r, t: from, s: now, conn: conn}
+	d := &dump{r: l.r, t: from, s: now, conn: g.conn}
 	if !data {
 		d.s.sequences = slices.DeleteFunc(d.s.sequences, func(name string) bool { return name != bookTable+"_id_seq" })
 	}
 	if sequences, err = d.sequences(ctx); err != nil {
 		return "", err
 	}
-	inserts, err := d.inserts(ctx, to, data)
-	if err != nil {
+	if err := send(ctx, into, append([]command{cmd("BEGIN")}, l.r.readSettings(l.t, s.major)...)); err != nil {
 		return "", err
 	}
-	return sequences, send(ctx, pg, append(append([]command{cmd("SET LOCAL search_path = %s", quote(to.Schema))}, inserts...), cmd("COMMIT")))
-}
-
-// inserts are the statements that copy rows. A value of a type that is the schema's own goes by way of text, since the
-// other schema has a type of its own; one that stands for an object of the schema becomes that of the other.
-func (d *dump) inserts(ctx context.Context, to tenant.Tenant, data bool) ([]command, error) {
-	theirs := d.s.renaming(d.t)
-	theirs.to = spelling{ident: quote(to.Schema), literal: text(to.Schema)}
-	values := map[string][]string{}
-	c := cmd("%s%s", members, copiedValues)
-	c.row = func(row [][]byte) {
-		value := quote(string(row[1]))
-		switch {
-		case is(row[3]):
-			value = fmt.Sprintf("pg_catalog.regexp_replace(%s::pg_catalog.text, %s, %s)::%s", value, text(`^"?`+d.t.Schema+`"?\.`), text(quote(to.Schema)+"."), row[2])
-		case row[2] != nil:
-			value += "::pg_catalog.text::" + theirs.sql(string(row[2]))
-		}
-		values[string(row[0])] = append(values[string(row[0])], value)
-	}
-	if err := send(ctx, d.conn.Conn().PgConn(), []command{c}); err != nil {
-		return nil, err
-	}
-	var commands []command
 	for _, t := range d.s.tables {
 		if !data && t.name != bookTable {
 			continue
 		}
-		into, columns := t.name, ""
-		if t.root != "" {
-			into = t.root
+		if err := pipe(ctx, g.pg(), t.read(from), into, t.write(l.t)); err != nil {
+			return "", unloadable(t.name, err)
 		}
-		if t.columns != "" {
-			columns = "(" + t.columns + ")"
-		} else {
-			// A row without columns to give can only be made one by one, or of the defaults that it has.
-			commands = append(commands, emptyRows(d.t, to, t.name, into))
-			continue
-		}
-		commands = append(commands, cmd("INSERT INTO %s.%s %s OVERRIDING SYSTEM VALUE SELECT %s FROM ONLY %s.%s",
-			quote(to.Schema), quote(into), columns, strings.Join(values[t.name], ", "), quote(d.t.Schema), quote(t.name)))
 	}
-	return commands, nil
+	return sequences, g.commit(ctx, into)
 }
 
-// emptyRows copies as many rows as there are where no column can be given.
-func emptyRows(from, to tenant.Tenant, name, into string) command {
-	return cmd(`DO $do$ BEGIN
-	FOR i IN 1 .. (SELECT count(*) FROM ONLY %s.%s) LOOP
-		INSERT INTO %s.%s DEFAULT VALUES;
-	END LOOP;
-END $do$`, quote(from.Schema), quote(name), quote(to.Schema), quote(into))
+// read and write are the statements that copy a table's rows as text, in which no name of the schema stands and no code of
+// the tenant's makes the values.
+func (t table) read(of tenant.Tenant) string {
+	return "COPY " + quote(of.Schema) + "." + quote(t.name) + t.columnList() + " TO STDOUT"
 }
 
-const copiedValues = `SELECT r.relname, a.attname, CASE WHEN coalesce(e.typnamespace, t.typnamespace) = r.relnamespace OR t.typname LIKE 'reg%' THEN format_type(a.atttypid, a.atttypmod) END,
-	t.typnamespace = 'pg_catalog'::regnamespace AND t.typname LIKE 'reg%'
-FROM r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-	JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
-WHERE r.relkind = 'r' ORDER BY r.relname, a.attnum`
+func (t table) write(to tenant.Tenant) string {
+	return "COPY " + quote(to.Schema) + "." + quote(t.into()) + t.columnList() + " FROM STDIN"
+}
+
+// errNotTaken ends the reading of rows that nobody takes any more.
+var errNotTaken = errors.New("the rows are not taken")
+
+// pipe lets one connection take the rows that another gives.
+func pipe(ctx context.Context, from *pgconn.PgConn, read string, to *pgconn.PgConn, write string) error {
+	r, w := io.Pipe()
+	var given pgconn.CommandTag
+	reading := make(chan error, 1)
+	go func() {
+		buffered := bufio.NewWriterSize(w, 64<<10)
+		var err error
+		if given, err = from.CopyTo(ctx, buffered, read); err == nil {
+			err = buffered.Flush()
+		}
+		_ = w.CloseWithError(err) // nil is the end of the rows
+		reading <- err
+	}()
+	taken, err := to.CopyFrom(ctx, r, write)
+	_ = r.CloseWithError(errNotTaken)
+	switch rerr := <-reading; {
+	case rerr != nil && !errors.Is(rerr, errNotTaken):
+		return rerr
+	case err != nil:
+		return err
+	case given.RowsAffected() != taken.RowsAffected():
+		return fmt.Errorf("%d rows were read and %d written", given.RowsAffected(), taken.RowsAffected())
+	}
+	return nil
+}

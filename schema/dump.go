@@ -373,19 +373,11 @@ func (d *dump) part(ctx context.Context, pg *pgconn.PgConn, j job) error {
 	if err != nil {
 		return err
 	}
-	columns := ""
-	if j.columns != "" {
-		columns = " (" + j.columns + ")"
-	}
-	into := j.name
-	if j.root != "" {
-		into = j.root
-	}
 	l := newLines(f)
-	if err := l.put([]byte("COPY " + variables.ident + "." + ident(into) + columns + " FROM stdin;\n")); err != nil {
+	if err := l.put([]byte("COPY " + variables.ident + "." + ident(j.into()) + j.columnList() + " FROM stdin;\n")); err != nil {
 		return err
 	}
-	tag, err := pg.CopyTo(ctx, l, "COPY "+quote(d.t.Schema)+"."+quote(j.name)+columns+" TO STDOUT")
+	tag, err := pg.CopyTo(ctx, l, j.read(d.t))
 	if err != nil {
 		return unreadable(j.name, err)
 	}

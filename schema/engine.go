@@ -32,46 +32,43 @@ type Engine struct {
 // Delegates tells whether another tool migrates the schemas.
 func (r *Resource) Delegates() bool { return r.cfg.Engine != nil }
 
-// delegate is Up by the other tool: its command runs under the tenant's lock, which a transaction holds that does nothing
-// else, so that a pooler's transaction mode will do. The versions before and after tell whether anything was changed.
+// delegate is Up by the other tool: its command runs under the tenant's lock, which a guard holds, so that a pooler's
+// transaction mode will do. The versions before and after tell whether anything was changed.
 func (r *Resource) delegate(ctx context.Context, t tenant.Tenant) (tenant.Moved, error) {
 	var moved tenant.Moved
-	conn, err := r.acquire(ctx)
-	if err != nil {
-		return moved, err
-	}
-	defer conn.Release()
-	defer rollback(ctx, conn)
-	pg := conn.Conn().PgConn()
-	err = r.retry(ctx, func(ctx context.Context) error {
-		if err := tenant.LeaseFrom(ctx).Check(ctx); err != nil {
+	var g *guard
+	err := r.retry(ctx, func(ctx context.Context) (err error) {
+		if err := tenant.LeaseFrom(ctx).Check(ctx); err != nil { // a command may take long: a take-over does not wait for it
 			return err
 		}
-		rollback(ctx, conn)
 		p := new(place)
-		opening := append(r.begin(t), cmd("SET LOCAL idle_in_transaction_session_timeout = 0"), tryLock("pg_try_advisory_xact_lock", t, p), lookAtSchema(t, p))
-		if err := send(ctx, pg, opening); err != nil {
+		opening := append(local(r.settings(t)), tryLock("pg_try_advisory_xact_lock", t, p), lookAtSchema(t, p))
+		if g, err = r.guard(ctx, opening...); err != nil {
 			return err
 		}
-		if !p.free {
-			return busy()
+		if err = p.ours(t); !p.free {
+			err = busy()
 		}
-		return p.ours(t)
+		if err != nil {
+			g.release(ctx)
+		}
+		return err
 	})
 	if err != nil {
 		return moved, failure("begin in schema "+t.Schema, err)
 	}
-	if moved.From, err = r.versionHere(ctx, pg); err != nil {
+	defer g.release(ctx)
+	if moved.From, err = r.versionHere(ctx, g.pg()); err != nil {
 		return moved, err
 	}
 	moved.To = moved.From
 	if moved.Output, err = r.runCommand(ctx, t); err != nil {
 		return tenant.Moved{}, err
 	}
-	if moved.To, err = r.versionHere(ctx, pg); err != nil {
+	if moved.To, err = r.versionHere(ctx, g.pg()); err != nil {
 		return moved, err
 	}
-	if err := send(ctx, pg, []command{cmd("COMMIT")}); err != nil {
+	if err := g.end(ctx); err != nil {
 		return moved, failure("end in schema "+t.Schema, err)
 	}
 	if moved.To != moved.From {

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -38,6 +39,17 @@ type table struct {
 	columns string // as SQL, without those that are generated; empty where there are none
 	size    int64  // bytes on disk
 	root    string // the table by way of which its rows are loaded, if not by itself
+}
+
+// into is the table by way of which its rows are loaded.
+func (t table) into() string { return cmp.Or(t.root, t.name) }
+
+// columnList is the part of a COPY that names the columns.
+func (t table) columnList() string {
+	if t.columns == "" {
+		return ""
+	}
+	return " (" + t.columns + ")"
 }
 
 // planning keeps the catalogs from being read as a whole, whatever their statistics say, and names as they are.

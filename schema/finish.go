@@ -36,10 +36,12 @@ func (l *loader) Finish(ctx context.Context) error {
 		done string
 	}{
 		{l.counted, "postgres/restored-rows"},
-		{func() error { return l.statements(statementsOf(l.texts[partSequences]), statementsAtOnce) }, "postgres/restored-sequences"},
+		{func() error { return l.statements(l.w.Resource, statementsOf(l.texts[partSequences])) }, "postgres/restored-sequences"},
 		{l.complete, "postgres/restored-schema"},
-		{l.grant, "postgres/restored-grants"},
 		{l.analyze, "postgres/restored-statistics"},
+		{l.handOver, "postgres/restored-owners"},
+		{l.grant, "postgres/restored-grants"},
+		{func() error { return l.end(l.ctx) }, "postgres/worker-gone"},
 		{l.compare, "postgres/restored"},
 	}
 	for _, s := range steps {
@@ -53,32 +55,51 @@ func (l *loader) Finish(ctx context.Context) error {
 	return nil
 }
 
-// statements runs SQL of the backup in the schema, some in each transaction.
-func (l *loader) statements(all []sqlStatement, atOnce int) error {
+// statements runs SQL of the backup in the schema, some in each transaction, as the worker or, where no code of the
+// tenant's runs, as the provisioning role.
+func (l *loader) statements(by *Resource, all []sqlStatement) error {
 	if len(all) == 0 {
 		return nil
 	}
-	conn, err := l.r.acquire(l.ctx)
+	conn, err := by.acquire(l.ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Release()
 	to, access := l.names(), []command(nil)
-	for some := range slices.Chunk(all, atOnce) {
+	for some := range slices.Chunk(all, statementsAtOnce) {
 		commands := append([]command{cmd("SET LOCAL check_function_bodies = off")}, access...)
 		for _, s := range some {
 			if !begins(s.tokens, "set") {
-				commands = append(commands, cmd("%s", fill(s.text, to)))
+				commands = append(commands, cmd("%s", fill(l.policyFor(s), to)))
 			} else if begins(s.tokens, "set", "default_table_access_method") {
 				access = []command{cmd("SET LOCAL %s", strings.TrimSpace(s.text[len("set"):]))}
 				commands = append(commands, access...)
 			}
 		}
-		if err := l.r.within(l.ctx, conn, l.t, commands); err != nil {
+		if err := by.within(l.ctx, conn, l.t, commands); err != nil {
 			return definitionFailure(l.r, conn, err)
 		}
 	}
 	return nil
+}
+
+// policyFor is a statement in which a policy of the maker's is not whose session runs it.
+func (l *loader) policyFor(s sqlStatement) string {
+	if !begins(s.tokens, "create", "policy") {
+		return s.text
+	}
+	var b strings.Builder
+	end := s.tokens[0].start
+	from := end
+	for _, i := range rolePositions(s.tokens) {
+		if t := s.tokens[i]; t.is(strings.ToLower(owner)) {
+			b.WriteString(s.text[end-from : t.start-from])
+			b.WriteString(l.maker())
+			end = t.start + len(t.text)
+		}
+	}
+	return b.String() + s.text[end-from:]
 }
 
 // within runs commands in a transaction in a schema that is the tenant's, with the settings in which schemas are read.
@@ -135,7 +156,7 @@ func (l *loader) complete() error {
 			}
 		}
 	}
-	return l.statements(all, statementsAtOnce)
+	return l.statements(l.w.Resource, all)
 }
 
 // withoutForeignKeys leaves out what cannot hold where the rows of some tables are missing.
@@ -166,6 +187,15 @@ func foreignKey(s []token) string {
 	return ""
 }
 
+// handOver gives what was made to the provisioning role, where no other owns the schema.
+func (l *loader) handOver() error {
+	definers, to, err := l.w.handOver(l.ctx, l.o.Role)
+	if err == nil && len(definers) > 0 {
+		l.o.Log(definersGiven(definers, to))
+	}
+	return err
+}
+
 // grant gives the rights of the backup: to the tenant's role by the name that it has now, and to others that are here.
 // Where the backup knows no role of the tenant's, it gets what a new tenant's has.
 func (l *loader) grant() error {
@@ -189,13 +219,17 @@ func (l *loader) grant() error {
 		own = own || ours
 		return ours && l.o.Role == "" || slices.ContainsFunc(rolePositions(s.tokens), func(i int) bool { return slices.Contains(missing, s.tokens[i].name()) })
 	})
-	if err := l.statements(all, statementsAtOnce); err != nil {
+	by := l.r
+	if l.o.Owner != "" { // who alone may say what is granted on what the owner makes later
+		by = l.w.Resource
+	}
+	if err := l.statements(by, all); err != nil {
 		return err
 	}
 	if l.o.Role == "" {
 		return nil
 	}
-	conn, err := l.r.acquire(l.ctx)
+	conn, err := by.acquire(l.ctx)
 	if err != nil {
 		return err
 	}
@@ -204,7 +238,7 @@ func (l *loader) grant() error {
 	if !own {
 		standard = grants(l.role(), true, false)
 	}
-	return refusal("grant rights to role "+l.o.Role, conn, l.role(), l.r.within(l.ctx, conn, l.t, standard))
+	return refusal("grant rights to role "+l.o.Role, conn, l.role(), by.within(l.ctx, conn, l.t, standard))
 }
 
 // missingRoles are those of the names that the server does not know.
@@ -227,7 +261,7 @@ func (l *loader) missingRoles(names []string) ([]string, error) {
 
 // analyze gives the planner figures of what was loaded. Partitions are looked at with the table that they are of.
 func (l *loader) analyze() error {
-	conn, err := l.r.acquire(l.ctx)
+	conn, err := l.w.acquire(l.ctx)
 	if err != nil {
 		return err
 	}
@@ -247,7 +281,7 @@ func (l *loader) analyze() error {
 		for _, n := range some {
 			list = append(list, quote(n))
 		}
-		if err := l.r.within(l.ctx, conn, l.t, []command{cmd("ANALYZE %s", strings.Join(list, ", "))}); err != nil {
+		if err := l.w.within(l.ctx, conn, l.t, []command{cmd("ANALYZE %s", strings.Join(list, ", "))}); err != nil {
 			return failure("analyze the tables of schema "+l.t.Schema, err)
 		}
 	}

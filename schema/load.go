@@ -22,10 +22,14 @@ func (r *Resource) Load(ctx context.Context, t tenant.Tenant, o tenant.LoadOptio
 	if !r.cfg.Roles || o.Role == "" {
 		o.Role, o.MakeRole = "", false
 	}
-	if err := r.prepare(ctx, t, o.Role, o.MakeRole); err != nil {
+	if err := r.prepare(ctx, t, o); err != nil {
 		return nil, err
 	}
-	l := &loader{r: r, t: t, o: o, texts: map[string]string{}, loaded: map[string]*counts{}, spare: make(chan []byte, max(o.Parallel, 1))}
+	w, err := r.workAs(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	l := &loader{r: r, w: w, t: t, o: o, texts: map[string]string{}, loaded: map[string]*counts{}, spare: make(chan []byte, max(o.Parallel, 1))}
 	if o.Names != nil {
 		l.wanted = map[string]bool{}
 	}
@@ -34,8 +38,9 @@ func (r *Resource) Load(ctx context.Context, t tenant.Tenant, o tenant.LoadOptio
 	return l, nil
 }
 
-// prepare makes an empty schema, and with newRole the role.
-func (r *Resource) prepare(ctx context.Context, t tenant.Tenant, role string, newRole bool) error {
+// prepare makes an empty schema of the owner that is named, and the role where that is asked for.
+func (r *Resource) prepare(ctx context.Context, t tenant.Tenant, o tenant.LoadOptions) error {
+	role, newRole := o.Role, o.MakeRole
 	conn, err := r.acquire(ctx)
 	if err != nil {
 		return err
@@ -57,7 +62,11 @@ func (r *Resource) prepare(ctx context.Context, t tenant.Tenant, role string, ne
 			return nil, noRole(as, p)
 		}
 		schema := quote(t.Schema)
-		commands := []command{cmd("CREATE SCHEMA %s", schema), cmd("COMMENT ON SCHEMA %s IS %s", schema, text(mark(t))), cmd("REVOKE ALL ON SCHEMA %s FROM PUBLIC", schema)}
+		authorization := ""
+		if o.Owner != "" {
+			authorization = " AUTHORIZATION " + quote(o.Owner)
+		}
+		commands := []command{cmd("CREATE SCHEMA %s%s", schema, authorization), cmd("COMMENT ON SCHEMA %s IS %s", schema, text(mark(t))), cmd("REVOKE ALL ON SCHEMA %s FROM PUBLIC", schema)}
 		switch {
 		case newRole && p.role == tenant.Absent:
 			commands = append(commands, makeRole(as)...)
@@ -75,6 +84,7 @@ func (r *Resource) prepare(ctx context.Context, t tenant.Tenant, role string, ne
 // loader fills a schema. Its methods are called by one goroutine; rows go into the tables in others.
 type loader struct {
 	r      *Resource
+	w      *worker // runs what the backup holds, and is nil when it is done
 	t      tenant.Tenant
 	o      tenant.LoadOptions
 	ctx    context.Context // ends with the first failure
@@ -109,11 +119,19 @@ func (l *loader) role() tenant.Tenant {
 
 // names are the tenant's own, as the definitions are to have them.
 func (l *loader) names() spelling {
-	to := spelling{quote(l.t.Schema), text(l.t.Schema), owner}
+	to := spelling{quote(l.t.Schema), text(l.t.Schema), l.maker()}
 	if l.o.Role != "" {
 		to.role = quote(l.o.Role)
 	}
 	return to
+}
+
+// maker is the role that objects are made for: the schema's owner.
+func (l *loader) maker() string {
+	if l.o.Owner != "" {
+		return quote(l.o.Owner)
+	}
+	return quote(l.r.pool.Config().ConnConfig.User)
 }
 
 // fail notes the first failure and ends all work.
@@ -163,6 +181,17 @@ func (l *loader) Part(_ context.Context, p tenant.Part) (io.WriteCloser, error) 
 func (l *loader) Stop() {
 	l.cancel(context.Canceled)
 	_ = l.jobs.Wait() // what they failed of is told by Finish
+	_ = l.end(l.ctx)  // a login that is left is swept by the next work
+}
+
+// end removes the worker's login, and with it what a failed load has made that is still its own.
+func (l *loader) end(ctx context.Context) error {
+	if l.w == nil {
+		return nil
+	}
+	w := l.w
+	l.w = nil
+	return w.done(ctx)
 }
 
 // textPart gathers a part that has no rows.
@@ -198,7 +227,7 @@ func (l *loader) define(sql string) error {
 	if err := l.extensions(sql); err != nil {
 		return err
 	}
-	if err := l.statements(statementsOf(sql), statementsAtOnce); err != nil {
+	if err := l.statements(l.w.Resource, statementsOf(sql)); err != nil {
 		return err
 	}
 	if err := l.list(); err != nil {

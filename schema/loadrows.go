@@ -106,14 +106,19 @@ func (l *loader) buffer() []byte {
 // copy runs one COPY in a transaction of its own. It need not wait for the disk: what comes last does.
 func (l *loader) copy(statement string, rows []byte) (taken int64, err error) {
 	ctx := l.ctx
-	conn, err := l.r.acquire(ctx)
+	conn, err := l.w.acquire(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Release()
+	g, err := l.r.guard(ctx, cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()))
+	if err != nil {
+		return 0, err
+	}
+	defer g.release(ctx)
 	defer rollback(ctx, conn)
 	pg := conn.Conn().PgConn()
-	opening := append([]command{cmd("BEGIN"), cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()), cmd("SET LOCAL synchronous_commit = off")}, l.r.readSettings(l.t, major(pg))...)
+	opening := append([]command{cmd("BEGIN"), cmd("SET LOCAL synchronous_commit = off")}, l.r.readSettings(l.t, major(pg))...)
 	if err := send(ctx, pg, opening); err != nil {
 		return 0, err
 	}
@@ -121,7 +126,7 @@ func (l *loader) copy(statement string, rows []byte) (taken int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return tag.RowsAffected(), send(ctx, pg, []command{cmd("COMMIT")})
+	return tag.RowsAffected(), g.commit(ctx, pg)
 }
 
 // maxHeader is how many bytes a part's COPY may have: 1,600 columns with the longest names.

@@ -233,7 +233,8 @@ func (r *Resource) move(ctx context.Context, t tenant.Tenant, set *files, up boo
 			if group[0].migration != nil && group[0].outside {
 				return nil, nil
 			}
-			return w.around(r.apply(ctx, group)), nil
+			p.noted = []command{group[len(group)-1].record(ctx)}
+			return w.around(r.apply(group)), nil
 		})
 		if err != nil && len(group) > 1 && apart[code(err)] {
 			alone = true

@@ -34,6 +34,7 @@ type Config struct {
 	LockRetries          int           // how often a transaction is tried again after LockTimeout
 	Roles                bool          // a role for each tenant
 	Dir                  string        // folder of the migrations
+	AllowSuperuser       bool          // the provisioning role may be a superuser where code that tenants wrote is run
 	MaxReplicationLag    int64         // bytes that a replica may be behind before a run waits; 0 for no limit
 	MaxActive            int           // sessions of others that may be at work before a run waits; 0 for no limit
 	Engine               *Engine       // migrates the schemas in goose's place; nil for goose
@@ -149,6 +150,8 @@ type Resource struct {
 	pool *pgxpool.Pool
 	cfg  Config
 
+	keeper *Resource // the provisioning role's, where this one is a worker's: it guards its transactions
+
 	reading sync.Once
 	set     *files
 	broken  error
@@ -166,6 +169,7 @@ var (
 	_ tenant.Shell        = (*Resource)(nil)
 	_ tenant.Execer       = (*Resource)(nil)
 	_ tenant.Archiver     = (*Resource)(nil)
+	_ tenant.CodeRunner   = (*Resource)(nil)
 	_ tenant.Baseliner    = (*Resource)(nil)
 	_ tenant.Rehearser    = (*Resource)(nil)
 	_ tenant.Surveyor     = (*Resource)(nil)
@@ -183,6 +187,9 @@ func (r *Resource) Kind() string { return tenant.KindPostgres }
 
 // files are the migrations, read at the first call.
 func (r *Resource) files() (*files, error) {
+	if r.keeper != nil {
+		return r.keeper.files()
+	}
 	r.reading.Do(func() {
 		if r.Delegates() { // there are no files here
 			r.set = &files{}

@@ -2,13 +2,9 @@ package schema
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -201,27 +197,9 @@ WHERE n.nspname = ANY($1::text[]) AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f'
 	return out, failure("list tables", err)
 }
 
-// lent is a login with a tenant's rights.
-type lent struct {
-	r              *Resource
-	tenant         tenant.Tenant
-	role, password string
-}
-
-const (
-	probeMark  = "tenantctl-probe:" // the operation's id follows
-	probeValid = "15 minutes"       // after that a login that a killed probe has left lets nobody in
-)
-
 // lend makes a login with the rights of t.
-func (r *Resource) lend(ctx context.Context, t tenant.Tenant) (*lent, error) {
-	random := make([]byte, 4)
-	if _, err := rand.Read(random); err != nil {
-		return nil, err
-	}
-	// No tenant's role has a $ in its name. 63 bytes are the longest name there is.
-	l := &lent{r: r, tenant: t, password: rand.Text() + rand.Text(), role: t.Role[:min(len(t.Role), 63-len("$probe_")-8)] + "$probe_" + hex.EncodeToString(random)}
-	secret, err := verifier(l.password)
+func (r *Resource) lend(ctx context.Context, t tenant.Tenant) (*login, error) {
+	l, err := r.newLogin(probing, t.Role, t.Role)
 	if err != nil {
 		return nil, err
 	}
@@ -230,7 +208,6 @@ func (r *Resource) lend(ctx context.Context, t tenant.Tenant) (*lent, error) {
 		return nil, err
 	}
 	defer conn.Release()
-	role, own := quote(l.role), quote(t.Role)
 	// A commit that is cut off may be done all the same, and nobody would take the role back.
 	err = r.transact(context.WithoutCancel(ctx), conn, t, nil, func(p *place) ([]command, error) {
 		if err := errors.Join(ctx.Err(), p.ours(t)); err != nil {
@@ -239,108 +216,12 @@ func (r *Resource) lend(ctx context.Context, t tenant.Tenant) (*lent, error) {
 		if p.role != tenant.Ours {
 			return nil, noRole(t, p)
 		}
-		return []command{
-			cmd("CREATE ROLE %s LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT PASSWORD %s", role, text(secret)),
-			cmd("COMMENT ON ROLE %s IS %s", role, text(probeMark+operationOf(ctx))),
-			cmd("DO $do$ BEGIN EXECUTE format('ALTER ROLE %%I VALID UNTIL %%L', %s, now() + interval %s); END $do$", text(l.role), text(probeValid)),
-			cmd("GRANT %s TO %s", own, role),
-			cmd("ALTER ROLE %s SET role = %s", role, own),
+		commands, err := l.make(ctx)
+		role := quote(l.role)
+		return append(commands,
 			cmd("ALTER ROLE %s SET search_path = %s", role, quote(t.Schema)),
 			cmd("ALTER ROLE %s SET lock_timeout = '2s'", role),
-			cmd("ALTER ROLE %s SET statement_timeout = '10s'", role),
-		}, nil
+			cmd("ALTER ROLE %s SET statement_timeout = '10s'", role)), err
 	})
 	return l, refusal("make a login to probe as role "+t.Role, conn, t, err)
-}
-
-func operationOf(ctx context.Context) string {
-	if l := tenant.LeaseFrom(ctx); l != nil {
-		return l.Operation.String()
-	}
-	return uuid.Nil.String()
-}
-
-// connect logs in at the server or pooler of to, and makes sure that it acts as the tenant.
-func (l *lent) connect(ctx context.Context, to *pgx.ConnConfig) (*pgx.Conn, error) {
-	cfg := to.Copy()
-	cfg.User, cfg.Password = l.role, l.password
-	conn, err := pgx.ConnectConfig(ctx, cfg)
-	if err != nil {
-		return nil, l.shutOut(cfg, err)
-	}
-	var is string
-	if err := conn.QueryRow(ctx, "SELECT current_user").Scan(&is); err != nil {
-		_ = conn.Close(context.WithoutCancel(ctx)) // of no use any more
-		return nil, failure("log in to probe", err)
-	}
-	if is != l.tenant.Role {
-		_ = conn.Close(context.WithoutCancel(ctx)) // of no use any more
-		return nil, &tenant.Error{
-			Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: fmt.Sprintf("a login with the rights of %s works as %s", l.tenant.Role, is),
-			Hint: "let the pooler log in as the user who connects, without a user of its own for the database",
-		}
-	}
-	return conn, nil
-}
-
-// shutOut says why the login was of no use.
-func (l *lent) shutOut(cfg *pgx.ConnConfig, err error) error {
-	err = unreachable(cfg, err)
-	var e *tenant.Error
-	if errors.As(err, &e) && errors.Is(e.Kind, tenant.ErrUnreachable) {
-		e.Msg = strings.ReplaceAll(e.Msg, l.role, "a role with the rights of "+l.tenant.Role) // the same for all tenants but for this
-		e.Hint = "let roles whose names begin as the tenants' do log in with a password (pg_hba.conf; a pooler looks them up by auth_query)"
-	}
-	return err
-}
-
-// takeBack ends the login's sessions and removes it.
-func (l *lent) takeBack(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUp)
-	defer cancel()
-	return l.r.dropProbe(ctx, l.role)
-}
-
-func (r *Resource) dropProbe(ctx context.Context, role string) error {
-	conn, err := r.acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Release()
-	as := tenant.Tenant{Role: role}
-	err = r.endSessions(ctx, conn, as)
-	if err == nil {
-		err = send(ctx, conn.Conn().PgConn(), []command{cmd("DROP ROLE IF EXISTS %s", quote(role))})
-	}
-	return refusal("remove role "+role+", which a probe has made", conn, as, err)
-}
-
-// Sweep removes the logins of probes that have ended.
-func (r *Resource) Sweep(ctx context.Context, ended func(uuid.UUID) (bool, error)) error {
-	rows, err := r.pool.Query(ctx, `SELECT r.rolname, d.description FROM pg_shdescription d JOIN pg_roles r ON r.oid = d.objoid
-		WHERE d.classoid = 'pg_authid'::regclass AND starts_with(d.description, $1)`, probeMark)
-	if err != nil {
-		return failure("look for what probes have left", err)
-	}
-	left := map[string]uuid.UUID{}
-	var role, mark string
-	_, err = pgx.ForEachRow(rows, []any{&role, &mark}, func() error {
-		if id, err := uuid.Parse(strings.TrimPrefix(mark, probeMark)); err == nil {
-			left[role] = id
-		}
-		return nil
-	})
-	if err != nil {
-		return failure("look for what probes have left", err)
-	}
-	for role, id := range left {
-		over, err := ended(id)
-		if err == nil && over {
-			err = r.dropProbe(ctx, role)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -117,7 +117,7 @@ func TestOnlyLoginsOfEndedProbesAreSwept(t *testing.T) {
 	left, err := b.lend(t.Context(), a)
 	must(t, err)
 	ended := uuid.New() // probes of other tests are on the same server
-	_, err = b.super().Exec(t.Context(), "COMMENT ON ROLE "+quote(left.role)+" IS "+text(probeMark+ended.String()))
+	_, err = b.super().Exec(t.Context(), "COMMENT ON ROLE "+quote(left.role)+" IS "+text(probing.mark+ended.String()))
 	must(t, err)
 	conn, err := left.connect(t.Context(), b.pool.Config().ConnConfig)
 	must(t, err)

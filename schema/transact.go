@@ -27,6 +27,8 @@ type place struct {
 	outside []tenant.Dependent // what depends on the schema from outside it; read on demand
 
 	free bool // no other process works on the tenant
+
+	noted []command // what is written into the catalog with the transaction
 }
 
 // mark is written into what is made for a tenant, and tells it from everything else of that name.
@@ -93,13 +95,28 @@ func (r *Resource) transact(ctx context.Context, conn *pgxpool.Conn, t tenant.Te
 	return r.transactAt(ctx, conn, t, look, reads, do)
 }
 
-// transactAt is transact with a reader of the place of its own.
+// transactAt is transact with a reader of the place of its own. A worker's transaction has a guard, which holds the lease and
+// the lock for it.
 func (r *Resource) transactAt(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenant, look func(tenant.Tenant, *place) command, reads func(*place) []command, do func(*place) ([]command, error)) error {
-	return r.retry(ctx, func(ctx context.Context) error {
+	return r.retry(ctx, func(ctx context.Context) (err error) {
 		pg := conn.Conn().PgConn()
 		defer rollback(ctx, conn)
 		p := new(place)
-		opening := append(r.opening(ctx, t), tryLock("pg_try_advisory_xact_lock", t, p), look(t, p))
+		opening := r.begin(t)
+		var g *guard
+		if r.keeper == nil {
+			opening = append(opening, holding(ctx, t, p)...)
+		} else {
+			if g, err = r.keeper.guard(ctx, holding(ctx, t, p)...); err != nil {
+				return err
+			}
+			defer g.release(ctx)
+			defer rollback(ctx, conn) // before the guard ends
+			if !p.free {
+				return busy()
+			}
+		}
+		opening = append(opening, look(t, p))
 		if reads != nil {
 			opening = append(opening, reads(p)...)
 		}
@@ -116,13 +133,14 @@ func (r *Resource) transactAt(ctx context.Context, conn *pgxpool.Conn, t tenant.
 		if err != nil {
 			return err
 		}
-		return send(ctx, pg, append(commands, cmd("COMMIT")))
+		if g == nil {
+			return send(ctx, pg, append(append(commands, p.noted...), cmd("COMMIT")))
+		}
+		if err := send(ctx, pg, append(commands, cmd("SELECT"))); err != nil {
+			return err
+		}
+		return g.commit(ctx, pg, p.noted...)
 	})
-}
-
-// opening begins a transaction under the lease.
-func (r *Resource) opening(ctx context.Context, t tenant.Tenant) []command {
-	return append(r.begin(t), cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()))
 }
 
 // begin begins a transaction in which names are looked up in the tenant's schema alone.

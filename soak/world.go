@@ -102,7 +102,7 @@ func newWorld(ctx context.Context, program string, tenants int, seed uint64) (w 
 		return nil, err
 	}
 	common := append(os.Environ(), "TENANTCTL_MIGRATIONS_POSTGRES="+filepath.Join(w.dir, "migrations", "postgres"), "TENANTCTL_MIGRATIONS_MONGODB="+filepath.Join(w.dir, "migrations", "mongodb"),
-		"TENANTCTL_BACKUP_URL="+filepath.Join(w.dir, "backups"), "TENANTCTL_OPERATIONS_LEASE=3s", "TENANTCTL_NAMING_PREFIX=soak_", "TENANTCTL_ACTOR=soak")
+		"TENANTCTL_BACKUP_URL="+filepath.Join(w.dir, "backups"), "TENANTCTL_OPERATIONS_LEASE=3s", "TENANTCTL_NAMING_PREFIX=soak_", "TENANTCTL_ACTOR=soak", "TENANTCTL_POSTGRES_ALLOW_SUPERUSER=true")
 	w.direct = append(slices.Clone(common), "TENANTCTL_POSTGRES_URL="+postgres, "TENANTCTL_NOSQL_URL="+mongodb)
 	w.env = append(slices.Clone(common), "TENANTCTL_POSTGRES_URL="+w.postgres.url, "TENANTCTL_NOSQL_URL="+w.mongodb.url)
 	for n := range tenants {

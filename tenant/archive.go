@@ -66,6 +66,7 @@ type Dumped struct {
 type LoadOptions struct {
 	Dumped   Dumped       // what the archive tells of the store
 	Role     string       // who gets the rights that the tenant's role had; empty: nobody, and no user is made
+	Owner    string       // who owns what is made; empty: the user that the store works as
 	MakeRole bool         // Role is made anew as the tenant's own; else it is there already
 	Names    []string     // only the rows of these tables or collections, with all definitions but foreign keys; nil: all
 	Parallel int          // tables or collections at once
@@ -94,6 +95,25 @@ type Archiver interface {
 	// Export writes the rows of every table or collection for people and other programs, a file each, and describes
 	// them.
 	Export(ctx context.Context, t Tenant, format string, create func(name string) (io.WriteCloser, error)) ([]Exported, error)
+}
+
+// CodeRunner is an Archiver whose server runs code that tenants have written when their data is loaded.
+type CodeRunner interface {
+	Archiver
+	// MayRunCode refuses a user of the store whose rights such code could use, before anything is touched.
+	MayRunCode(ctx context.Context) error
+	// OwnerOf is who owns t's place where it is not the store's own user; empty where it is, or where there is no place.
+	OwnerOf(ctx context.Context, t Tenant) (string, error)
+}
+
+// mayRunCode asks all stores.
+func (s *Service) mayRunCode(ctx context.Context) error {
+	for _, r := range each[CodeRunner](s) {
+		if err := r.MayRunCode(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Formats of an export.

@@ -32,6 +32,11 @@ type VerifiedBackup struct {
 // as it should be.
 func (s *Service) VerifyBackup(ctx context.Context, id string, restoreTest bool) (*VerifiedBackup, error) {
 	start := time.Now()
+	if restoreTest {
+		if err := s.mayRunCode(ctx); err != nil {
+			return nil, err
+		}
+	}
 	b, err := s.OpenBackup(ctx, id)
 	if err != nil {
 		return nil, err

@@ -26,6 +26,9 @@ type cloneParams struct {
 
 // PlanClone gives the tenant that Clone would make, and touches nothing.
 func (s *Service) PlanClone(ctx context.Context, req CloneRequest) (from, to Tenant, err error) {
+	if err = s.mayRunCode(ctx); err != nil {
+		return from, to, err
+	}
 	if from, err = s.catalog.Get(ctx, req.From); err != nil {
 		return from, to, err
 	}

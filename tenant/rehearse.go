@@ -121,6 +121,9 @@ func (s *Service) PlanRehearse(ctx context.Context, req RehearseRequest) (*Rehea
 	if _, err := s.archivers(); err != nil {
 		return nil, err
 	}
+	if err := s.mayRunCode(ctx); err != nil {
+		return nil, err
+	}
 	p := &RehearsalPlan{Data: req.Data, Tenants: []Rehearsed{}}
 	ms, err := s.migrators(req.Only)
 	if err != nil {

@@ -57,6 +57,9 @@ type restoreParams struct {
 
 // PlanRestore checks a restore against every rule, reads the manifest, and touches nothing.
 func (s *Service) PlanRestore(ctx context.Context, req RestoreRequest) (*RestorePlan, error) {
+	if err := s.mayRunCode(ctx); err != nil {
+		return nil, err
+	}
 	b, err := s.OpenBackup(ctx, req.Backup)
 	if err != nil {
 		return nil, err

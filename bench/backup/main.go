@@ -208,7 +208,7 @@ func (b *bench) tenantctl(ctx context.Context, p place, args ...string) (said st
 	return b.child(ctx, []string{
 		"TENANTCTL_POSTGRES_URL=" + b.database(p.database), "TENANTCTL_BACKUP_URL=" + filepath.Join(b.dir, p.vault), "TENANTCTL_NAMING_PREFIX=bench_",
 		"TENANTCTL_MIGRATIONS_POSTGRES=" + filepath.Join(p.migrations, "postgres"), "TENANTCTL_MIGRATIONS_MONGODB=" + filepath.Join(p.migrations, "mongodb"),
-		fmt.Sprintf("TENANTCTL_NOSQL_ENABLED=%t", p.nosql),
+		fmt.Sprintf("TENANTCTL_NOSQL_ENABLED=%t", p.nosql), "TENANTCTL_POSTGRES_ALLOW_SUPERUSER=true",
 	}, "", b.program, args...)
 }
 
