@@ -37,7 +37,7 @@ func (r *Resource) Adoptable(ctx context.Context, ps []tenant.Adoptee) ([]tenant
 	ask := cmd(adoptable, strings.Join(schemas, ", "), strings.Join(roles, ", "), strings.Join(marked, ", "))
 	ask.row = func(row [][]byte) {
 		p := ps[len(out)]
-		a := tenant.Adoptable{Booked: is(row[4])}
+		a := tenant.Adoptable{Booked: is(row[3])}
 		switch comment := string(row[1]); {
 		case row[0] == nil && p.Tenant.State.Migrates():
 			a.Err = missing(p.Tenant)
@@ -45,12 +45,9 @@ func (r *Resource) Adoptable(ctx context.Context, ps []tenant.Adoptee) ([]tenant
 			a.Err = noSchema(p)
 		case strings.HasPrefix(comment, anyMark) && !marks(row[1], p.Tenant):
 			a.Err = otherMark(p, comment)
-		case !is(row[2]):
-			a.Err = &tenant.Error{
-				Kind: tenant.ErrRights, Store: tenant.KindPostgres, Msg: fmt.Sprintf("schema %s belongs to role %s, and postgres.url's is no member of it", p.Schema, row[0]),
-				Hint: fmt.Sprintf("GRANT %s TO %s", quote(string(row[0])), row[3]),
-			}
-		case is(row[5]):
+		case row[2] != nil:
+			a.Err = notMember(p.Schema, row[2])
+		case is(row[4]):
 			a.Err = foreign("role", p.Role)
 		}
 		out = append(out, a)
@@ -58,15 +55,6 @@ func (r *Resource) Adoptable(ctx context.Context, ps []tenant.Adoptee) ([]tenant
 	err := r.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return send(ctx, conn.Conn().PgConn(), []command{ask}) })
 	return out, failure("look at the schemas", err)
 }
-
-const adoptable = `SELECT pg_get_userbyid(n.nspowner), coalesce(d.description, ''), pg_has_role(n.nspowner, 'USAGE'), quote_ident(current_user), b.oid IS NOT NULL,
-	r.oid IS NOT NULL AND split_part(shobj_description(r.oid, 'pg_authid'), ' ', 1) IS DISTINCT FROM q.mark
-FROM unnest(ARRAY[%s]::text[], ARRAY[%s]::text[], ARRAY[%s]::text[]) WITH ORDINALITY q(schema, role, mark, i)
-	LEFT JOIN pg_namespace n ON n.nspname = q.schema
-	LEFT JOIN pg_description d ON d.objoid = n.oid AND d.classoid = 'pg_namespace'::regclass AND d.objsubid = 0
-	LEFT JOIN pg_class b ON b.relnamespace = n.oid AND b.relname = '` + bookTable + `'
-	LEFT JOIN pg_roles r ON r.rolname = q.role
-ORDER BY i`
 
 func noSchema(p tenant.Adoptee) error {
 	return &tenant.Error{
@@ -113,7 +101,7 @@ func (r *Resource) Adopt(ctx context.Context, p tenant.Adoptee) error {
 		}
 		at.schema, at.inForce = tenant.Ours, true
 		commands := []command{cmd("COMMENT ON SCHEMA %s IS %s", quote(t.Schema), text(strings.TrimSpace(mark(t)+" "+comment)))}
-		versions, err := r.adoptVersions(ctx, conn, p, at, booked)
+		versions, err := r.adoptVersions(ctx, p, at, byOwner(owner, self), booked)
 		if err != nil {
 			return nil, err
 		}
@@ -126,45 +114,47 @@ func (r *Resource) Adopt(ctx context.Context, p tenant.Adoptee) error {
 	if err != nil {
 		return refusal("adopt schema "+t.Schema, conn, t, err)
 	}
+	if booked || r.Delegates() { // the mark tells by now whose the schema is
+		if err := r.recordVersion(ctx, t); err != nil {
+			return err
+		}
+	}
 	return tenant.Checkpoint(ctx, "postgres/adopted")
 }
 
-// adoptVersions makes goose's version table where versions are to be marked, or reads the one that is there, and records
-// in the catalog what it says.
-func (r *Resource) adoptVersions(ctx context.Context, conn *pgxpool.Conn, p tenant.Adoptee, at *place, booked bool) ([]command, error) {
-	var commands []command
-	moved := tenant.Moved{}
-	switch {
-	case r.Delegates():
-		var err error
-		if moved.To, err = r.versionHere(ctx, conn.Conn().PgConn()); err != nil {
-			return nil, err
-		}
-	case booked:
-		if err := send(ctx, conn.Conn().PgConn(), readBook(at)); err != nil {
-			return nil, err
-		}
-		moved.To, moved.Applied = newestOf(at.book), len(at.book)
-	case p.Version == nil:
-		return nil, nil
-	default:
-		set, err := r.files()
-		if err != nil {
-			return nil, err
-		}
-		if err := set.knows(*p.Version); err != nil {
-			return nil, err
-		}
-		if commands, err = r.missingBook(p.Tenant, at); err != nil {
-			return nil, err
-		}
-		marks, done, err := set.marking(nil, *p.Version)
-		if err != nil {
-			return nil, err
-		}
-		commands, moved = append(commands, marks...), done
+// recordVersion records in the catalog what a schema's own version table tells.
+func (r *Resource) recordVersion(ctx context.Context, t tenant.Tenant) error {
+	versions, err := r.Versions(ctx, []tenant.Tenant{t})
+	if err == nil {
+		err = versions[0].Err
 	}
-	return append(commands, cmd("%s", tenant.LeaseFrom(ctx).RecordSQL(p.Tenant.ID, tenant.KindPostgres, moved.To, moved.Applied))), nil
+	if err != nil {
+		return err
+	}
+	return failure("record the version", tenant.LeaseFrom(ctx).Record(ctx, t.ID, tenant.KindPostgres, versions[0].Version, versions[0].Applied))
+}
+
+// adoptVersions makes goose's version table, the schema's owner's, where versions are to be marked, and records them.
+func (r *Resource) adoptVersions(ctx context.Context, p tenant.Adoptee, at *place, asOwner func([]command) []command, booked bool) ([]command, error) {
+	if r.Delegates() || booked || p.Version == nil {
+		return nil, nil
+	}
+	set, err := r.files()
+	if err != nil {
+		return nil, err
+	}
+	if err := set.knows(*p.Version); err != nil {
+		return nil, err
+	}
+	book, err := r.missingBook(p.Tenant, at)
+	if err != nil {
+		return nil, err
+	}
+	marks, done, err := set.marking(nil, *p.Version)
+	if err != nil {
+		return nil, err
+	}
+	return append(asOwner(append(book, marks...)), cmd("%s", tenant.LeaseFrom(ctx).RecordSQL(p.Tenant.ID, tenant.KindPostgres, done.To, done.Applied))), nil
 }
 
 // Release takes the mark, the role and the version table away that Adopt made. Whether it made the table, the intent

@@ -69,7 +69,7 @@ func (r *Resource) inquiries(ts, peers []tenant.Tenant, toMend bool, found func(
 			if (!r.hasRole(ts[i]) || ts[i].Adopted) && fault.Rule == rulePublicGrant && (strings.HasPrefix(fault.Object, "function ") || strings.HasPrefix(fault.Object, "type ")) {
 				return // what PostgreSQL gives by itself is taken from PUBLIC only where tenants have roles, and stays on what another tool has made
 			}
-			fault.Hint, fault.Warning = wayOut(&fault, ts[i]), fault.Rule == ruleDefinerPinned
+			fault.Hint, fault.Warning = wayOut(&fault, ts[i]), fault.Rule == ruleDefinerPinned || fault.Rule == ruleNoAccess
 			if fault.Rule == ruleMissingRole {
 				fault.Fix = statements(makeRole(ts[i]))
 			}
@@ -109,6 +109,8 @@ var wayOutOf = map[string]string{
 	ruleDefinerPinned: "it runs with the rights of its owner, who reaches every tenant: make sure that it has to",
 	ruleUnsafePath:    "let SET search_path name the tenant's schema, pg_catalog and pg_temp alone",
 	ruleInvalidIndex:  "REINDEX INDEX CONCURRENTLY, or drop it and make it anew",
+	ruleAccess:        "let its owner GRANT it, or ALTER ... OWNER TO the schema's owner",
+	ruleNoAccess:      "let the schema's owner GRANT it, unless it is meant to be so",
 	ruleRowSecurity:   "ALTER TABLE ... ENABLE ROW LEVEL SECURITY, with the policies that the others have",
 }
 

@@ -17,6 +17,8 @@ const (
 	ruleUnsafePath    = "unsafe-search-path"
 	ruleInvalidIndex  = "invalid-index"
 	ruleRowSecurity   = "row-security-off"
+	ruleAccess        = "application-access"
+	ruleNoAccess      = "application-without-rights"
 )
 
 // inquiry is a question about all tenants at once. Each row of its answer is a fault: the tenant's number, the rule, the
@@ -30,7 +32,7 @@ type inquiry struct {
 // subjects0 are the tenants that are asked about with their schemas and roles (w), those of them that migrate or are
 // locked, the roles of all tenants (tr), and the provisioning role (me), whose CREATEROLE is narrow from PostgreSQL 16 on: it
 // takes only what it has itself or has given. Where a tenant was adopted without a role of its own there is none to judge;
-// the owners in what was adopted are the other tool's (theirs).
+// the owners in what was adopted are the other tool's (theirs), and what the provisioning role owns there is not as it should be.
 const subjects0 = `WITH w AS MATERIALIZED (
 	SELECT x.*, x.state IN ('active', 'suspended') AS lives, x.state <> 'active' AS locked, n.oid AS nsp, n.nspowner, n.nspacl, coalesce(split_part(d.description, ' ', 1) = x.mark, false) AS ours,
 		u.oid AS anyrole, CASE WHEN split_part(e.description, ' ', 1) = x.mark THEN u.oid END AS role
@@ -76,8 +78,9 @@ var inquiries = []inquiry{
 	FROM w JOIN pg_roles u ON u.oid = w.role WHERE w.asked AND NOT w.locked AND (NOT u.rolcanlogin OR u.rolvaliduntil <= now()) ORDER BY w.i`},
 	{sql: `SELECT w.i, 'schema-owner', '', 'the schema is owned by ' || CASE WHEN w.nspowner = w.role THEN 'the tenant''s role' ELSE pg_get_userbyid(w.nspowner)::text END || ', not by ' || current_user, format('ALTER SCHEMA %I OWNER TO %I', w.schema, current_user)
 	FROM w JOIN me ON true WHERE w.asked AND w.ours AND w.nspowner <> me.oid AND NOT w.theirs ORDER BY w.i`},
+	{sql: objectsSQL + accessSQL},
 	{sql: objectsSQL + `SELECT b.i, 'object-owner', b.label, 'is owned by ' || CASE WHEN b.owner = w.role THEN 'the tenant''s role' ELSE pg_get_userbyid(b.owner)::text END || ', not by the schema''s owner', format('ALTER %s OWNER TO %I', b.target, pg_get_userbyid(w.nspowner))
-	FROM b JOIN w USING (i) JOIN me ON true WHERE b.owned AND b.owner <> w.nspowner AND b.owner <> me.oid AND w.asked AND NOT w.theirs ORDER BY b.i, b.label`},
+	FROM b JOIN w USING (i) JOIN me ON true WHERE b.owned AND b.owner <> w.nspowner AND (b.owner = me.oid) = w.theirs AND w.asked ORDER BY b.i, b.label`},
 	{sql: objectsSQL + grantsSQL},
 	{ofRoles: true, sql: defaultsSQL},
 	{tells: true, sql: dependsSQL},

@@ -56,9 +56,9 @@ type answer struct {
 // settings of the transaction.
 const readBooks = `DO $do$
 DECLARE
-	q record; newest bigint; n integer; plain boolean; fault text; answers jsonb[] := '{}';
+	q record; newest bigint; n integer; plain boolean; odd boolean; fault text; answers jsonb[] := '{}';
 BEGIN
-	FOR q IN SELECT e ->> 'schema' AS schema, CASE WHEN n.oid IS NULL THEN '` + string(tenant.Absent) + `'
+	FOR q IN SELECT e ->> 'schema' AS schema, n.nspowner IS DISTINCT FROM (SELECT oid FROM pg_roles WHERE rolname = current_user) AS others, CASE WHEN n.oid IS NULL THEN '` + string(tenant.Absent) + `'
 			WHEN split_part(d.description, ' ', 1) = e ->> 'mark' THEN '` + string(tenant.Ours) + `' ELSE '` + string(tenant.Foreign) + `' END AS presence
 		FROM jsonb_array_elements(current_setting('tenantctl.ask')::jsonb) WITH ORDINALITY AS x(e, i)
 		LEFT JOIN pg_namespace n ON n.nspname = e ->> 'schema'
@@ -67,6 +67,16 @@ BEGIN
 		newest := 0; n := 0; fault := '';
 		IF q.presence = '` + string(tenant.Ours) + `' THEN
 			BEGIN
+				IF q.others THEN -- may have put a view or a policy there, whose functions would run with the rights of this session
+					EXECUTE format('LOCK TABLE ONLY %I.` + bookTable + ` IN ACCESS SHARE MODE', q.schema);
+					SELECT NOT (c.relkind = 'r' AND NOT c.relforcerowsecurity AND NOT c.relhassubclass AND NOT EXISTS (
+						SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+							AND (a.atttypid NOT IN ('int4'::regtype, 'int8'::regtype, 'bool'::regtype, 'timestamp'::regtype) OR a.attgenerated = 'v')))
+						INTO STRICT odd FROM pg_class c WHERE c.oid = to_regclass(format('%I.` + bookTable + `', q.schema));
+					IF odd THEN
+						RAISE EXCEPTION 'it is not the table that goose makes';
+					END IF;
+				END IF;
 				EXECUTE format('SELECT coalesce(max(version_id), 0), count(*), coalesce(bool_and(is_applied) AND count(DISTINCT version_id) = count(*), true) FROM %I.` + bookTable + ` WHERE version_id > 0', q.schema) INTO newest, n, plain;
 				IF NOT plain THEN -- of several rows for a version the last one counts
 					EXECUTE format('SELECT coalesce(max(version_id), 0), count(*) FROM (SELECT DISTINCT ON (version_id) version_id, is_applied
