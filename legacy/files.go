@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -222,6 +223,11 @@ func (s *fileSource) csv(file string, content io.Reader, longest int64) (*csvSca
 	header := make([]string, len(c.fields))
 	for i, f := range c.fields {
 		header[i] = string(c.appendValue(nil, f))
+		if n := strings.IndexFunc(header[i], unicode.IsControl); n >= 0 {
+			return nil, nil, tenant.Invalid("end its lines with a newline (tr '\\r' '\\n'), or give its columns other names",
+				"file %s has a column %q with a control character in its name: does it end its lines with a carriage return alone?",
+				file, strings.ToValidUTF8(header[i][:min(len(header[i]), 40)], ""))
+		}
 		if slices.Contains(header[:i], header[i]) {
 			return nil, nil, tenant.Invalid("give each column its own name", "file %s has two columns %q", file, header[i])
 		}

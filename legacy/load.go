@@ -410,6 +410,14 @@ func (r *run) relation(at int32, t *Table) string {
 	return quoteColumn(r.list[at].tenant.Schema) + "." + quoteColumn(t.To)
 }
 
+// rows is a tenant's table to read in SQL: without the rows of tables that inherit from it, unless it is partitioned.
+func (r *run) rows(at int32, t *Table) string {
+	if to := r.target[t.To]; to != nil && to.partitioned {
+		return r.relation(at, t)
+	}
+	return "ONLY " + r.relation(at, t)
+}
+
 // overBudget is the error for too many rejects.
 func (r *run) overBudget() error {
 	n := r.rejected.Load()

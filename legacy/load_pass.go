@@ -29,7 +29,8 @@ type pass struct {
 	aside     map[string]bool // with Since: keys of rows that earlier runs set aside
 	read      atomic.Int64
 	rejected  atomic.Int64
-	unread    int64 // by a verification: rows of no tenant that have no line
+	unread    int64           // by a verification: rows of no tenant that have no line
+	leftOut   map[int32]int64 // by a verification: rows of a tenant that have no line or do not fit the types
 	of        int64
 	done      map[string]tenant.ImportPart
 }

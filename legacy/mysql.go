@@ -152,9 +152,6 @@ func (s *mysqlSource) failed(verb string, err error) error {
 		e.Kind, e.Hint = tenant.ErrRights, "GRANT it to the user that the URL names"
 	case mysqlNoColumn, mysqlSyntax, mysqlNoTable, mysqlNoFunction:
 		e.Kind, e.Hint = tenant.ErrInvalid, "check the names and expressions in the mapping"
-		if answer.Number == mysqlNoFunction && strings.Contains(answer.Message, ".MD5 ") { // of the checksums
-			e.Hint = "from MySQL 9.6 on it is in a component: INSTALL COMPONENT 'file://component_classic_hashing'"
-		}
 	case mysqlManyRows:
 		e.Kind, e.Hint = tenant.ErrInvalid, "a lookup found several rows: match columns that are unique together"
 	}

@@ -3,6 +3,7 @@ package legacy
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
@@ -28,7 +29,7 @@ func (s *mysqlSource) originals(ctx context.Context, q *query, refs [][]byte) ([
 	}
 	out := make([]original, 0, len(refs))
 	for chunk := range slices.Chunk(refs, mysqlChunk) {
-		found, err := s.originalsOf(ctx, b, chunk, !q.document)
+		found, err := s.originalsOf(ctx, b, chunk)
 		if err != nil {
 			return nil, err
 		}
@@ -38,7 +39,7 @@ func (s *mysqlSource) originals(ctx context.Context, q *query, refs [][]byte) ([
 }
 
 // originalsOf finds rows again: by their primary keys, or as the rows that refs are.
-func (s *mysqlSource) originalsOf(ctx context.Context, b *mysqlSelect, refs [][]byte, sums bool) ([]original, error) {
+func (s *mysqlSource) originalsOf(ctx context.Context, b *mysqlSelect, refs [][]byte) ([]original, error) {
 	from, cond, ordinal := quoteMySQL(b.t.name), "", "0"
 	at := map[string][]int{} // a place may be asked for twice
 	if len(b.t.primaryKey) > 0 {
@@ -63,12 +64,9 @@ func (s *mysqlSource) originalsOf(ctx context.Context, b *mysqlSelect, refs [][]
 		}
 		ordinal = "x." + mysqlOrdinal
 	}
-	length, sum := "0", "NULL"
+	length := "0"
 	if b.length != "" {
 		length = b.length
-	}
-	if sums {
-		sum = b.checksum()
 	}
 	guard := func(cell string) string {
 		if b.length == "" {
@@ -76,15 +74,18 @@ func (s *mysqlSource) originalsOf(ctx context.Context, b *mysqlSelect, refs [][]
 		}
 		return fmt.Sprintf("IF(%s > %d, NULL, %s)", b.length, b.q.maxRow, cell)
 	}
-	cells := []string{ordinal, length, guard(sum)}
+	cells := []string{ordinal, length}
 	for i := range b.place {
 		cells = append(cells, mysqlText("x."+quoteMySQL(b.place[i].name), &b.place[i]))
 	}
 	for i := range b.t.columns {
 		cells = append(cells, guard(mysqlText("x."+quoteMySQL(b.t.columns[i].name), &b.t.columns[i])))
 	}
-	for _, c := range b.cells {
-		cells = append(cells, guard(c))
+	for i, c := range b.cells {
+		if q := b.fields; len(q) != len(b.cells) || !q[i].key { // a row that is too long has its key all the same
+			c = guard(c)
+		}
+		cells = append(cells, c)
 	}
 	conn, err := s.acquire(ctx)
 	if err != nil {
@@ -135,10 +136,12 @@ func (s *mysqlSource) originalsOf(ctx context.Context, b *mysqlSelect, refs [][]
 	return out, nil
 }
 
+const originalHead = 2 // cells before those of the place
+
 // original makes an original of a result's row, and tells its place.
 func (b *mysqlSelect) original(values []sql.RawBytes, types []*sql.ColumnType) (original, string) {
-	place := string(b.appendPlace(nil, values[mysqlHead:mysqlHead+len(b.place)]))
-	columns := values[mysqlHead+len(b.place):]
+	place := string(b.appendPlace(nil, values[originalHead:originalHead+len(b.place)]))
+	columns := values[originalHead+len(b.place):]
 	fields := columns[len(b.t.columns):]
 	var o original
 	row := []byte{'{'}
@@ -155,11 +158,6 @@ func (b *mysqlSelect) original(values []sql.RawBytes, types []*sql.ColumnType) (
 	if b.q.maxRow > 0 && (length > b.q.maxRow || int64(len(o.row)) > 2*b.q.maxRow) {
 		o.row = json.RawMessage("null")
 	}
-	if values[2] != nil {
-		if sum, err := modulo(string(values[2])); err == nil {
-			o.sum = &sum
-		}
-	}
 	var line []byte
 	for i, v := range fields {
 		line = appendMySQL(line, v, b.writing(types[len(types)-len(fields)+i], b.fields[i]))
@@ -169,7 +167,7 @@ func (b *mysqlSelect) original(values []sql.RawBytes, types []*sql.ColumnType) (
 	case len(b.t.primaryKey) > 0:
 		o.key = place
 	default:
-		o.key = "[" + jsonString(string(values[2])) + "]"
+		o.key = fmt.Sprintf(`["%x"]`, md5.Sum(row))
 	}
 	return o, place
 }
@@ -215,7 +213,7 @@ func (s *mysqlSource) literalValue(t *sourceTable, c *sourceColumn, value json.R
 		if text, err = appendUnquoted(nil, value); err != nil {
 			return "", err
 		}
-		if digits, ok := strings.CutPrefix(string(text), `\x`); ok && c.kind == kindBytes {
+		if digits, ok := strings.CutPrefix(string(text), `\x`); ok && (c.kind == kindBytes || spatial(c)) {
 			if _, err := hex.DecodeString(digits); err != nil {
 				return "", err
 			}

@@ -122,8 +122,28 @@ func (b *mysqlSelect) cell(f field) string {
 		return expr + "+0e0"
 	case f.kind == kindOther && strings.HasPrefix(c.typ, "bit("):
 		return mysqlBits(expr, c)
+	case f.kind == kindText && zeroFilled(c):
+		return mysqlText(expr, c)
+	case spatial(c) && f.kind == kindBytes:
+		return "ST_AsBinary(" + expr + ")"
+	case spatial(c) && f.kind == kindText:
+		return "ST_AsText(" + expr + ")"
+	case spatial(c):
+		// As PostGIS reads it; 0 is no reference system.
+		return fmt.Sprintf("CONCAT(IF(ST_SRID(%[1]s) = 0, '', CONCAT('SRID=', ST_SRID(%[1]s), ';')), ST_AsText(%[1]s))", expr)
 	}
 	return expr
+}
+
+// zeroFilled tells whether a column's numbers are shown with zeros in front of them.
+func zeroFilled(c *sourceColumn) bool { return strings.Contains(c.typ, "zerofill") }
+
+// spatial tells whether a column holds geometries, which are no text and do not cast to one.
+func spatial(c *sourceColumn) bool {
+	return slices.Contains([]string{
+		"geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon",
+		"geometrycollection", "geomcollection",
+	}, strings.ToLower(c.typ))
 }
 
 // mysqlBits is the SQL of a bit(n) value as n digits.
@@ -153,7 +173,7 @@ func mysqlExpression(alias string, c Column) string {
 func mysqlText(expr string, c *sourceColumn) string {
 	switch {
 	case c == nil:
-	case c.kind == kindBytes:
+	case c.kind == kindBytes || spatial(c):
 		return "LOWER(HEX(" + expr + "))"
 	case strings.HasPrefix(c.typ, "bit("):
 		expr += "+0"
@@ -168,7 +188,7 @@ func mysqlValue(text *string, c *sourceColumn) string {
 	switch {
 	case text == nil:
 		return "NULL"
-	case c != nil && c.kind == kindBytes:
+	case c != nil && (c.kind == kindBytes || spatial(c)):
 		return "X'" + *text + "'"
 	case c != nil && slices.Contains([]kind{kindInt, kindBool, kindDecimal, kindFloat}, c.kind) && isNumber(*text):
 		return *text
@@ -304,7 +324,7 @@ func appendMySQLJSON(b, text []byte, c *sourceColumn) []byte {
 	switch {
 	case text == nil:
 		return append(b, "null"...)
-	case c.kind == kindBytes:
+	case c.kind == kindBytes || spatial(c):
 		return append(append(append(b, `"\\x`...), text...), '"')
 	case c.kind != kindText && isNumber(string(text)):
 		return append(b, text...)

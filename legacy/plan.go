@@ -135,6 +135,15 @@ func (p *planner) findTenants() {
 		p.key = p.tenants.primaryKey[0]
 	case p.tenants.column(p.Key) != nil:
 		p.key = p.Key
+	case p.TenantsTable != "" && len(p.tenants.columns) > 0:
+		// Files name no primary key.
+		p.key = p.tenants.columns[0].name
+		for _, name := range []string{"id", "_id"} {
+			if p.tenants.column(name) != nil {
+				p.key = name
+			}
+		}
+		p.note("%s names no primary key: %s is taken for the tenants' key", p.tenants.name, p.key)
 	default:
 		p.tenants = nil
 	}

@@ -48,6 +48,8 @@ var textual = []kind{kindInt, kindDecimal, kindFloat, kindBool, kindDate, kindTi
 func miscast(src *sourceColumn, tgt *targetColumn) string {
 	types := fmt.Sprintf("%s in the source, %s in the target: ", typeName(src), tgt.typ)
 	switch from, to := src.kind, tgt.kind; {
+	case zeroFilled(src) && to != kindText:
+		return types + "its leading zeros are lost"
 	case from == to:
 		return narrower(src, tgt, types)
 	case to == kindText && from != kindOther && from != kindBytes:
@@ -55,9 +57,9 @@ func miscast(src *sourceColumn, tgt *targetColumn) string {
 	case to == kindDecimal && from == kindInt, to == kindFloat && (from == kindInt || from == kindDecimal):
 		return ""
 	case to == kindInstant && (from == kindTimestamp || from == kindDate):
-		return types + "taken as UTC"
+		return strings.TrimSuffix(types+"taken as UTC; "+strings.TrimPrefix(coarser(src, tgt, types), types), "; ")
 	case to == kindTimestamp && from == kindInstant:
-		return types + "written as UTC"
+		return strings.TrimSuffix(types+"written as UTC; "+strings.TrimPrefix(coarser(src, tgt, types), types), "; ")
 	case to == kindTimestamp && from == kindDate:
 		return ""
 	case to == kindDate && (from == kindTimestamp || from == kindInstant):
@@ -93,6 +95,12 @@ var (
 func narrower(src *sourceColumn, tgt *targetColumn, types string) string {
 	switch src.kind {
 	case kindText:
+		if strings.HasPrefix(tgt.typ, "character(") && src.typ != tgt.typ {
+			types += "padded with spaces; "
+			if src.length > 0 && src.length <= tgt.length {
+				return strings.TrimSuffix(types, "; ")
+			}
+		}
 		switch {
 		case tgt.length == 0 || src.length > 0 && src.length <= tgt.length:
 			return ""
@@ -112,12 +120,44 @@ func narrower(src *sourceColumn, tgt *targetColumn, types string) string {
 		if from, to := scale.FindStringSubmatch(src.typ), scale.FindStringSubmatch(tgt.typ); to != nil && !holds(from, to) {
 			return types + "more digits are rejected, or rounded behind the point"
 		}
+	case kindFloat:
+		if tgt.typ == "real" && src.typ != "real" && !strings.HasPrefix(src.typ, "float") {
+			return types + "rounded to the digits of real"
+		}
+	case kindTime, kindTimestamp, kindInstant, kindInterval:
+		return coarser(src, tgt, types)
 	case kindOther:
 		if src.typ != tgt.typ {
 			return types + "rows that do not parse are rejected"
 		}
 	}
 	return ""
+}
+
+// coarser tells whether a time loses digits of its seconds in the target, or an interval what its fields do not have.
+func coarser(src *sourceColumn, tgt *targetColumn, types string) string {
+	if fields, _, _ := strings.Cut(strings.TrimPrefix(tgt.typ, "interval"), "("); tgt.kind == kindInterval &&
+		strings.TrimSpace(fields) != "" && src.typ != tgt.typ {
+		return types + "what is finer than its fields is cut off"
+	}
+	if secondDigits(src.typ) > secondDigits(tgt.typ) {
+		return types + "seconds are rounded to fewer digits"
+	}
+	return ""
+}
+
+// secondDigits is how many digits a type has behind the point of seconds. Where a type names none, PostgreSQL has six, and
+// MySQL, whose types are single words, none.
+func secondDigits(typ string) int {
+	if m := scale.FindStringSubmatch(typ); m != nil {
+		n, _ := strconv.Atoi(m[1]) // the pattern lets digits alone through
+		return n
+	}
+	switch typ {
+	case "time", "datetime", "timestamp", "date":
+		return 0
+	}
+	return 6
 }
 
 // width is 0 for a type that is not known.

@@ -47,6 +47,8 @@ func openPostgres(ctx context.Context, spec *SourceSpec, url, name string) (sour
 	}
 	s := &postgresSource{name: name, schema: cmp.Or(spec.Schema, "public"), limit: make(chan struct{}, n)}
 	cfg.ConnConfig.RuntimeParams["search_path"] = quoteColumn(s.schema)
+	// Rows that a policy would hide are an error, as they are for pg_dump.
+	cfg.ConnConfig.RuntimeParams["row_security"] = "off"
 	conn, err := pgx.ConnectConfig(ctx, cfg.ConnConfig.Copy())
 	if err != nil {
 		return nil, s.failed("connect", err)
@@ -177,7 +179,7 @@ func (s *postgresSource) table(ctx context.Context, name string) (*sourceTable, 
 func (s *postgresSource) tenants(ctx context.Context, l *TenantList, yield func(tenantRow) error) error {
 	from := "(" + l.Query + ")"
 	if l.From != "" {
-		from = s.relation(l.From)
+		from = s.from(l.From)
 	}
 	name := l.Name
 	if name == "" {
@@ -329,6 +331,17 @@ func (s *postgresSource) query(ctx context.Context, verb, sql string, args []any
 // relation is a table's name in SQL.
 func (s *postgresSource) relation(name string) string {
 	return pgx.Identifier{s.schema, name}.Sanitize()
+}
+
+// from is the table to read in SQL: without the rows of tables that inherit from it, which are read by themselves. Of a
+// partitioned table they are all there is.
+func (s *postgresSource) from(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.tables[name]; t != nil && !t.view && !t.partitioned {
+		return "ONLY " + s.relation(name)
+	}
+	return s.relation(name)
 }
 
 func quoteColumn(name string) string { return pgx.Identifier{name}.Sanitize() }

@@ -59,7 +59,7 @@ func (s *postgresSource) digest(ctx context.Context, q *query, without []string)
 		orphan = b.state + " IS NOT NULL"
 	}
 	sql := fmt.Sprintf(`SELECT CASE WHEN NOT (%s) THEN %s END, count(*), coalesce(sum(%s), 0)::text FROM %s AS x%s%s GROUP BY 1`,
-		orphan, b.key, s.checksum(q), s.relation(q.table.From), b.joins, where(conds))
+		orphan, b.key, s.checksum(q), s.from(q.table.From), b.joins, where(conds))
 	conn, err := s.acquire(ctx)
 	if err != nil {
 		return nil, err

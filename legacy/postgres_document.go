@@ -79,7 +79,7 @@ func (s *postgresSource) children(ctx context.Context, e *Embed) (string, error)
 		by += "child." + quoteColumn(c)
 	}
 	return fmt.Sprintf("(SELECT '[' || coalesce(string_agg('{' || %s || '}', ','%s), '') || ']' FROM %s AS child WHERE %s)",
-		strings.Join(members, " || ',' || "), by, s.relation(e.From), strings.Join(on, " AND ")), nil
+		strings.Join(members, " || ',' || "), by, s.from(e.From), strings.Join(on, " AND ")), nil
 }
 
 // member is the SQL of one member of an object: its name and its value in Extended JSON.

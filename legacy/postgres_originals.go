@@ -82,7 +82,7 @@ func (s *postgresSource) readOriginals(ctx context.Context, q *query, oid string
 		}
 		rel, ref, cond = s.recordset(q, rows), "(x.tenantctl_ordinal - 1)::text", "true"
 	} else {
-		table := s.relation(q.table.From)
+		table := s.from(q.table.From)
 		if oid != "" {
 			if err = conn.QueryRow(ctx, `SELECT $1::text::oid::regclass::text`, oid).Scan(&table); err != nil {
 				return s.failed("find a row again", err)
@@ -102,7 +102,12 @@ func (s *postgresSource) readOriginals(ctx context.Context, q *query, oid string
 		return s.failed("find a row again", err)
 	}
 	long := fmt.Sprintf("(%s) > %d", size, max(q.maxRow, 1))
-	sql := fmt.Sprintf(`SELECT %s, %s::text, CASE WHEN NOT (%s) THEN (to_jsonb(x) - 'tenantctl_ordinal')::text END, CASE WHEN NOT (%s) THEN %s END FROM %s AS x WHERE %s`, ref, s.rowKey(q), long, long, sum, rel, cond)
+	row, err := s.rowObject(ctx, q)
+	if err != nil {
+		return err
+	}
+	sql := fmt.Sprintf(`SELECT %s, %s::text, CASE WHEN NOT (%s) THEN %s::text END, CASE WHEN NOT (%s) THEN %s END FROM %s AS x WHERE %s`,
+		ref, s.rowKey(q), long, row, long, sum, rel, cond)
 	rows, qerr := conn.Query(ctx, sql)
 	var place, key string
 	var text *string
@@ -166,9 +171,26 @@ func (s *postgresSource) rowKey(q *query) string {
 		}
 	}
 	if len(parts) == 0 {
-		return "jsonb_build_array(md5(x::text))"
+		return "jsonb_build_array(md5((x.*)::text))"
 	}
 	return "jsonb_build_array(" + strings.Join(parts, ", ") + ")"
+}
+
+// rowObject is the SQL of the row x as a JSON object, from which json_populate_recordset makes the same row again: JSON as
+// it is spelled, and what has no form of its own in JSON by its text, such as arrays, hstore and composites.
+func (s *postgresSource) rowObject(ctx context.Context, q *query) (string, error) {
+	t, err := s.table(ctx, q.table.From)
+	if err != nil {
+		return "", err
+	}
+	cells := make([]string, len(t.columns))
+	for i, c := range t.columns {
+		cells[i] = "x." + quoteColumn(c.name)
+		if c.kind == kindOther {
+			cells[i] += "::text AS " + quoteColumn(c.name)
+		}
+	}
+	return "(SELECT row_to_json(o.*) FROM (SELECT " + strings.Join(cells, ", ") + ") AS o)", nil
 }
 
 // recordset is an SQL relation of rows that are given as JSON.
@@ -182,7 +204,7 @@ func (s *postgresSource) recordset(q *query, rows []json.RawMessage) string {
 		b.Write(r)
 	}
 	b.WriteByte(']')
-	return fmt.Sprintf("(SELECT r.*, row_number() OVER () AS tenantctl_ordinal FROM jsonb_populate_recordset(NULL::%s, %s::jsonb) AS r)", s.relation(q.table.From), literal(b.String()))
+	return fmt.Sprintf("(SELECT r.*, row_number() OVER () AS tenantctl_ordinal FROM json_populate_recordset(NULL::%s, %s::json) AS r)", s.relation(q.table.From), literal(b.String()))
 }
 
 func (s *postgresSource) reread(ctx context.Context, q *query, rows []json.RawMessage, yield func(*record) error) error {

@@ -45,7 +45,7 @@ func (s *postgresSource) parts(ctx context.Context, q *query, size int64) ([]par
 			p := part{
 				// A table that was rewritten has its rows elsewhere: its checkpoints are of another file.
 				id:  fmt.Sprintf("%s/%d/%d+%d", leaf, node, low, step),
-				low: leaf, high: fmt.Sprintf("x.ctid >= '(%d,0)'", low), rows: tuples * min(step, blocks-low) / max(1, blocks),
+				low: "ONLY " + leaf, high: fmt.Sprintf("x.ctid >= '(%d,0)'", low), rows: tuples * min(step, blocks-low) / max(1, blocks),
 			}
 			if low+step < blocks {
 				p.high += fmt.Sprintf(" AND x.ctid < '(%d,0)'", low+step)
@@ -97,7 +97,7 @@ func (s *postgresSource) buildRow(ctx context.Context, q *query, t *sourceTable)
 		for j := range h.Columns {
 			on = append(on, fmt.Sprintf("%s.%s = %s.%s", alias, quoteColumn(h.References[j]), last, quoteColumn(h.Columns[j])))
 		}
-		b.joins += fmt.Sprintf(" LEFT JOIN %s AS %s ON %s", s.relation(h.Table), alias, strings.Join(on, " AND "))
+		b.joins += fmt.Sprintf(" LEFT JOIN %s AS %s ON %s", s.from(h.Table), alias, strings.Join(on, " AND "))
 		missing = append(missing, fmt.Sprintf("WHEN %s.%s IS NULL THEN '%d'", alias, quoteColumn(h.References[0]), i))
 		last = alias
 	}
@@ -193,7 +193,7 @@ func (s *postgresSource) expression(alias string, c Column) string {
 			on = append(on, fmt.Sprintf("looked_up.%s = %s.%s", quoteColumn(theirs), alias, quoteColumn(ours)))
 		}
 		slices.Sort(on)
-		return fmt.Sprintf("(SELECT looked_up.%s FROM %s AS looked_up WHERE %s)", quoteColumn(c.Lookup.Take), s.relation(c.Lookup.Table), strings.Join(on, " AND "))
+		return fmt.Sprintf("(SELECT looked_up.%s FROM %s AS looked_up WHERE %s)", quoteColumn(c.Lookup.Take), s.from(c.Lookup.Table), strings.Join(on, " AND "))
 	}
 	return alias + "." + quoteColumn(c.From)
 }
@@ -206,7 +206,11 @@ func (s *postgresSource) read(ctx context.Context, q *query, p part, _ string, y
 	rel, conds, ref := p.low, []string{p.high}, "x.ctid"
 	switch {
 	case rel == "": // a view
-		rel, conds, ref = s.relation(q.table.From), nil, "pg_catalog.to_jsonb(x)::text"
+		object, err := s.rowObject(ctx, q)
+		if err != nil {
+			return err
+		}
+		rel, conds, ref = s.relation(q.table.From), nil, object+"::text"
 	case t.partitioned:
 		ref = "x.tableoid::text || x.ctid::text"
 	}

@@ -256,20 +256,41 @@ func identifiers(list string) []string {
 	return out
 }
 
-// finishTables sets sequences behind the loaded values and gathers statistics.
-func (r *run) finishTables(ctx context.Context, p *pass) error {
-	var sequences []string
-	for _, c := range r.target[p.table.To].columns {
-		if c.hasDefault && c.kind == kindInt && slices.ContainsFunc(p.q.fields, func(f field) bool { return f.name == c.name }) {
-			sequences = append(sequences, c.name)
+// setSequences sets the sequences that a column is filled from, owned by it or not, behind the column's last value. One that
+// several columns share is never set back.
+const setSequences = `SELECT setval(s.seqrelid, CASE WHEN s.seqincrement > 0 THEN greatest(m.high, pg_sequence_last_value(s.seqrelid))
+		ELSE least(m.low, pg_sequence_last_value(s.seqrelid)) END)
+	FROM (SELECT max(%[1]s) AS high, min(%[1]s) AS low FROM %[2]s) m
+	JOIN pg_sequence s ON s.seqrelid IN (SELECT q.sequence FROM (` + sequencesOf + `) q WHERE q."table" = %[3]s::regclass AND q."column" = %[4]s)
+	WHERE CASE WHEN s.seqincrement > 0 THEN m.high >= s.seqmin ELSE m.low <= s.seqmax END`
+
+// sequencesOf are the sequences of all columns: those of their defaults, and those of identities.
+const sequencesOf = `SELECT a.attrelid AS "table", a.attname AS "column", e.refobjid AS sequence FROM pg_attribute a
+	JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+	JOIN pg_depend e ON e.classid = 'pg_attrdef'::regclass AND e.objid = d.oid AND e.refclassid = 'pg_class'::regclass
+	UNION ALL SELECT a.attrelid, a.attname, i.objid FROM pg_attribute a
+	JOIN pg_depend i ON i.classid = 'pg_class'::regclass AND i.refclassid = i.classid AND i.refobjid = a.attrelid
+		AND i.refobjsubid = a.attnum AND i.deptype = 'i'`
+
+// sequenced are the columns that rows are loaded into and that are otherwise filled from a sequence.
+func (r *run) sequenced(t *Table, q *query) []targetColumn {
+	var out []targetColumn
+	for _, c := range r.target[t.To].columns {
+		if c.hasDefault && c.kind == kindInt && slices.ContainsFunc(q.fields, func(f field) bool { return f.name == c.name }) {
+			out = append(out, c)
 		}
 	}
+	return out
+}
+
+// finishTables sets sequences behind the loaded values and gathers statistics.
+func (r *run) finishTables(ctx context.Context, p *pass) error {
+	sequences := r.sequenced(p.table, p.q)
 	return r.each(ctx, p.tenants, func(ctx context.Context, at int32) error {
 		rel := r.relation(at, p.table)
 		var b pgx.Batch
 		for _, c := range sequences {
-			b.Queue(fmt.Sprintf(`SELECT setval(s::regclass, (SELECT max(%[1]s) FROM %[2]s)) FROM pg_get_serial_sequence(%[3]s, %[4]s) s
-				WHERE s IS NOT NULL AND (SELECT max(%[1]s) FROM %[2]s) > 0`, quoteColumn(c), rel, literal(rel), literal(c)))
+			b.Queue(fmt.Sprintf(setSequences, quoteColumn(c.name), r.rows(at, p.table), literal(rel), literal(c.name)))
 		}
 		b.Queue("ANALYZE " + rel)
 		err := targetError("finish table "+p.name, r.Postgres.SendBatch(ctx, &b).Close())

@@ -18,7 +18,8 @@ type targetTable struct {
 	columns     []targetColumn
 	primaryKey  []string
 	foreignKeys []foreignKey // to tables of the same schema
-	code        bool         // something of the migrations' own runs when a row comes: a trigger, check, default or expression
+	partitioned bool
+	code        bool // something of the migrations' own runs when a row comes: a trigger, check, default or expression
 }
 
 type targetColumn struct {
@@ -28,7 +29,9 @@ type targetColumn struct {
 	length     int  // most characters of a text; 0 for no limit
 	notNull    bool // without a default: a value is needed
 	hasDefault bool // a default, an identity or a sequence
-	generated  bool // from other columns: nothing can be loaded into it
+	// sequenceMax is the last value that the column's sequence gives, where that is less than the type holds; else 0.
+	sequenceMax int64
+	generated   bool // from other columns: nothing can be loaded into it
 }
 
 func (t *targetTable) column(name string) *targetColumn {
@@ -56,7 +59,9 @@ func readTarget(ctx context.Context, db queryer, schema string) (target, error) 
 	rows, err := db.Query(ctx, `SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), t.typname, coalesce(b.typname, t.typname),
 			CASE WHEN t.typname IN ('varchar', 'bpchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 0 END,
 			a.attnotnull, a.atthasdef AND a.attgenerated = '' OR a.attidentity <> '', a.attgenerated <> '',
-			coalesce(array_position(k.conkey, a.attnum), 0),
+			coalesce(array_position(k.conkey, a.attnum), 0), c.relkind = 'p',
+			coalesce((SELECT min(q.seqmax) FROM (`+sequencesOf+`) o JOIN pg_sequence q ON q.seqrelid = o.sequence
+				WHERE o."table" = c.oid AND o."column" = a.attname AND q.seqmax < CASE t.typname WHEN 'int2' THEN 32767 WHEN 'int4' THEN 2147483647 ELSE 9223372036854775807 END), 0),
 			c.relhastriggers AND EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal)
 				OR EXISTS (SELECT FROM pg_constraint h WHERE h.conrelid = c.oid AND h.contype NOT IN ('p', 'u', 'f', 'n'))
 				OR EXISTS (SELECT FROM pg_attrdef d WHERE d.adrelid = c.oid)
@@ -75,12 +80,12 @@ func readTarget(ctx context.Context, db queryer, schema string) (target, error) 
 	var table, base, typname string
 	var c targetColumn
 	var position int
-	var code bool
+	var code, partitioned bool
 	keys := map[string]map[int]string{}
-	_, err = pgx.ForEachRow(rows, []any{&table, &c.name, &c.typ, &typname, &base, &c.length, &c.notNull, &c.hasDefault, &c.generated, &position, &code}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&table, &c.name, &c.typ, &typname, &base, &c.length, &c.notNull, &c.hasDefault, &c.generated, &position, &partitioned, &c.sequenceMax, &code}, func() error {
 		t := out[table]
 		if t == nil {
-			t = &targetTable{name: table, code: code}
+			t = &targetTable{name: table, code: code, partitioned: partitioned}
 			out[table], keys[table] = t, map[int]string{}
 		}
 		c.kind = postgresKind(base)

@@ -36,19 +36,18 @@ func (v *run) eachDocument(ctx context.Context, p *pass, yield func(key string, 
 	var buf []byte
 	for _, one := range parts {
 		err := p.src.read(ctx, p.q, one, "", func(rec *record) error {
-			key := nobody
-			if _, ours := p.byKey[string(rec.key)]; ours && rec.key != nil {
-				key = string(rec.key)
+			key, to := nobody, int32(-1)
+			if n, ours := p.byKey[string(rec.key)]; ours && rec.key != nil {
+				key, to = string(rec.key), n
 			}
 			if rec.line == nil {
-				if key == nobody {
-					p.unread++
-				}
+				p.leaveOut(to)
 				return nil
 			}
 			var doc bson.Raw
 			var err error
 			if doc, buf, err = parseDocument(buf, rec.line, p.q); err != nil {
+				p.leaveOut(to)
 				return nil
 			}
 			return yield(key, doc)

@@ -10,6 +10,18 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+// leaveOut counts a row that cannot be compared; to is whose it is, -1 for nobody's. Each has to be among the rejects.
+func (p *pass) leaveOut(to int32) {
+	if to < 0 {
+		p.unread++
+		return
+	}
+	if p.leftOut == nil {
+		p.leftOut = map[int32]int64{}
+	}
+	p.leftOut[to]++
+}
+
 // stage copies what a source gives for a pass into a temporary table of the target's types, an arena at a time, and has
 // look see each. Rows whose values do not fit the types are left out: they were rejected too.
 func (v *run) stage(ctx context.Context, p *pass, look func(tx pgx.Tx) error) error {
@@ -25,6 +37,7 @@ func (v *run) stage(ctx context.Context, p *pass, look func(tx pgx.Tx) error) er
 		a := v.takeArena(2, false)
 		defer v.giveArena(a)
 		conn := tx.Conn().PgConn()
+		var staged []int32 // whose the rows in the arena are
 		flush := func() error {
 			rows := make([]int32, len(a.rows))
 			for n := range rows {
@@ -39,7 +52,8 @@ func (v *run) stage(ctx context.Context, p *pass, look func(tx pgx.Tx) error) er
 					return errors.Join(rerr, err)
 				}
 				return nil
-			}, func(int32, *pgconn.PgError) error { return nil })
+			}, func(row int32, _ *pgconn.PgError) error { p.leaveOut(staged[row]); return nil })
+			staged = staged[:0]
 			a.reset()
 			if err != nil {
 				return targetError("compute checksums of "+p.name, err)
@@ -65,9 +79,7 @@ func (v *run) stage(ctx context.Context, p *pass, look func(tx pgx.Tx) error) er
 					}
 				}
 				if rec.line == nil {
-					if to < 0 {
-						p.unread++
-					}
+					p.leaveOut(to)
 					return nil
 				}
 				line = append(fmt.Appendf(line[:0], "%d", to), '\t')
@@ -81,6 +93,7 @@ func (v *run) stage(ctx context.Context, p *pass, look func(tx pgx.Tx) error) er
 					}
 				}
 				a.add(0, nil, line)
+				staged = append(staged, to)
 				return nil
 			})
 			if err != nil {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Rows of two different servers are compared by texts that both can make: a portable text for each value, each followed
-// by the byte 0x1f, 0x01 for NULL. The MD5 of that is cut to 64 bits.
+// Values of two different servers are compared by texts that both can make. The tests take them for a reading of MariaDB that
+// shares no code with the import's own.
 
 // portableSQL is PostgreSQL's expression for a value's portable text; NULL stays NULL. The source's is in portableMySQL.
 func portableSQL(column string, f field) string {
