@@ -111,7 +111,9 @@ docs-check:
 		diff -ru docs/reference "$$dir" || { echo "docs/reference is stale; run: make docs" >&2; exit 1; }
 
 .PHONY: fuzz
-fuzz: ## Fuzz each fuzz target for FUZZTIME (30s)
+fuzz: bin/devstack ## Fuzz each fuzz target for FUZZTIME (30s), and load every pair of types of an import
+	@echo "== every pair of types"
+	@TENANTCTL_TEST_MATRIX=all bin/devstack run --fast -- go test ./legacy -run TestEveryPairOfTypes
 	@grep -rl --include='*_test.go' '^func Fuzz' $$(go list -f '{{.Dir}}' ./...) | sort | while read -r file; do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' "$$file"); do \
 			echo "== $$target"; \

@@ -112,6 +112,9 @@ func (i *Importer) open(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := i.m.checkFormats(); err != nil {
+		return err
+	}
 	if err := i.readModel(ctx); err != nil {
 		return err
 	}
@@ -322,6 +325,7 @@ func (i *Importer) query(t *Table, since string, only []string) *query {
 		tc := target.column(c.Name)
 		q.fields = append(q.fields, field{name: c.Name, column: c.Column, kind: tc.kind, typ: tc.typ, cast: castOf(tc), key: slices.Contains(target.primaryKey, c.Name)})
 	}
+	q.dates = i.dateChecks(q)
 	return q
 }
 

@@ -107,7 +107,7 @@ func (l *load) load(ctx context.Context) error {
 	for n := 0; n < len(l.parts); n++ {
 		l.part = l.parts[n]
 		l.after = l.done[l.part.id].Position
-		err = l.p.src.read(ctx, l.p.q, l.part, l.after, func(rec *record) error { return l.take(ctx, rec) })
+		err = readRows(ctx, l.p.src, l.p.q, l.part, l.after, func(rec *record) error { return l.take(ctx, rec) })
 		if err != nil {
 			return err
 		}
@@ -278,9 +278,9 @@ func (l *load) originalsOf(ctx context.Context) ([]tenant.ImportReject, error) {
 	}
 	out := make([]tenant.ImportReject, len(l.rejects))
 	for n, x := range l.rejects {
-		out[n] = tenant.ImportReject{Target: l.p.name, TenantKey: x.key, Key: found[n].key, Code: x.code, Reason: x.reason, Sum: found[n].sum}
-		if x.sum != nil {
-			out[n].Sum = x.sum
+		out[n] = tenant.ImportReject{Target: l.p.name, TenantKey: x.key, Key: found[n].key, Code: x.code, Reason: x.reason, Sum: x.sum}
+		if l.sumsInSource() {
+			out[n].Sum = found[n].sum
 		}
 		if x.tenant >= 0 {
 			out[n].Tenant = l.list[l.p.tenants[x.tenant]].tenant.ID
@@ -465,13 +465,19 @@ func (l *load) setRow(ctx context.Context, to, row int32, pg *pgconn.PgError) er
 	if !l.p.copied {
 		x.key = &key
 	}
-	if _, ok := l.p.src.(digester); !ok && !strings.HasPrefix(pg.Code, "22") {
+	if !l.sumsInSource() && !strings.HasPrefix(pg.Code, "22") {
 		var err error
 		if x.sum, err = l.sumOf(ctx, l.a.line(row)); err != nil {
 			return err
 		}
 	}
 	return l.set(ctx, x)
+}
+
+// sumsInSource tells whether a verification has the source compute the checksums of the pass's rows.
+func (l *load) sumsInSource() bool {
+	_, ok := l.p.src.(digester)
+	return ok && !l.p.q.document && l.sameTexts(l.p.q)
 }
 
 // sumOf is a row's checksum, computed by the target for a source that cannot.

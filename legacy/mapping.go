@@ -32,6 +32,7 @@ type SourceSpec struct {
 	Null           *string `yaml:"null,omitempty"`
 	MaxConnections int     `yaml:"max_connections,omitempty"`
 	Schema         string  `yaml:"schema,omitempty"`
+	DateFormat     string  `yaml:"date_format,omitempty"` // of dates that the source has as text; ISO order where empty
 }
 
 // TenantList says which tenants there are, and by which key rows refer to them.
@@ -182,13 +183,15 @@ func (c Columns) MarshalYAML() (any, error) {
 	return node, nil
 }
 
-// Column says where a column's value comes from: one field is set.
+// Column says where a column's value comes from: one field is set, and with from also DateFormat may be.
 type Column struct {
 	From    string  `yaml:"from,omitempty"`
 	SQL     string  `yaml:"sql,omitempty"`
 	Value   *string `yaml:"value,omitempty"`
 	Lookup  *Lookup `yaml:"lookup,omitempty"`
 	Default bool    `yaml:"-"` // null in the file: the target's own default
+
+	DateFormat string `yaml:"date_format,omitempty" json:",omitempty"` // of a date that the source has as text
 }
 
 // Lookup takes a value from another table of the source.
@@ -213,7 +216,7 @@ func (c Column) MarshalYAML() (any, error) {
 	switch {
 	case c.Default:
 		return nil, nil
-	case c.From != "":
+	case c.From != "" && c.DateFormat == "":
 		return c.From, nil
 	}
 	type plain Column

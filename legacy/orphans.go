@@ -137,7 +137,7 @@ func (o *orphans) askSource(ctx context.Context, n int, p *pass) error {
 	var refs [][]byte
 	var places []string
 	for _, one := range parts {
-		err := p.src.read(ctx, &q, one, "", func(rec *record) error {
+		err := readRows(ctx, p.src, &q, one, "", func(rec *record) error {
 			to, skip := l.owner(rec)
 			if skip || to < 0 || rec.line == nil {
 				return nil

@@ -70,6 +70,9 @@ func sameBinary(c *sourceColumn, f field) bool {
 		return false
 	}
 	from, to := baseType(c.typ), baseType(f.typ)
+	if from == "character" && to != from {
+		return false // the spaces that fill it up stay behind
+	}
 	texts := []string{"text", "character varying", "character"}
 	return from == to || slices.Contains(texts, from) && slices.Contains(texts, to)
 }

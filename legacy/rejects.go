@@ -148,7 +148,7 @@ func (r *run) reloadRow(ctx context.Context, p *pass, line rejectLine, a *arena)
 		return err
 	}
 	fits, key := true, ""
-	err = p.src.reread(ctx, p.q, []json.RawMessage{line.Row}, func(rec *record) error {
+	err = rereadRows(ctx, p.src, p.q, []json.RawMessage{line.Row}, func(rec *record) error {
 		to, _ := l.owner(rec)
 		if to < 0 || rec.tooLong > 0 || rec.broken != "" {
 			fits = false

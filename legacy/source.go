@@ -108,9 +108,10 @@ type query struct {
 	fields   []field
 	document bool // each record is one document in Extended JSON, as a single COPY field
 	since    string
-	maxRow   int64    // bytes; a longer row is a record with tooLong set
-	binary   bool     // lines are tuples of COPY's binary format: the types are the same on both sides
-	only     []string // keys of the tenants that are wanted; nil for all. A source may give the others' rows too
+	maxRow   int64       // bytes; a longer row is a record with tooLong set
+	binary   bool        // lines are tuples of COPY's binary format: the types are the same on both sides
+	dates    []dateCheck // dates and times that the source has as text
+	only     []string    // keys of the tenants that are wanted; nil for all. A source may give the others' rows too
 }
 
 // field is a column of the target and where it comes from.

@@ -35,7 +35,7 @@ func (v *run) eachDocument(ctx context.Context, p *pass, yield func(key string, 
 	}
 	var buf []byte
 	for _, one := range parts {
-		err := p.src.read(ctx, p.q, one, "", func(rec *record) error {
+		err := readRows(ctx, p.src, p.q, one, "", func(rec *record) error {
 			key, to := nobody, int32(-1)
 			if n, ours := p.byKey[string(rec.key)]; ours && rec.key != nil {
 				key, to = string(rec.key), n

@@ -70,7 +70,7 @@ func (v *run) stage(ctx context.Context, p *pass, look func(tx pgx.Tx) error) er
 		}
 		var line []byte
 		for _, one := range parts {
-			err := p.src.read(ctx, p.q, one, "", func(rec *record) error {
+			err := readRows(ctx, p.src, p.q, one, "", func(rec *record) error {
 				to := int32(0)
 				if !p.copied {
 					var ours bool

@@ -1,0 +1,182 @@
+package legacy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// matrixType is a type with values at its bounds, and the least change of a value v.
+type matrixType struct {
+	typ    string
+	values []string // as SQL literals of the type
+	step   string   // SQL
+}
+
+var matrixTypes = []matrixType{
+	{"smallint", []string{"-32768", "0", "32767"}, "CASE WHEN v < 0 THEN v + 1 ELSE v - 1 END"},
+	{"integer", []string{"-2147483648", "1", "2147483647"}, "CASE WHEN v < 0 THEN v + 1 ELSE v - 1 END"},
+	{"bigint", []string{"-9223372036854775808", "0", "9007199254740993"}, "CASE WHEN v < 0 THEN v + 1 ELSE v - 1 END"},
+	{"numeric(10,2)", []string{"'-99999999.99'", "'0.00'", "'12.34'"}, "CASE WHEN v < 0 THEN v + 0.01 ELSE v - 0.01 END"},
+	{"numeric", []string{"'NaN'", "'1e-30'", "'123456789012345678901234567890.000000001'"}, "v + 1e-31"},
+	{"real", []string{"'NaN'", "'Infinity'", "'0.1'", "'16777216'"}, "(v::float8 * (1 - 1.2e-7))::real"},
+	{"double precision", []string{"'NaN'", "'-0'", "'0.1'", "'9007199254740993'"}, "v * (1 - 2.220446049250313e-16::float8)"},
+	{"boolean", []string{"true", "false"}, "NOT v"},
+	{"text", []string{"''", `E'tab\t nl\n \\ \x01'`, "'0042'", "'2024-02-29'", "'now'", `'{"a": 1}'`, "'true'"}, "v || ' '"},
+	{"character varying(10)", []string{"''", "'trailing  '", "'1234567890'", "'é😀'"}, "left(v, 9) || '.'"},
+	{"character(5)", []string{"'ab'", "'abcde'"}, "CASE WHEN v = 'z' THEN 'y' ELSE 'z' END"},
+	{"bytea", []string{`'\x'`, `'\x00ff5c'`}, `v || '\x00'`},
+	{"date", []string{"'0044-03-15 BC'", "'2024-02-29'", "'infinity'"}, "v + 1"},
+	{"time without time zone", []string{"'00:00'", "'23:59:59.999999'", "'24:00'"}, "v - interval '1 microsecond'"},
+	{"time(0) without time zone", []string{"'23:59:59'"}, "v - interval '1 second'"},
+	{"timestamp without time zone", []string{"'0044-03-15 00:00 BC'", "'2024-02-29 23:59:59.999999'", "'-infinity'"}, "v + interval '1 microsecond'"},
+	{"timestamp(0) with time zone", []string{"'2024-03-31 02:30:00+02'"}, "v + interval '1 second'"},
+	{"timestamp with time zone", []string{"'2024-03-31 02:30:00.000001+02'", "'9999-12-31 23:59:59+00'"}, "v + interval '1 microsecond'"},
+	{"interval", []string{"'1 year -2 days 00:00:00.000001'", "'24:00'", "'1 day'"}, "v + interval '1 microsecond'"},
+	{"interval day", []string{"'3 days'"}, "v + interval '1 day'"},
+	{"uuid", []string{"'00112233-4455-6677-8899-aabbccddeeff'"}, "'00112233-4455-6677-8899-aabbccddeefe'"},
+	{"json", []string{`'{"b": 1, "a": 1.0, "a": 2}'`, `'null'`, `'"\u0000"'`}, `'{"b": 1, "a": 1.0}'`},
+	{"jsonb", []string{`'{"b": 1, "a": 1.0}'`, `'[]'`}, `'{"b": 1, "a": 1.01}'`},
+	{"inet", []string{"'10.0.0.1'", "'::1/64'"}, "v + 1"},
+	{"integer[]", []string{"'{}'", "'{1,NULL}'", "'[2:3]={1,2}'"}, "v || 0"},
+	{"old.size", []string{"'small'", "'large'"}, "CASE WHEN v = 'small' THEN 'large' ELSE 'small' END::old.size"},
+	{"int4range", []string{"'empty'", "'[1,5)'"}, "'[7,8)'"},
+	{"money", []string{"'12.34'"}, "v + '0.01'"},
+	{"bit(3)", []string{"'101'"}, "'111'"},
+}
+
+// pair is a table of the matrix: its column v has one type in the source and another in the target.
+type pair struct {
+	name     string
+	from, to matrixType
+}
+
+// text is the SQL of the source's value as text: by its type's output, but for truth values and the spaces of char(n).
+func (p pair) text() string {
+	if p.from.typ == "boolean" && strings.Contains(p.to.typ, "text") || p.from.typ == "boolean" && strings.Contains(p.to.typ, "varying") {
+		return "v::text"
+	}
+	if p.from.typ == "character(5)" && !strings.HasPrefix(p.to.typ, "character(") {
+		return "v::text"
+	}
+	return "CASE WHEN v IS NOT NULL THEN concat(v) END"
+}
+
+// exact is the SQL of whether the text has one reading: words such as now have none.
+func (p pair) exact() string {
+	if strings.Contains(p.to.typ, "time") || p.to.typ == "date" {
+		return "v IS NULL OR concat(v) NOT IN ('now', '0042')"
+	}
+	return "true"
+}
+
+// matrixPairs are the pairs that a plan accepts. Without all, a fixed part: each type with itself, with text, and a third of
+// the others.
+func matrixPairs(t *testing.T, s *stand, all bool) []pair {
+	t.Helper()
+	var pairs []pair
+	for i, from := range matrixTypes {
+		for j, to := range matrixTypes {
+			if all || i == j || to.typ == "text" || from.typ == "text" || (i+j)%4 == 0 {
+				pairs = append(pairs, pair{fmt.Sprintf("m_%d_%d", i, j), from, to})
+			}
+		}
+	}
+	var typname, full string
+	kinds := map[string]sourceColumn{}
+	for _, m := range matrixTypes {
+		err := s.pool.QueryRow(context.Background(), `SELECT t.typname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
+			JOIN pg_type t ON t.oid = a.atttypid WHERE a.attrelid = 'old.every'::regclass AND a.attname = $1`, m.typ).Scan(&typname, &full)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kinds[m.typ] = sourceColumn{typ: full, kind: postgresKind(typname)}
+	}
+	return slices.DeleteFunc(pairs, func(p pair) bool {
+		src, tgt := kinds[p.from.typ], kinds[p.to.typ]
+		return strings.Contains(miscast(&src, &targetColumn{typ: tgt.typ, kind: tgt.kind}), "these do not cast")
+	})
+}
+
+// Every value that an import loads is the one that PostgreSQL makes of the source's text when it is inserted, every other is
+// a reject; a verification is clean then, and names the row of each table whose value is changed by the least step.
+func TestEveryPairOfTypesIsLoadedExactlyAndVerified(t *testing.T) {
+	every := make([]string, len(matrixTypes))
+	for i, m := range matrixTypes {
+		every[i] = quoteColumn(m.typ) + " " + m.typ
+	}
+	s := newStand(t, "CREATE TABLE nothing (id int)", `CREATE TABLE firms (id int PRIMARY KEY); INSERT INTO firms VALUES (1);
+		CREATE TYPE old.size AS ENUM ('small', 'large'); CREATE TABLE every (`+strings.Join(every, ", ")+`)`)
+	pairs := matrixPairs(t, s, os.Getenv("TENANTCTL_TEST_MATRIX") == "all")
+	var source, model, mapping strings.Builder
+	for _, p := range pairs {
+		fmt.Fprintf(&source, "CREATE TABLE old.%s (id int PRIMARY KEY, firm int DEFAULT 1, v %s); INSERT INTO old.%[1]s (id, v) VALUES (0, NULL)", p.name, p.from.typ)
+		for n, v := range p.from.values {
+			fmt.Fprintf(&source, ", (%d, %s)", n+1, v)
+		}
+		source.WriteString(";\n")
+		fmt.Fprintf(&model, "CREATE TABLE %s (id int PRIMARY KEY, v %s);\n", p.name, p.to.typ)
+		fmt.Fprintf(&mapping, "  - {from: %s, key: firm}\n", p.name)
+	}
+	s.tables.model = model.String()
+	s.sql(source.String() + "SET search_path = model; " + model.String() + "RESET search_path; CREATE SCHEMA expected; SET search_path = expected; " + model.String() +
+		`RESET search_path; CREATE TABLE expected.rejects (name text, id int);
+		CREATE FUNCTION expected.put(name text, id int, v text, exact boolean) RETURNS void LANGUAGE plpgsql AS $f$ BEGIN
+			IF NOT exact THEN RAISE EXCEPTION 'two readings'; END IF;
+			EXECUTE format('INSERT INTO expected.%I VALUES (%s, %L)', name, id, v);
+		EXCEPTION WHEN OTHERS THEN INSERT INTO expected.rejects VALUES (name, id);
+		END $f$;`)
+	for _, p := range pairs {
+		s.sql("SET timezone = 'UTC'; SELECT expected.put('" + p.name + "', id, " + p.text() + ", " + p.exact() + ") FROM old." + p.name)
+	}
+	rejected := s.rows("SELECT count(*) FROM expected.rejects")[0]
+	m := s.mapping("tables:\n" + mapping.String())
+	r, err := s.run(context.Background(), m, RunRequest{})
+	if err != nil && !errors.Is(err, tenant.ErrPartial) {
+		t.Fatalf("run: %v", err)
+	}
+	if got := fmt.Sprint(r.Totals.Rejected); got != rejected {
+		t.Errorf("%s rows were rejected, PostgreSQL refuses %s", got, rejected)
+	}
+	for _, p := range pairs {
+		const both = "SELECT id, v::text FROM %[1]s.%[2]s EXCEPT ALL SELECT id, v::text FROM %[3]s.%[2]s"
+		if got := s.rows(fmt.Sprintf(both, "t_f1", p.name, "expected")); len(got) > 0 {
+			t.Errorf("%s to %s: loaded wrongly: %q", p.from.typ, p.to.typ, got)
+		}
+		if got := s.rows(fmt.Sprintf(both, "expected", p.name, "t_f1")); len(got) > 0 {
+			t.Errorf("%s to %s: not loaded: %q", p.from.typ, p.to.typ, got)
+		}
+	}
+	s.clean(m)
+	changed := map[string]string{} // the row's id by table
+	for _, p := range pairs {
+		var id string
+		err := s.pool.QueryRow(context.Background(), fmt.Sprintf(`UPDATE t_f1.%[1]s SET v = %[2]s WHERE id = (SELECT min(id) FROM t_f1.%[1]s
+			WHERE v IS NOT NULL AND (%[2]s)::text IS DISTINCT FROM v::text) RETURNING id::text`, p.name, p.to.step)).Scan(&id)
+		switch {
+		case err == nil:
+			changed[p.name] = id
+		case !errors.Is(err, pgx.ErrNoRows):
+			t.Fatalf("%s to %s: %v", p.from.typ, p.to.typ, err)
+		}
+	}
+	if r, err = s.verify(m); !errors.Is(err, tenant.ErrDiffers) {
+		t.Fatalf("verify: %v", err)
+	}
+	for _, table := range r.Tables {
+		id, there := changed[table.Table]
+		named := slices.ContainsFunc(table.Differences, func(d Difference) bool { return d.Key == `["`+id+`"]` && d.What == "differs" })
+		if there != named || !there && !*table.Match {
+			t.Errorf("%s: row %q was changed, verify says %v", table.Table, id, table.Differences)
+		}
+	}
+	t.Logf("%d pairs of types, %s rows refused, %d values changed", len(pairs), rejected, len(changed))
+}
