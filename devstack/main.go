@@ -53,6 +53,7 @@ Several stacks can run side by side.
 
 Commands find the servers through these variables:
   TENANTCTL_POSTGRES_URL  PostgreSQL, as superuser, in the database tenantctl
+  TENANTCTL_POSTGRES_ALLOW_SUPERUSER  true: tenantctl refuses a superuser for some of its work otherwise
   TENANTCTL_NOSQL_URL     the MongoDB-compatible server
   DEVSTACK_PG_BINDIR      folder of the psql of that PostgreSQL, where it has one; PATH leads to it first`,
 		Example: `  devstack run -- go test ./...

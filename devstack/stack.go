@@ -83,6 +83,8 @@ func (s *stack) lost() <-chan struct{} { return s.postgres.proc.done }
 func (s *stack) variables() [][2]string {
 	vars := [][2]string{
 		{"TENANTCTL_POSTGRES_URL", s.postgres.url("tenantctl")},
+		// Nobody else's code is on a server that is thrown away.
+		{"TENANTCTL_POSTGRES_ALLOW_SUPERUSER", "true"},
 		{"TENANTCTL_NOSQL_URL", s.nosqlURL},
 	}
 	if s.postgres.hasPsql() {
