@@ -3,7 +3,6 @@ package schema
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -28,14 +27,14 @@ func (r *Resource) Drop(ctx context.Context, t tenant.Tenant) error {
 		return err
 	}
 	for more := true; more; {
-		err := r.transact(ctx, conn, t, readContents(t), func(p *place) ([]command, error) {
+		err := r.transact(ctx, conn, t, readContents(t, major(conn.Conn().PgConn())), func(p *place) ([]command, error) {
 			more = p.schema == tenant.Ours && len(p.relations) > dropAtOnce
 			switch {
 			case p.schema != tenant.Ours:
 				return nil, nil
-			case len(p.outside) > 0:
+			case len(dropped(p.outside)) > 0:
 				return nil, &tenant.Error{
-					Kind: tenant.ErrForeign, Store: tenant.KindPostgres, Msg: fmt.Sprintf("schema %s is used from outside it by %s", t.Schema, strings.Join(p.outside, ", ")),
+					Kind: tenant.ErrForeign, Store: tenant.KindPostgres, Msg: fmt.Sprintf("schema %s is used from outside it by %s", t.Schema, upTo(5, dropped(p.outside))),
 					Hint: "drop that first: it is not the tenant's",
 				}
 			case more:
@@ -84,13 +83,11 @@ func (r *Resource) shutOut(ctx context.Context, conn *pgxpool.Conn, t tenant.Ten
 // readContents lists what is to be dropped one by one: views, then partitions and children, then tables. What an
 // extension owns goes with the extension. It also finds what hangs on the schema from outside it, which CASCADE would
 // take away.
-func readContents(t tenant.Tenant) func(*place) []command {
+func readContents(t tenant.Tenant, major int) func(*place) []command {
 	return func(p *place) []command {
 		relations := cmd(relationsSQL, text(quote(t.Schema)), dropAtOnce+1)
 		relations.row = func(row [][]byte) { p.relations = append(p.relations, string(row[0])) }
-		outside := cmd(outsideSQL, text(quote(t.Schema)))
-		outside.row = func(row [][]byte) { p.outside = append(p.outside, string(row[0])) }
-		return []command{relations, outside}
+		return []command{relations, dependents(t.Schema, major, &p.outside)}
 	}
 }
 
@@ -101,17 +98,3 @@ WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace(%
 	AND c.relkind IN ('v', 'm', 'f', 'r', 'p') AND c.relname <> '` + bookTable + `'
 	AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
 ORDER BY c.relkind NOT IN ('v', 'm'), c.relhassubclass, c.oid LIMIT %[2]d`
-
-const outsideSQL = `SELECT DISTINCT CASE WHEN u.oid IS NULL THEN pg_describe_object('pg_proc'::regclass, f.oid, 0) ELSE pg_describe_object('pg_class'::regclass, u.oid, 0) END
-FROM pg_depend s
-JOIN pg_depend d ON d.refclassid = s.classid AND d.refobjid = s.objid
-LEFT JOIN pg_rewrite w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid
-LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid
-LEFT JOIN pg_attrdef a ON d.classid = 'pg_attrdef'::regclass AND a.oid = d.objid
-LEFT JOIN pg_trigger g ON d.classid = 'pg_trigger'::regclass AND g.oid = d.objid
-LEFT JOIN pg_proc f ON d.classid = 'pg_proc'::regclass AND f.oid = d.objid
-LEFT JOIN pg_class u ON u.relkind IN ('r', 'p', 'v', 'm', 'f')
-	AND u.oid = CASE WHEN d.classid = 'pg_class'::regclass THEN d.objid ELSE coalesce(w.ev_class, k.conrelid, a.adrelid, g.tgrelid) END
-WHERE s.refclassid = 'pg_namespace'::regclass AND s.refobjid = to_regnamespace(%[1]s) AND s.classid IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass)
-	AND coalesce(u.relnamespace, f.pronamespace) <> to_regnamespace(%[1]s)
-ORDER BY 1 LIMIT 5`

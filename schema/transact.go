@@ -23,7 +23,8 @@ type place struct {
 
 	book      map[int64]bool // versions applied; read on demand
 	relations []string       // DROP statements for them; read on demand
-	outside   []string       // what depends on the schema from outside it; read on demand
+
+	outside []tenant.Dependent // what depends on the schema from outside it; read on demand
 
 	free bool // no other process works on the tenant
 
