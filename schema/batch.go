@@ -16,6 +16,7 @@ type command struct {
 	sql   string
 	of    *statement         // the migration's statement that it is, if it is one
 	count int                // how many results the server gives for it; 1 where of is nil
+	alone bool               // it is sent in a message of its own, in which the server takes exactly one statement
 	row   func(row [][]byte) // takes the rows, in text format; they are dropped where it is nil
 }
 
@@ -34,9 +35,61 @@ type refusedCommand struct {
 func (r *refusedCommand) Error() string { return r.err.Error() }
 func (r *refusedCommand) Unwrap() error { return r.err }
 
-// send gives the server all commands at once, by the simple protocol, and tells which one fails. What the server
-// would do for one after another it does here too: those after a failure are not run.
+// send gives the server all commands and tells which one fails. What the server would do for one after another it does
+// here too: those after a failure are not run.
 func send(ctx context.Context, conn *pgconn.PgConn, commands []command) error {
+	for len(commands) > 0 {
+		n := 1
+		for n < len(commands) && commands[n].alone == commands[0].alone {
+			n++
+		}
+		to := sendTogether
+		if commands[0].alone {
+			to = sendAlone
+		}
+		if err := to(ctx, conn, commands[:n]); err != nil {
+			return err
+		}
+		commands = commands[n:]
+	}
+	return nil
+}
+
+// sendAlone gives the server commands by the extended protocol, which refuses a command that is several statements. It
+// does not wait for one before it sends the next.
+func sendAlone(ctx context.Context, conn *pgconn.PgConn, commands []command) error {
+	p := conn.StartPipeline(ctx)
+	for _, c := range commands {
+		p.SendQueryParams(c.sql, nil, nil, nil, nil)
+	}
+	err := p.Sync()
+	for _, c := range commands {
+		if err != nil {
+			break
+		}
+		var results any
+		if results, err = p.GetResults(); err == nil {
+			if rows, ok := results.(*pgconn.ResultReader); ok {
+				_, err = rows.Close()
+			}
+		}
+		if err != nil {
+			failed := &refusedCommand{command: c, err: err}
+			var pg *pgconn.PgError
+			if errors.As(err, &pg) && pg.Position > 0 {
+				failed.locate([]command{c}, int(pg.Position)-1)
+			}
+			err = failed
+		}
+	}
+	if closing := p.Close(); err == nil {
+		err = closing
+	}
+	return err
+}
+
+// sendTogether gives the server commands at once, by the simple protocol.
+func sendTogether(ctx context.Context, conn *pgconn.PgConn, commands []command) error {
 	var text strings.Builder
 	for _, c := range commands {
 		text.WriteString(c.sql)

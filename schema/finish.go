@@ -36,7 +36,7 @@ func (l *loader) Finish(ctx context.Context) error {
 		done string
 	}{
 		{l.counted, "postgres/restored-rows"},
-		{func() error { return l.statements(l.w.Resource, statementsOf(l.texts[partSequences])) }, "postgres/restored-sequences"},
+		{func() error { return l.statements(l.w.Resource, partSequences, statementsOf(l.texts[partSequences])) }, "postgres/restored-sequences"},
 		{l.complete, "postgres/restored-schema"},
 		{l.analyze, "postgres/restored-statistics"},
 		{l.handOver, "postgres/restored-owners"},
@@ -55,26 +55,27 @@ func (l *loader) Finish(ctx context.Context) error {
 	return nil
 }
 
-// statements runs SQL of the backup in the schema, some in each transaction, as the worker or, where no code of the
-// tenant's runs, as the provisioning role.
-func (l *loader) statements(by *Resource, all []sqlStatement) error {
-	if len(all) == 0 {
-		return nil
+// statements runs SQL of a part of the backup in the schema, some in each transaction, as the worker or, where no code of
+// the tenant's runs, as the provisioning role. Nothing else of a backup is run.
+func (l *loader) statements(by *Resource, path string, all []sqlStatement) error {
+	sql, err := l.admit(path, all)
+	if err != nil || len(sql.commands) == 0 {
+		return err
 	}
 	conn, err := by.acquire(l.ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Release()
-	to, access := l.names(), []command(nil)
-	for some := range slices.Chunk(all, statementsAtOnce) {
-		commands := append([]command{cmd("SET LOCAL check_function_bodies = off")}, access...)
-		for _, s := range some {
-			if !begins(s.tokens, "set") {
-				commands = append(commands, cmd("%s", fill(l.policyFor(s), to)))
-			} else if begins(s.tokens, "set", "default_table_access_method") {
-				access = []command{cmd("SET LOCAL %s", strings.TrimSpace(s.text[len("set"):]))}
-				commands = append(commands, access...)
+	if err := sql.trusted(l.ctx, path, conn); err != nil {
+		return err
+	}
+	var access []command
+	for some := range slices.Chunk(sql.commands, statementsAtOnce) {
+		commands := append([]command{cmd("SET LOCAL check_function_bodies = off"), cmd("SET LOCAL standard_conforming_strings = on")}, access...)
+		for _, c := range some {
+			if commands = append(commands, c); strings.HasPrefix(c.sql, accessMethod) {
+				access = []command{c}
 			}
 		}
 		if err := by.within(l.ctx, conn, l.t, commands); err != nil {
@@ -82,6 +83,15 @@ func (l *loader) statements(by *Resource, all []sqlStatement) error {
 		}
 	}
 	return nil
+}
+
+// admit reads SQL of a part as it is to be run here.
+func (l *loader) admit(path string, all []sqlStatement) (admitted, error) {
+	here := make([]sqlStatement, len(all))
+	for i, s := range all {
+		here[i] = sqlStatement{l.policyFor(s), s.tokens}
+	}
+	return admit(path, here, l.names(), l.t.Schema)
 }
 
 // policyFor is a statement in which a policy of the maker's is not whose session runs it.
@@ -156,7 +166,7 @@ func (l *loader) complete() error {
 			}
 		}
 	}
-	return l.statements(l.w.Resource, all)
+	return l.statements(l.w.Resource, partPost, all)
 }
 
 // withoutForeignKeys leaves out what cannot hold where the rows of some tables are missing.
@@ -206,24 +216,24 @@ func (l *loader) grant() error {
 			roles[s.tokens[i].name()] = true
 		}
 	}
-	missing, err := l.missingRoles(slices.Sorted(maps.Keys(roles)))
+	left, err := l.withoutRights(roles)
 	if err != nil {
 		return err
 	}
-	for _, name := range missing {
-		l.o.Log(fmt.Sprintf("role %s had rights in the schema and does not exist here: they are left out", name))
+	for _, name := range slices.Sorted(maps.Keys(left)) {
+		l.o.Log(fmt.Sprintf("role %s had rights in the schema and %s: they are left out", name, left[name]))
 	}
 	own := false
 	all = slices.DeleteFunc(all, func(s sqlStatement) bool {
 		ours := speaksOfRole(s.text)
 		own = own || ours
-		return ours && l.o.Role == "" || slices.ContainsFunc(rolePositions(s.tokens), func(i int) bool { return slices.Contains(missing, s.tokens[i].name()) })
+		return ours && l.o.Role == "" || slices.ContainsFunc(rolePositions(s.tokens), func(i int) bool { return left[s.tokens[i].name()] != "" }) || l.ofOthers(s)
 	})
 	by := l.r
 	if l.o.Owner != "" { // who alone may say what is granted on what the owner makes later
 		by = l.w.Resource
 	}
-	if err := l.statements(by, all); err != nil {
+	if err := l.statements(by, partGrants, all); err != nil {
 		return err
 	}
 	if l.o.Role == "" {
@@ -241,10 +251,30 @@ func (l *loader) grant() error {
 	return refusal("grant rights to role "+l.o.Role, conn, l.role(), by.within(l.ctx, conn, l.t, standard))
 }
 
-// missingRoles are those of the names that the server does not know.
-func (l *loader) missingRoles(names []string) ([]string, error) {
-	names = slices.DeleteFunc(names, func(n string) bool { return n == strings.ToLower(owner) })
-	if len(names) == 0 {
+// ofOthers tells of default privileges for what a role makes that is neither the tenant's nor the one that restores: a
+// backup has no say in them.
+func (l *loader) ofOthers(s sqlStatement) bool {
+	i := slices.IndexFunc(s.tokens, func(t token) bool { return t.is("role") })
+	if !begins(s.tokens, "alter", "default", "privileges", "for") || i < 0 || i+1 >= len(s.tokens) {
+		return false
+	}
+	of := s.tokens[i+1]
+	if of.is(owner) || of.kind == symbol { // psql's variable, which is the tenant's role
+		return false
+	}
+	l.o.Log(fmt.Sprintf("what role %s makes has rights of its own in the schema: they are left out", of.name()))
+	return true
+}
+
+// withoutRights are the roles that get nothing from a backup, with the reason: those that the server does not know, that
+// need no rights, and that are another tenant's, whatever a backup says.
+func (l *loader) withoutRights(roles map[string]bool) (map[string]string, error) {
+	delete(roles, strings.ToLower(owner))
+	left := map[string]string{}
+	for name := range roles {
+		left[name] = "does not exist here"
+	}
+	if len(left) == 0 {
 		return nil, nil
 	}
 	conn, err := l.r.acquire(l.ctx)
@@ -252,11 +282,19 @@ func (l *loader) missingRoles(names []string) ([]string, error) {
 		return nil, err
 	}
 	defer conn.Release()
-	c := cmd("SELECT rolname FROM pg_roles")
+	c := cmd("SELECT rolname, rolsuper, coalesce(shobj_description(oid, 'pg_authid'), '') FROM pg_roles")
 	c.row = func(row [][]byte) {
-		names = slices.DeleteFunc(names, func(n string) bool { return n == string(row[0]) })
+		switch name, comment := string(row[0]), row[2]; {
+		case !roles[name]:
+		case is(row[1]):
+			left[name] = "needs none as a superuser"
+		case strings.HasPrefix(string(comment), anyMark) && !marks(comment, l.t) && name != l.o.Role:
+			left[name] = "is another tenant's here"
+		default:
+			delete(left, name)
+		}
 	}
-	return names, failure("look for roles", send(l.ctx, conn.Conn().PgConn(), []command{c}))
+	return left, failure("look for roles", send(l.ctx, conn.Conn().PgConn(), []command{c}))
 }
 
 // analyze gives the planner figures of what was loaded. Partitions are looked at with the table that they are of.

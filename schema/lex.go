@@ -71,7 +71,7 @@ func (l *lexer) next() (unfinished string) {
 	case strings.ContainsRune(" \t\n\r\f\v", r):
 		l.skip(size)
 	case strings.HasPrefix(rest, "--"):
-		if end := strings.IndexByte(rest, '\n'); end >= 0 {
+		if end := strings.IndexAny(rest, "\n\r"); end >= 0 {
 			l.skip(end)
 		} else {
 			l.skip(len(rest))

@@ -216,7 +216,9 @@ func (p *textPart) Close() error {
 		return p.l.fail(p.l.define(p.text.String()))
 	}
 	p.l.texts[p.path] = p.text.String()
-	return nil
+	// What is forged is known before the rest of the backup is read.
+	_, err := p.l.admit(p.path, statementsOf(p.l.texts[p.path]))
+	return p.l.fail(err)
 }
 
 // define makes types, tables and functions.
@@ -227,7 +229,7 @@ func (l *loader) define(sql string) error {
 	if err := l.extensions(sql); err != nil {
 		return err
 	}
-	if err := l.statements(l.w.Resource, statementsOf(sql)); err != nil {
+	if err := l.statements(l.w.Resource, partPre, statementsOf(sql)); err != nil {
 		return err
 	}
 	if err := l.list(); err != nil {

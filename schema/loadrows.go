@@ -148,15 +148,18 @@ func copyEnd(b []byte) int {
 }
 
 // copyStatement makes the COPY of a part's first line into one of a schema: COPY :"tenant_schema".name (columns) FROM stdin;
+// It is written anew from the names in it, so that nothing else of the line reaches the server.
 func copyStatement(line, schema string) (string, error) {
 	tokens, open := lex(line)
 	names := func(i int) bool { return i < len(tokens) && tokens[i].name() != "" }
 	if open.what != "" || !begins(tokens, "copy") || !at(tokens, 1, ":") || len(tokens) < 5 || tokens[2].text != `"tenant_schema"` || !at(tokens, 3, ".") || !names(4) {
 		return "", errors.New("no COPY")
 	}
+	var columns []string
 	i := 5
 	if at(tokens, i, "(") {
 		for i++; names(i); i++ {
+			columns = append(columns, quote(tokens[i].name()))
 			if i++; !at(tokens, i, ",") {
 				break
 			}
@@ -169,7 +172,11 @@ func copyStatement(line, schema string) (string, error) {
 	if i+3 != len(tokens) || !tokens[i].is("from") || !tokens[i+1].is("stdin") || !at(tokens, i+2, ";") {
 		return "", errors.New("no end of COPY")
 	}
-	return strings.TrimSuffix(strings.Replace(strings.TrimSpace(line), variables.ident, schema, 1), ";"), nil
+	statement := "COPY " + schema + "." + quote(tokens[4].name())
+	if columns != nil {
+		statement += " (" + strings.Join(columns, ", ") + ")"
+	}
+	return statement + " FROM STDIN", nil
 }
 
 // unloadable says why a table's rows were not taken.
