@@ -142,6 +142,7 @@ func (r *Resource) Check(context.Context) ([]tenant.Finding, error) {
 		}
 		if len(f.up.commands) == 0 && len(flaws) == 0 {
 			add("error", f.up.path, 0, "empty", "holds no command")
+			findings[len(findings)-1].Version = f.version
 		}
 		for _, s := range []*side{f.up, f.down} {
 			if s == nil {

@@ -163,7 +163,7 @@ func (r *Resource) createIndexes(ctx context.Context, t tenant.Tenant, c command
 		w, _ := v.(bson.D)
 		there := false
 		for _, h := range existing {
-			if equal(lookup(h, "name"), lookup(w, "name")) && (!sameKeys(h, w) || isTrue(h, "unique") != isTrue(w, "unique")) {
+			if equal(lookup(h, "name"), lookup(w, "name")) && compareIndexes(h, w) == indexesDiffer {
 				return indexConflict(c, h, w)
 			}
 			there = there || sameIndex(h, w)
@@ -215,27 +215,6 @@ func (r *Resource) indexes(ctx context.Context, t tenant.Tenant, collection stri
 		all[i] = slices.DeleteFunc(all[i], func(e bson.E) bool { return e.Key == "v" || e.Key == "ns" })
 	}
 	return all, nil
-}
-
-func sameKeys(have, want bson.D) bool {
-	keys, _ := lookup(want, "key").(bson.D)
-	for _, k := range keys {
-		if k.Value == "text" {
-			return true // listed in another form
-		}
-	}
-	return equal(lookup(have, "key"), lookup(want, "key"))
-}
-
-// sameIndex tells whether two definitions are written the same way; where they are not, the server decides.
-func sameIndex(have, want bson.D) bool {
-	bare := func(d bson.D) bson.D {
-		return slices.DeleteFunc(slices.Clone(d), func(e bson.E) bool {
-			return e.Key == "v" || e.Key == "background" || e.Value == false
-		})
-	}
-	have, want = bare(have), bare(want)
-	return len(have) == len(want) && contains(have, want) && equal(lookup(have, "key"), lookup(want, "key"))
 }
 
 // dropIndexes takes what is gone already for dropped. Of several, the server drops none where one is missing.

@@ -195,6 +195,11 @@ func TestUnderstandsMongoDBsAnswers(t *testing.T) {
 			kind:    tenant.ErrMigration, says: `"expireAfterSeconds":10}, not {"key":{"a":1},"name":"a","expireAfterSeconds":20}`, code: "IndexOptionsConflict",
 		},
 		{
+			name: "a partial index of which the server would say nothing", command: `{"createIndexes": "x", "indexes": [{"key": {"a": 1}, "name": "a", "expireAfterSeconds": 10, "partialFilterExpression": {"b": 1}}]}`,
+			replies: map[string]bson.D{"createIndexes": {{Key: "ok", Value: 1.0}}, "listIndexes": listed(sparse)},
+			kind:    tenant.ErrMigration, says: `"partialFilterExpression":{"b":1}`, code: "IndexOptionsConflict",
+		},
+		{
 			name: "a write concern that was not met", command: `{"insert": "x", "documents": [{"_id": 1}]}`,
 			replies: map[string]bson.D{"insert": {{Key: "ok", Value: 1.0}, {Key: "n", Value: 1}, {Key: "writeConcernError", Value: bson.D{{Key: "code", Value: 64}, {Key: "codeName", Value: "WriteConcernFailed"}, {Key: "errmsg", Value: "waiting for replication timed out"}}}}},
 			kind:    tenant.ErrMigration, says: "waiting for replication timed out", code: "WriteConcernFailed",

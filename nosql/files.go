@@ -97,14 +97,36 @@ func (r *Resource) Files(context.Context) ([]tenant.MigrationFile, error) {
 	}
 	out := make([]tenant.MigrationFile, len(files))
 	for i, f := range files {
-		sum := sha256.New()
-		sum.Write(f.up.data)
-		if f.down != nil {
-			sum.Write(f.down.data)
+		out[i] = tenant.MigrationFile{
+			Version: f.version, Name: f.name, Path: f.up.path, Checksum: f.checksum(), Earlier: f.earlierSums(), Empty: len(f.up.commands) == 0,
 		}
-		out[i] = tenant.MigrationFile{Version: f.version, Name: f.name, Path: f.up.path, Checksum: hex.EncodeToString(sum.Sum(nil))}
 	}
 	return out, nil
+}
+
+// checksum is of the commands of both sides as BSON: how they are written does not count.
+func (m migration) checksum() string {
+	sum := sha256.New()
+	for _, s := range []*side{m.up, m.down} {
+		if s == nil {
+			sum.Write([]byte("none"))
+			continue
+		}
+		for _, c := range s.commands {
+			sum.Write(c.raw) // which begins with its length
+		}
+		sum.Write([]byte("end"))
+	}
+	return "program:" + hex.EncodeToString(sum.Sum(nil))
+}
+
+// earlierSums are what earlier releases have recorded: sums of the bytes, with the one or the other kind of line ends.
+func (m migration) earlierSums() []string {
+	data := m.up.data
+	if m.down != nil {
+		data = slices.Concat(data, m.down.data)
+	}
+	return tenant.ByteSums(data)
 }
 
 // readFolder reads every migration there is, ordered by version, and everything that is wrong with one. An error means

@@ -1,9 +1,11 @@
 package nosql
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +21,7 @@ func TestReadsTheExampleInOrder(t *testing.T) {
 	for _, f := range files {
 		got = append(got, fmt.Sprint(f.Version, f.Name, " ", filepath.Base(f.Path), " ", len(f.Checksum)))
 	}
-	want := "1documents 00001_documents.up.json 64,2comments 00002_comments.up.json 64,3labels 00003_labels.up.json 64"
+	want := "1documents 00001_documents.up.json 72,2comments 00002_comments.up.json 72,3labels 00003_labels.up.json 72"
 	if strings.Join(got, ",") != want {
 		t.Errorf("files are %v", got)
 	}
@@ -47,6 +49,32 @@ func TestAChecksumCoversBothSides(t *testing.T) {
 	}
 	if len(seen) != 4 {
 		t.Errorf("%d checksums of 4", len(seen))
+	}
+}
+
+func TestAChecksumIsOfWhatAFileDoes(t *testing.T) {
+	file := func(content string) tenant.MigrationFile {
+		got, err := New(nil, Config{Dir: folder(t, map[string]string{"1_a.up.json": content})}).Files(t.Context())
+		must(t, err)
+		return got[0]
+	}
+	const content = "[\n  {\"insert\": \"a\", \"documents\": [{\"_id\": \"x  y\", \"n\": 1}]}\n]\n"
+	was := file(content)
+	for _, same := range []string{
+		strings.ReplaceAll(content, "\n", "\r\n"), strings.ReplaceAll(content, "\n", " "), strings.TrimSpace(content),
+		strings.Replace(content, `1`, `{"$numberInt": "1"}`, 1),
+	} {
+		if file(same).Checksum != was.Checksum {
+			t.Errorf("%s has another checksum", same)
+		}
+	}
+	for _, other := range []string{strings.Replace(content, "x  y", "x y", 1), strings.Replace(content, `"n": 1`, `"n": 2`, 1), "[]"} {
+		if file(other).Checksum == was.Checksum {
+			t.Errorf("%s has the same checksum", other)
+		}
+	}
+	if bytes := fmt.Sprintf("%x", sha256.Sum256([]byte(content))); !slices.Contains(was.Earlier, bytes) || was.Empty || !file("[]").Empty {
+		t.Errorf("the file is %+v", was)
 	}
 }
 

@@ -31,6 +31,8 @@ func (r *Resource) Check(context.Context) ([]tenant.Finding, error) {
 		m, err := s.read()
 		var f faulty
 		switch {
+		case err == nil && m.Empty:
+			found = append(found, finding(m.Path, 0, ruleEmpty, "does nothing: it holds no statement below '-- +goose Up'"))
 		case err == nil:
 			found = m.check(found, history)
 		case errors.As(err, &f):
@@ -121,6 +123,10 @@ func (c *linter) found(line int, rule, format string, args ...any) {
 // statement looks at what goose takes for one statement. It is false where what follows would be misread.
 func (c *linter) statement(s statement) bool {
 	tokens, open := lex(s.sql)
+	if f := foreignText(tokens); f.msg != "" {
+		c.found(s.line+f.line-1, f.rule, "%s", f.msg)
+		return false
+	}
 	if open.what != "" {
 		c.found(s.line+open.line-1, "unfinished", "a %s begins here and does not end before the statement does: put the statement between StatementBegin and StatementEnd", open.what)
 		return false
@@ -142,9 +148,6 @@ func (c *linter) command(line int, sql []token) {
 		if what := needsNoTransaction(sql); what != "" {
 			c.found(line, "no-transaction", "%s cannot run in a transaction: mark the file '-- +goose NO TRANSACTION'", what)
 		}
-	}
-	if begins(sql, "copy") && slices.ContainsFunc(sql, func(t token) bool { return t.is("stdin") }) {
-		c.found(line, "copy-stdin", "COPY FROM STDIN has no input in a migration: use INSERT")
 	}
 	for _, what := range [][]string{{"create", "role"}, {"create", "user"}, {"create", "group"}, {"drop", "role"}, {"drop", "user"}, {"create", "database"}, {"drop", "database"}, {"alter", "system"}, {"create", "tablespace"}, {"drop", "tablespace"}} {
 		if begins(sql, what...) && !begins(sql, "create", "user", "mapping") {

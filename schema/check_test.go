@@ -46,6 +46,13 @@ func TestBrokenFilesAreRefusedWithFileAndLine(t *testing.T) {
 		{"concurrently in Down", "-- +goose Up\nSELECT 1;\n-- +goose Down\nDROP INDEX CONCURRENTLY a;\n", "4", "NO TRANSACTION"},
 		{"vacuum", "-- +goose Up\nVACUUM a;\n", "2", "NO TRANSACTION"},
 		{"copy", "-- +goose Up\nCOPY a FROM stdin;\n", "2", "use INSERT"},
+		{"rows of a dump", "-- +goose Up\nCREATE TABLE a (id int);\nCOPY public.a (id) FROM stdin;\n1\n2\n\\.\n\nSELECT 1;\n", "3", "pg_dump --inserts"},
+		{"rows of a dump at the end", "-- +goose Up\nCOPY a FROM stdin;\n1\tit's\n\\.\n", "2", "pg_dump --inserts"},
+		{"restrict of a dump", "-- +goose Up\n--\n-- PostgreSQL database dump\n--\n\n\\restrict abc123\n\nSET statement_timeout = 0;\n", "6", `\restrict is a command of psql that pg_dump writes`},
+		{"unrestrict of a dump", "-- +goose Up\nSELECT 1;\n\\unrestrict abc123\n", "3", `\unrestrict is a command of psql that pg_dump writes`},
+		{"a command of psql", "-- +goose Up\n\\connect other\nSELECT 1;\n", "2", `\connect is a command of psql`},
+		{"dollar quotes under ENVSUB", "-- +goose Up\n-- +goose ENVSUB ON\n-- +goose StatementBegin\nDO $$ BEGIN PERFORM 1; END $$;\n-- +goose StatementEnd\n", "4", "write $$$$ for $$"},
+		{"tagged quotes under ENVSUB", "-- +goose Up\n-- +goose ENVSUB ON\nSELECT $tag$a$tag$;\n", "3", "write $$$$ for $$"},
 		{"create role", "-- +goose Up\nCREATE ROLE a;\n", "2", "CREATE ROLE is of the whole server"},
 		{"create database", "-- +goose NO TRANSACTION\n-- +goose Up\nCREATE DATABASE a;\n", "3", "CREATE DATABASE is of the whole server"},
 	} {
@@ -68,6 +75,35 @@ func TestBrokenFilesAreRefusedWithFileAndLine(t *testing.T) {
 			}
 			t.Errorf("check finds nothing severe: %+v", findings)
 		})
+	}
+}
+
+// A file that does nothing is a fault, but not one that keeps others from being run: tenants may have applied it.
+func TestAFileThatDoesNothingIsFound(t *testing.T) {
+	for name, content := range map[string]string{"the template": template, "comments": "-- +goose Up\n-- to be done\n", "a Down alone": "-- +goose Up\n\n-- +goose Down\nSELECT 1;\n"} {
+		r := offline(folder(t, map[string]string{"00001_good.sql": "-- +goose Up\nSELECT 1;\n", "00002_nothing.sql": content}))
+		findings, err := r.Check(t.Context())
+		must(t, err)
+		if !slices.ContainsFunc(findings, func(f tenant.Finding) bool {
+			return f.Rule == ruleEmpty && f.Severity == severe && f.Version == 2
+		}) {
+			t.Errorf("%s: check says %+v", name, findings)
+		}
+		files, err := r.Files(t.Context())
+		must(t, err)
+		if files[0].Empty || !files[1].Empty {
+			t.Errorf("%s: the files are %+v", name, files)
+		}
+	}
+}
+
+func TestDollarQuotesWhereTheEnvironmentIsNotReadAreLeftAlone(t *testing.T) {
+	for _, content := range []string{
+		"-- +goose ENVSUB ON\n-- +goose StatementBegin\nDO $$$$ BEGIN PERFORM '${HOME}'; END $$$$;\n-- +goose StatementEnd\n",
+		"-- +goose ENVSUB ON\nSELECT 'US$$5';\n-- +goose ENVSUB OFF\n-- +goose StatementBegin\nDO $$ BEGIN PERFORM 1; END $$;\n-- +goose StatementEnd\n",
+	} {
+		_, err := offline(one(t, content)).Files(t.Context())
+		must(t, err)
 	}
 }
 
@@ -158,7 +194,7 @@ func TestFilesAreOrderedByVersionNotByName(t *testing.T) {
 	for _, f := range files {
 		got = append(got, fmt.Sprintf("%d %s %s %d", f.Version, f.Name, filepath.Base(f.Path), len(f.Checksum)))
 	}
-	if fmt.Sprint(got) != "[1 a 001_a.sql 64 9 b 9_b.sql 64 10 c 10_c.sql 64]" {
+	if fmt.Sprint(got) != "[1 a 001_a.sql 72 9 b 9_b.sql 72 10 c 10_c.sql 72]" {
 		t.Errorf("got %v", got)
 	}
 	before := files[1].Checksum

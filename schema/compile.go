@@ -2,10 +2,9 @@ package schema
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -63,9 +62,8 @@ func (m *migration) base() string { return filepath.Base(m.Path) }
 
 // compile lets goose run a file, up and down, against a database that only records.
 func compile(path string, version int64, name string, content []byte) (*migration, error) {
-	sum := sha256.Sum256(content)
 	m := &migration{
-		MigrationFile: tenant.MigrationFile{Version: version, Name: name, Path: path, Checksum: hex.EncodeToString(sum[:])},
+		MigrationFile: tenant.MigrationFile{Version: version, Name: name, Path: path, Earlier: tenant.ByteSums(content)},
 		content:       content,
 	}
 	outline := outlineOf(content)
@@ -99,6 +97,7 @@ func compile(path string, version int64, name string, content []byte) (*migratio
 		return nil, m.broken(outline.fault, nil)
 	}
 	m.outside = !rec.begun
+	m.Checksum, m.Empty = m.checksum(), len(m.up.statements) == 0
 	return m, nil
 }
 
@@ -107,7 +106,7 @@ func (m *migration) broken(f fault, cause error) error {
 	if f.msg == "" {
 		f.msg = cause.Error()
 	}
-	return fileError(finding(m.Path, f.line, ruleBroken, f.msg))
+	return fileError(finding(m.Path, f.line, cmp.Or(f.rule, ruleBroken), f.msg))
 }
 
 var (

@@ -21,9 +21,10 @@ type placed struct {
 	text string
 }
 
-// fault is why a file cannot be read, and the line of it; no fault is the zero value.
+// fault is why a file cannot be read, the line of it, and the rule that it breaks; no fault is the zero value.
 type fault struct {
 	line int
+	rule string // ruleBroken where it is empty
 	msg  string
 }
 
@@ -46,14 +47,16 @@ type outliner struct {
 	begun   int  // line of the StatementBegin that is open, 0 where none is
 	ended   bool // StatementEnd was read and its statement is not yet stored
 	text    []string
-	from    int // line of text[0]
+	from    int  // line of text[0]
+	envOn   bool // ENVSUB is on
+	envText bool // it was on in a line of text
 }
 
 // outlineOf reads a file to its end or its first fault.
 func outlineOf(content []byte) outline {
 	var o outliner
 	if bytes.HasPrefix(content, []byte("\ufeff")) {
-		o.fault = fault{1, "the file begins with a byte order mark: save it as UTF-8 without one"}
+		o.fault = fault{1, "", "the file begins with a byte order mark: save it as UTF-8 without one"}
 		return o.outline
 	}
 	lines := strings.Split(string(content), "\n")
@@ -68,9 +71,9 @@ func outlineOf(content []byte) outline {
 	}
 	switch {
 	case !o.started:
-		o.fault = fault{1, "no '-- +goose Up' annotation"}
+		o.fault = fault{1, "", "no '-- +goose Up' annotation"}
 	case o.begun > 0:
-		o.fault = fault{o.begun, "StatementBegin without StatementEnd"}
+		o.fault = fault{o.begun, "", "StatementBegin without StatementEnd"}
 	default:
 		o.unfinished()
 	}
@@ -83,7 +86,7 @@ func (o *outliner) read(n int, line string) {
 		return
 	}
 	if strings.IndexByte(line, 0) >= 0 {
-		o.fault = fault{n, "a NUL character"}
+		o.fault = fault{n, "", "a NUL character"}
 		return
 	}
 	if strings.HasPrefix(trimmed, "--") && strings.Contains(line, "+goose") && !o.annotate(n, line) {
@@ -93,7 +96,7 @@ func (o *outliner) read(n int, line string) {
 		return
 	}
 	if !o.started {
-		o.fault = fault{n, "a statement before the '-- +goose Up' annotation"}
+		o.fault = fault{n, "", "a statement before the '-- +goose Up' annotation"}
 		return
 	}
 	if !o.ended {
@@ -101,9 +104,10 @@ func (o *outliner) read(n int, line string) {
 			o.from = n
 		}
 		o.text = append(o.text, line)
+		o.envText = o.envText || o.envOn
 	}
 	if o.ended && len(o.text) == 0 {
-		o.fault = fault{n, "goose would leave out this line, after a StatementBegin and StatementEnd with nothing between them"}
+		o.fault = fault{n, "", "goose would leave out this line, after a StatementBegin and StatementEnd with nothing between them"}
 		return
 	}
 	if o.ended || o.begun == 0 && endsStatement(line) {
@@ -116,7 +120,7 @@ func (o *outliner) read(n int, line string) {
 func (o *outliner) annotate(n int, line string) bool {
 	what := strings.TrimSpace(strings.Replace(strings.ReplaceAll(line, "--", ""), "+goose", "", 1))
 	wrong := func(format string, args ...any) bool {
-		o.fault = fault{n, fmt.Sprintf(format, args...)}
+		o.fault = fault{n, "", fmt.Sprintf(format, args...)}
 		return false
 	}
 	if line[0] == ' ' || line[0] == '\t' {
@@ -155,9 +159,11 @@ func (o *outliner) annotate(n int, line string) bool {
 		}
 		o.begun, o.ended = 0, true
 		return true
-	case is(annotationNoTx), is(annotationEnvNo):
+	case is(annotationNoTx):
+	case is(annotationEnvNo):
+		o.envOn = false
 	case is(annotationEnvOn):
-		o.env = true
+		o.env, o.envOn = true, true
 	case what == "":
 		return wrong("an empty annotation")
 	default:
@@ -176,7 +182,10 @@ func (o *outliner) store() {
 	} else {
 		o.up = append(o.up, statement)
 	}
-	o.text = nil
+	if o.envText && dollarQuoted(statement.text) {
+		o.fault = fault{statement.line, "", "between ENVSUB ON and ENVSUB OFF goose takes each $ for the beginning of a variable and each $$ for one $: write $$$$ for $$, or end it by ENVSUB OFF before"}
+	}
+	o.text, o.envText = nil, false
 }
 
 // unfinished finds text after the last semicolon.
@@ -190,7 +199,15 @@ func (o *outliner) unfinished() {
 	if o.down {
 		last = o.outline.down
 	}
-	o.fault = fault{last[len(last)-1].line, "a statement without a semicolon at its end"}
+	for _, s := range last[max(0, len(last)-2):] {
+		tokens, _ := lex(s.text)
+		if f := foreignText(tokens); f.msg != "" {
+			f.line += s.line - 1
+			o.fault = f
+			return
+		}
+	}
+	o.fault = fault{last[len(last)-1].line, "", "a statement without a semicolon at its end"}
 }
 
 // endsStatement tells whether the last word of a line, comments aside, ends with a semicolon.

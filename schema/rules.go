@@ -21,6 +21,9 @@ const (
 	ruleSyntax        = "syntax"
 	ruleUnknownIgnore = "unknown-ignore"
 	ruleUnusedIgnore  = "unused-ignore"
+	ruleCopy          = "copy-stdin"
+	rulePsql          = "psql"
+	ruleEmpty         = "empty"
 )
 
 const reasonLeaves = "it leaves the tenant's schema, which alone is in force"
@@ -29,14 +32,16 @@ const reasonLeaves = "it leaves the tenant's schema, which alone is in force"
 // is not run, but for a syntax that this program's parser may be too old for.
 var fileRules = []tenant.Rule{
 	{ID: ruleBroken, Severity: severe, Reason: "goose cannot read the file", Alternative: "the message has the place and what is wrong there"},
-	{ID: "copy-stdin", Severity: severe, Reason: "COPY FROM STDIN has no input in a migration", Alternative: "INSERT"},
+	{ID: ruleCopy, Severity: severe, Reason: "COPY FROM STDIN has no input in a migration", Alternative: "INSERT; pg_dump writes it with --inserts"},
 	{ID: "duplicate", Severity: severe, Reason: "two files have one version", Alternative: "give one of them another number"},
+	{ID: ruleEmpty, Severity: severe, Reason: "the file does nothing; one that tenants have applied stays as it is", Alternative: "the statements that it is for, or no file"},
 	{ID: "gap", Severity: warning, Reason: "a file that is added in the gap later runs out of order", Alternative: "numbers without gaps, or times"},
 	{ID: ruleGoCode, Severity: severe, Reason: "migrations coded in Go are out of scope", Alternative: "SQL"},
 	{ID: "name", Severity: warning, Reason: "goose ignores a file whose name has no number", Alternative: "NUMBER_name.sql"},
 	{ID: "no-down", Severity: warning, Reason: "without a Down it cannot be undone", Alternative: "the statements that undo it, below '-- +goose Down'"},
 	{ID: "no-transaction", Severity: severe, Reason: "PostgreSQL refuses the statement in a transaction", Alternative: "mark the file '-- +goose NO TRANSACTION'"},
 	{ID: "not-atomic", Severity: warning, Reason: "a failure between statements without a transaction leaves a part", Alternative: "a file for each"},
+	{ID: rulePsql, Severity: severe, Reason: "a line that begins with a backslash is a command of psql, not SQL", Alternative: "take the line out"},
 	{ID: "schema", Severity: warning, Reason: reasonLeaves, Alternative: "tables in the tenant's own schema"},
 	{ID: "schema-name", Severity: warning, Reason: reasonLeaves, Alternative: "the table's name alone; name only the schemas that hold extensions, and ignore this rule there"},
 	{ID: "search-path", Severity: warning, Reason: reasonLeaves, Alternative: "leave it out"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -66,10 +67,14 @@ func (s *Service) plan(req CreateRequest) (Tenant, error) {
 	return t, nil
 }
 
-// ready refuses to make tenants from migrations that cannot be read.
+// ready refuses to make tenants from migrations that cannot be read or must not be run.
 func (s *Service) ready(ctx context.Context) error {
 	for _, m := range each[Migrator](s) {
-		if _, err := m.Files(ctx); err != nil {
+		files, err := m.Files(ctx)
+		if err != nil {
+			return err
+		}
+		if _, _, err := s.fitFiles(ctx, m.Kind(), files, math.MaxInt64); err != nil {
 			return err
 		}
 	}

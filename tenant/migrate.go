@@ -94,12 +94,14 @@ func (s *Service) targets(ctx context.Context, only string, to int64) ([]target,
 		if to != Newest && t.to != to {
 			return nil, nil, Invalid("tenantctl migrate status shows the versions", "%s has no migration with version %d", m.Kind(), to)
 		}
-		changed, complete, err := s.catalog.changedFiles(ctx, m.Kind(), files)
+		changes, complete, err := s.fitFiles(ctx, m.Kind(), files, t.to)
 		if err != nil {
 			return nil, nil, err
 		}
-		for _, f := range changed {
-			warnings = append(warnings, fmt.Sprintf("%s was changed after it was first applied; tenants differ from now on", f.Path))
+		for _, c := range changes {
+			if c.how == fileChanged {
+				warnings = append(warnings, fmt.Sprintf("%s was changed after it was first applied; tenants differ from now on", c.Path))
+			}
 		}
 		t.recorded = complete
 		out = append(out, t)
@@ -370,51 +372,6 @@ func (s *Service) NewMigration(kind, name string, dryRun bool) ([]string, error)
 		return nil, err
 	}
 	return ms[0].New(name, dryRun)
-}
-
-// recordFiles keeps what each file holds that a tenant has applied, the first time it is seen; what no tenant has
-// any more is forgotten.
-func (s *Service) recordFiles(ctx context.Context) error {
-	ctx = context.WithoutCancel(ctx)
-	var b pgx.Batch
-	for _, m := range each[Migrator](s) {
-		files, err := m.Files(ctx)
-		if err != nil {
-			return err
-		}
-		b.Queue(`DELETE FROM tenantctl.migration_files f WHERE f.kind = $1 AND f.version > coalesce((SELECT max(version) FROM tenantctl.versions WHERE kind = $1), 0)`, m.Kind())
-		for _, f := range files {
-			b.Queue(`INSERT INTO tenantctl.migration_files (kind, version, name, checksum)
-				SELECT $1, $2, $3, $4 WHERE EXISTS (SELECT FROM tenantctl.versions WHERE kind = $1 AND version >= $2) ON CONFLICT DO NOTHING`, m.Kind(), f.Version, f.Name, f.Checksum)
-		}
-	}
-	return catalogError("record the migration files", s.catalog.pool.SendBatch(ctx, &b).Close())
-}
-
-// changedFiles gives the files that differ from what was first applied under their version, and whether all are recorded.
-func (c *Catalog) changedFiles(ctx context.Context, kind string, files []MigrationFile) (changed []MigrationFile, complete bool, err error) {
-	rows, err := c.pool.Query(ctx, `SELECT version, checksum FROM tenantctl.migration_files WHERE kind = $1`, kind)
-	if err != nil {
-		return nil, false, catalogError("read the migration files", err)
-	}
-	known := map[int64]string{}
-	var version int64
-	var sum string
-	if _, err := pgx.ForEachRow(rows, []any{&version, &sum}, func() error {
-		known[version] = sum
-		return nil
-	}); err != nil {
-		return nil, false, catalogError("read the migration files", err)
-	}
-	complete = true
-	for _, f := range files {
-		was, ok := known[f.Version]
-		complete = complete && ok
-		if ok && was != f.Checksum {
-			changed = append(changed, f)
-		}
-	}
-	return changed, complete, nil
 }
 
 // reopen makes a closed child of a run pending again.

@@ -11,19 +11,26 @@ type Checked struct {
 	Ignored  int // findings that comments in the files silence
 }
 
-// changedRule is the only one that the catalog is needed for.
-var changedRule = Rule{
-	ID: "changed-after-applied", Severity: "error", Reason: "tenants differ from now on, by when each was migrated",
-	Alternative: "put the file back and write a new migration",
+// changedRules need the catalog: they are about files that differ from what was first applied.
+var changedRules = map[fileHow]Rule{
+	fileChanged: {ID: "changed-after-applied", Severity: "error", Reason: "tenants differ from now on, by when each was migrated", Alternative: "put the file back and write a new migration"},
+	fileRenamed: {ID: "renamed-after-applied", Severity: "warning", Reason: "people look for a file by the name under which it was applied", Alternative: "the name that it had"},
+	fileMoved:   {ID: "moved-after-applied", Severity: "error", Reason: "a file that was applied would run once more under its new version", Alternative: "the version that it had"},
 }
+
+// emptyRule is the stores' own for a file that does nothing; one that was applied stays as it is.
+const emptyRule = "empty"
 
 // Rules are those of every store.
 func (s *Service) Rules() []Rule {
 	var out []Rule
 	for _, r := range each[Ruled](s) {
-		changed := changedRule
-		changed.Store = r.Kind()
-		out = append(out, append(r.Rules(), changed)...)
+		out = append(out, r.Rules()...)
+		for how := fileChanged; how <= fileMoved; how++ {
+			changed := changedRules[how]
+			changed.Store = r.Kind()
+			out = append(out, changed)
+		}
 	}
 	return out
 }
@@ -43,36 +50,40 @@ func (s *Service) CheckMigrations(ctx context.Context, withCatalog bool, after i
 		if err != nil {
 			return nil, err
 		}
-		past := after
+		past, applied := after, int64(0)
+		var known map[int64]recordedFile
 		if withCatalog {
 			everywhere, err := s.catalog.appliedEverywhere(ctx, m.Kind())
 			if err != nil {
+				return nil, err
+			}
+			if applied, err = s.catalog.newestOf(ctx, m.Kind()); err != nil {
+				return nil, err
+			}
+			if known, err = s.catalog.recordedFiles(ctx, m.Kind()); err != nil {
 				return nil, err
 			}
 			past = max(past, everywhere)
 		}
 		for _, f := range found {
 			switch {
-			case f.Live && f.Version <= past:
+			case f.Live && f.Version <= past, f.Rule == emptyRule && f.Version <= applied:
 			case f.Ignored:
 				out.Ignored++
 			default:
 				out.Findings = append(out.Findings, f)
 			}
 		}
-		if !withCatalog || slices.ContainsFunc(found, func(f Finding) bool { return f.Severity == "error" && !f.Ignored }) {
+		if !withCatalog || slices.ContainsFunc(found, func(f Finding) bool { return f.Severity == "error" && f.Rule != emptyRule && !f.Ignored }) {
 			continue
 		}
 		files, err := m.Files(ctx)
 		if err != nil {
 			return nil, err
 		}
-		changed, _, err := s.catalog.changedFiles(ctx, m.Kind(), files)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range changed {
-			out.Findings = append(out.Findings, Finding{Store: m.Kind(), File: c.Path, Rule: changedRule.ID, Severity: changedRule.Severity, Message: "was changed after it was first applied; put it back and write a new migration"})
+		changes, _ := compareFiles(known, files)
+		for _, c := range changes {
+			out.Findings = append(out.Findings, c.finding(m.Kind()))
 		}
 	}
 	return out, nil

@@ -137,8 +137,10 @@ const Newest int64 = -1
 type MigrationFile struct {
 	Version  int64
 	Name     string
-	Path     string // of the up side
-	Checksum string // SHA-256 of the content, in hex; up and down sides together
+	Path     string   // of the up side
+	Checksum string   // of what the file does, up and down: spaces, comments and line ends do not count
+	Earlier  []string // what earlier releases have recorded of the same file: SHA-256 of its bytes, in hex
+	Empty    bool     // its up side does nothing
 }
 
 // Moved is what Up or Down did.

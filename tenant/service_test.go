@@ -393,6 +393,74 @@ func TestAChangedFileIsSaidAndDownForgetsIt(t *testing.T) {
 	}
 }
 
+// A release that sums what files do reads the sums of bytes that earlier ones recorded, and replaces them.
+func TestSumsOfEarlierReleasesPassAndAreReplaced(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme")
+	if _, err := w.pool.Exec(t.Context(), `UPDATE tenantctl.migration_files SET checksum = 'bytes ' || version WHERE kind = 'postgres'`); err != nil {
+		t.Fatal(err)
+	}
+	for i := range w.pg.files {
+		w.pg.files[i].Earlier = []string{"other bytes", fmt.Sprintf("bytes %d", w.pg.files[i].Version)}
+	}
+	f, err := w.service.CheckMigrations(t.Context(), true, 0)
+	if err != nil || len(f.Findings) != 0 {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	if _, err := w.service.Migrate(t.Context(), tenant.MigrateRequest{To: tenant.Newest}, tenant.RunOptions{Parallel: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range w.pg.files {
+		w.pg.files[i].Earlier = nil
+	}
+	if f, err = w.service.CheckMigrations(t.Context(), true, 0); err != nil || len(f.Findings) != 0 {
+		t.Fatalf("the sums were not replaced: %+v, %v", f, err)
+	}
+}
+
+func TestAnAppliedFileThatIsRenamedIsSaidToBe(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme")
+	last := &w.pg.files[len(w.pg.files)-1]
+	was, version := last.Name, last.Version
+	last.Name = "another"
+	f, err := w.service.CheckMigrations(t.Context(), true, 0)
+	if err != nil || len(f.Findings) != 1 || f.Findings[0].Rule != "renamed-after-applied" || f.Findings[0].Severity != "warning" || !strings.Contains(f.Findings[0].Message, was) {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	last.Version = version + 5
+	f, err = w.service.CheckMigrations(t.Context(), true, 0)
+	if err != nil || len(f.Findings) != 1 || f.Findings[0].Rule != "moved-after-applied" || f.Findings[0].Severity != "error" || !strings.Contains(f.Findings[0].Message, fmt.Sprintf("version %d (%s)", version, was)) {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	_, err = w.service.Migrate(t.Context(), tenant.MigrateRequest{To: tenant.Newest}, tenant.RunOptions{Parallel: 1})
+	wantKind(t, err, tenant.ErrInvalid)
+	if !strings.Contains(fmt.Sprint(err), fmt.Sprintf("is version %d (%s) under another version", version, was)) {
+		t.Errorf("migrate says %v", err)
+	}
+}
+
+func TestAFileThatDoesNothingIsRefusedBeforeAnyTenantHasIt(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme")
+	for i := range w.pg.files {
+		w.pg.files[i].Empty = true // what was applied stays as it is
+	}
+	if _, err := w.service.Migrate(t.Context(), tenant.MigrateRequest{To: tenant.Newest}, tenant.RunOptions{Parallel: 1}); err != nil {
+		t.Fatal(err)
+	}
+	w.pg.addFile(int64(len(w.pg.files) + 1))
+	w.pg.files[len(w.pg.files)-1].Empty = true
+	_, err := w.service.Migrate(t.Context(), tenant.MigrateRequest{To: tenant.Newest}, tenant.RunOptions{Parallel: 1})
+	wantKind(t, err, tenant.ErrInvalid)
+	if tenant.Code(err) != "empty" {
+		t.Errorf("migrate says %v", err)
+	}
+	if _, err := w.service.Create(t.Context(), tenant.CreateRequest{Name: "globex"}, false); tenant.Code(err) != "empty" {
+		t.Errorf("create says %v", err)
+	}
+}
+
 func TestSelectionChoosesTenants(t *testing.T) {
 	w := newWorld(t)
 	for i := range 10 {
