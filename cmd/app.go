@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -29,7 +30,8 @@ type app struct {
 	cfg         *config.Config
 	closers     []func()
 	progress    *progress
-	endImport   func() // takes the progress of an import off the screen
+	endImport   func()   // takes the progress of an import off the screen
+	warned      sync.Map // what warnOnce has told
 }
 
 func newApp(in io.Reader, out, errOut io.Writer) *app {
@@ -86,6 +88,7 @@ func (a *app) catalog(ctx context.Context) (*tenant.Catalog, *schema.Resource, e
 		return nil, nil, err
 	}
 	c := schemaConfig(cfg)
+	c.Warn = a.warnOnce
 	pool, err := schema.Open(ctx, c)
 	if err != nil {
 		return nil, nil, err
@@ -134,6 +137,7 @@ func (a *app) mongodb(ctx context.Context) (*nosql.Resource, error) {
 		return nil, nil
 	}
 	c := nosqlConfig(a.cfg)
+	c.Warn = a.warnOnce
 	client, err := nosql.Open(ctx, c)
 	if err != nil {
 		return nil, err
@@ -152,7 +156,7 @@ func (a *app) wire(c *tenant.Catalog, resources []tenant.Resource) *tenant.Servi
 		Naming: tenant.Naming{Prefix: a.cfg.Naming.Prefix}, Keep: a.cfg.Operations.Keep,
 		// Each worker holds one connection and now and then needs a second.
 		MaxParallel: max(1, a.cfg.Postgres.MaxConnections-2),
-		Log:         a.logger(a.cfg), Events: a.progress.event,
+		Log:         a.logger(a.cfg), Events: a.progress.event, Warn: a.warnOnce,
 		Vault: a.vault(), KeepDeleted: a.cfg.Delete.PurgeAfter, Tool: version,
 	})
 	a.closers = append(a.closers, s.Close)
@@ -213,7 +217,7 @@ func schemaConfig(cfg *config.Config) schema.Config {
 		MaxConnections: cfg.Postgres.MaxConnections, SchemasPerConnection: cfg.Postgres.SchemasPerConnection,
 		LockTimeout: cfg.Postgres.LockTimeout, LockRetries: cfg.Postgres.LockRetries,
 		StatementTimeout: cfg.Postgres.StatementTimeout, ConnectTimeout: cfg.Postgres.ConnectTimeout, Bin: cfg.Postgres.Bin,
-		AllowSuperuser:    cfg.Postgres.AllowSuperuser,
+		AllowSuperuser: cfg.Postgres.AllowSuperuser, ExtensionsSchema: cfg.Postgres.ExtensionsSchema,
 		MaxReplicationLag: cfg.Fleet.MaxReplicationLag, MaxActive: cfg.Fleet.MaxActive,
 	}
 }
@@ -232,6 +236,14 @@ func isTerminal(stream any) bool {
 func (a *app) say(format string, args ...any) {
 	if a.format == formatTable {
 		fmt.Fprintf(a.errOut, format+"\n", args...)
+	}
+}
+
+// warnOnce is warn for what is found on the way, by many at once.
+func (a *app) warnOnce(text string) {
+	if _, told := a.warned.LoadOrStore(text, true); !told {
+		a.progress.end()
+		a.warn([]string{text})
 	}
 }
 

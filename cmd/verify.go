@@ -32,8 +32,8 @@ whole fleet, and only then it looks for schemas, databases, roles and users of n
 work on are left out and named. Equal findings of many tenants are one group. Warnings alone do not make it fail.
 
 It changes nothing, unless --fix is given: that puts right rights, owners, roles, search_path and versions, makes missing
-roles, users and empty databases, each tenant in an operation of its own, and verifies again. It takes no data away. Asks
-first. For structures it prints what differs and the statements that would end it, and asks for each structure: they run in
+roles, users and empty databases, each tenant in an operation of its own, and verifies again. It gives a lost ownership tag
+back where nothing says that what bears none is another's. It takes no data away. Asks first. For structures it prints what differs and the statements that would end it, and asks for each structure: they run in
 one transaction in PostgreSQL, which is kept only where it ends in the fleet's structure. No statement drops a table, a column
 or a collection, or changes a type: where it would take that, the reason is printed. --yes leaves structures alone, unless
 --drift says that they are meant too.

@@ -41,6 +41,9 @@ func (a *app) fix(cmd *cobra.Command, s *tenant.Service, req tenant.VerifyReques
 	}
 	if v.Mendable() > 0 {
 		what := fmt.Sprintf("put right what is wrong in %s: %s", tenant.Plural(v.Mendable(), "tenant"), rules(v))
+		if n := v.Retagged(); n > 0 {
+			what += fmt.Sprintf("; it gives the lost ownership tag back to %s", tenant.Plural(n, "tenant"))
+		}
 		if err := a.confirm(o.yes, question{text: "This will " + what + ".", short: "this would " + what, answer: fmt.Sprint(v.Mendable())}); err != nil {
 			return err
 		}

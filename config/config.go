@@ -61,7 +61,8 @@ type Postgres struct {
 	StatementTimeout     time.Duration `mapstructure:"statement_timeout"` // 0: no limit
 	ConnectTimeout       time.Duration `mapstructure:"connect_timeout"`
 	AllowSuperuser       bool          `mapstructure:"allow_superuser"`
-	Bin                  string        `mapstructure:"bin"` // folder of pg_dump; empty: found
+	Bin                  string        `mapstructure:"bin"`               // folder of pg_dump; empty: found
+	ExtensionsSchema     string        `mapstructure:"extensions_schema"` // empty: none is on the search_path
 }
 
 // NoSQL says how MongoDB is reached and used.

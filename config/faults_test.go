@@ -178,6 +178,7 @@ func TestRefusesValuesOutOfTheirRule(t *testing.T) {
 		"operations.lease":                {[]string{"3s", "30d", "1d12h30m"}, []string{"2999ms", "30", "d", "1d1d", "1d-1h", "-1d", "999999999d", "1.5d"}},
 		"operations.keep":                 {[]string{"1h", "720h", "36500d"}, []string{"0", "59m", "36501d", "36500d2000000h"}},
 		"postgres.bin":                    {[]string{"", "/usr/lib/postgresql/15/bin"}, nil},
+		"postgres.extensions_schema":      {[]string{"", "extensions", "ext_1"}, []string{"public", "pg_ext", "tenantctl", "Ext", "a-b", "1a", "a.b", "a,b"}},
 		"backup.url":                      {[]string{"", "backups", "/srv/a b", "file:///srv", "s3://b?region=x", "gs://b", "azblob://c"}, nil},
 		"backup.encryption":               {[]string{"none", "recipients", "tenant-key"}, []string{"age", "None"}},
 		"backup.recipients":               {[]string{"", "age1a,age1b"}, nil},

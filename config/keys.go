@@ -87,6 +87,10 @@ var keys = []Key{
 		Doc: "The folder of pg_dump and pg_restore, which backup and clone need, as new as the server or newer. Empty: found in PATH and where Debian keeps them.",
 	},
 	{
+		Name: "postgres.extensions_schema", kind: extensionsSchema(),
+		Doc: "The schema that holds the extensions which tenants use, installed once. It comes after the tenant's schema on the search_path. Empty: the tenant's schema stands alone.",
+	},
+	{
 		Name: "nosql.enabled", Default: "true", kind: boolean(),
 		Doc: "false: tenants have no MongoDB database.",
 	},

@@ -142,6 +142,15 @@ func folder() kind {
 	return k
 }
 
+var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+
+func extensionsSchema() kind {
+	return shaped("the name of a schema that needs no quotes, and is neither public nor the server's or tenantctl's own", func(text string) (any, bool) {
+		own := text == "public" || text == "information_schema" || text == "tenantctl" || strings.HasPrefix(text, "pg_")
+		return text, text == "" || schemaName.MatchString(text) && !own
+	})
+}
+
 func optionalFolder() kind {
 	k := shaped("the path of a folder", func(text string) (any, bool) { return text, true })
 	k.path = true

@@ -25,7 +25,7 @@ func (r *Resource) Dump(ctx context.Context, t tenant.Tenant, w tenant.PartWrite
 	if err != nil {
 		return d, err
 	}
-	if err := s.ours(t); err != nil {
+	if err := r.usable(ctx, t, &s); err != nil {
 		return d, err
 	}
 	if d.Server, err = r.serverName(ctx); err != nil {

@@ -33,7 +33,7 @@ func (r *Resource) Export(ctx context.Context, t tenant.Tenant, format string, c
 	if err != nil {
 		return nil, err
 	}
-	if err := s.ours(t); err != nil {
+	if err := r.usable(ctx, t, &s); err != nil {
 		return nil, err
 	}
 	v, err := r.read(ctx, t)

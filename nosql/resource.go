@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -37,6 +38,7 @@ type Config struct {
 	Timeout time.Duration // to find a server and to connect; 10 s where zero
 
 	Monitor *event.CommandMonitor // sees every command; nil for none
+	Warn    func(string)          // takes what a person must not miss, from many goroutines; may be nil
 }
 
 // Resource is the MongoDB database of a tenant. It is safe for use by many goroutines.
@@ -164,6 +166,15 @@ func (r *Resource) Drop(ctx context.Context, t tenant.Tenant) error {
 	if err != nil {
 		return err
 	}
+	u, err := r.user(ctx, t)
+	switch {
+	case err != nil:
+		return err
+	case s.presence == tenant.Foreign:
+		return refused(tenant.ErrForeign, tenant.HintNotOwned, "database %q does not bear the tenant's ownership tag, and is left as it is", t.Database)
+	case u.presence == tenant.Foreign:
+		return foreignUser(t, tenant.HintNotOwned)
+	}
 	if err := r.dropUsers(ctx, t); err != nil {
 		return err
 	}
@@ -171,8 +182,6 @@ func (r *Resource) Drop(ctx context.Context, t tenant.Tenant) error {
 		return err
 	}
 	switch s.presence {
-	case tenant.Foreign:
-		return nil
 	case tenant.Absent: // a server that crashed may have left the bare name
 		if there, err := r.listed(ctx, t); err != nil || !there {
 			return err
@@ -226,7 +235,7 @@ func (r *Resource) collections(ctx context.Context, t tenant.Tenant) ([]string, 
 // state is what a tenant's database says of itself.
 type state struct {
 	presence tenant.Presence // absent where there is nothing but, at most, an empty collection of ours
-	marked   bool            // some tenant's mark is there
+	marked   bool            // some tenant's mark is there; where it is foreign and there is none, its mark may be lost
 	book     book
 }
 
@@ -262,20 +271,17 @@ func (r *Resource) look(ctx context.Context, t tenant.Tenant) (state, error) {
 			s.book.kept = true
 			continue
 		}
-		s.presence, s.marked = tenant.Foreign, true
-		if owner, _ := d.Lookup("tenant").StringValueOK(); owner == t.ID.String() {
+		s.presence = tenant.Foreign
+		owner, _ := d.Lookup("tenant").StringValueOK()
+		_, err := uuid.Parse(owner)
+		if s.marked = err == nil; owner == t.ID.String() {
 			s.presence = tenant.Ours
 		}
 	}
 	switch s.presence {
 	case tenant.Ours:
-		var v version
-		err := r.versions(t).FindOne(ctx, bson.D{}).Decode(&v)
-		switch {
-		case err == nil:
-			s.book.version = &v
-		case !errors.Is(err, mongo.ErrNoDocuments):
-			return state{}, failure(doing, err)
+		if s.book.version, err = r.version(ctx, t); err != nil {
+			return state{}, err
 		}
 	case tenant.Absent:
 		names, err := r.collections(ctx, t)
@@ -288,6 +294,18 @@ func (r *Resource) look(ctx context.Context, t tenant.Tenant) (state, error) {
 		}
 	}
 	return s, nil
+}
+
+// version reads golang-migrate's book; nil where there is none.
+func (r *Resource) version(ctx context.Context, t tenant.Tenant) (*version, error) {
+	var v version
+	switch err := r.versions(t).FindOne(ctx, bson.D{}).Decode(&v); {
+	case errors.Is(err, mongo.ErrNoDocuments):
+		return nil, nil
+	case err != nil:
+		return nil, failure(fmt.Sprintf("read database %q", t.Database), err)
+	}
+	return &v, nil
 }
 
 // Stat reads what the server holds under the tenant's names.
@@ -312,8 +330,14 @@ func (r *Resource) Stat(ctx context.Context, t tenant.Tenant) (tenant.Stat, erro
 	if there {
 		st.Remains = append(st.Remains, "database "+t.Database)
 	}
+	if s.presence == tenant.Foreign {
+		st.NotOwned = append(st.NotOwned, "database "+t.Database)
+	}
 	if u.presence != tenant.Absent {
 		st.Remains = append(st.Remains, "user "+t.Role)
+	}
+	if u.presence == tenant.Foreign {
+		st.NotOwned = append(st.NotOwned, "user "+t.Role)
 	}
 	if u.presence == tenant.Ours {
 		st.Users = append(st.Users, t.Role)

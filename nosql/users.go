@@ -166,11 +166,13 @@ func (r *Resource) ownUser(ctx context.Context, t tenant.Tenant) (u user, err er
 		if err != nil {
 			return u, err
 		}
-		return u, s.ours(t)
+		return u, r.usable(ctx, t, &s)
 	case u.presence == tenant.Absent:
 		return u, refused(tenant.ErrMissing, "restore it, or delete the tenant", "user %q of database %q does not exist", t.Role, t.Database)
-	case u.presence == tenant.Foreign:
+	case !u.usable():
 		return u, foreignUser(t, "it is left as it is")
+	case u.presence == tenant.Foreign:
+		r.warnLost(t, "user "+t.Role)
 	}
 	return u, nil
 }

@@ -26,14 +26,15 @@ const (
 )
 
 // Verify lists the users of all databases at once, where it may, and reads the mark of each database, some at once. Peers are
-// of no use to it.
-func (r *Resource) Verify(ctx context.Context, ts, _ []tenant.Tenant, found func(tenant.Fault)) error {
+// only what a database that has lost its tag is compared with.
+func (r *Resource) Verify(ctx context.Context, ts, peers []tenant.Tenant, found func(tenant.Fault)) error {
 	users, kept, err := r.allUsers(ctx)
 	oneByOne := errors.Is(err, tenant.ErrRights) // it may look into the tenants' databases alone
 	if err != nil && !oneByOne {
 		return err
 	}
-	all := make([][]tenant.Fault, len(ts))
+	all, states := make([][]tenant.Fault, len(ts)), make([]state, len(ts))
+	asking := ctx
 	workers, ctx := errgroup.WithContext(ctx)
 	workers.SetLimit(readers)
 	for i, t := range ts {
@@ -53,14 +54,26 @@ func (r *Resource) Verify(ctx context.Context, ts, _ []tenant.Tenant, found func
 				}
 			}
 			all[i] = faultsOf(t, s.presence, user, kept || oneByOne)
+			states[i] = s
 			return nil
 		})
 	}
 	if err := workers.Wait(); err != nil {
 		return err
 	}
-	for _, faults := range all {
+	peers = slices.Clone(peers)
+	for i, t := range ts {
+		if states[i].presence == tenant.Ours {
+			peers = append(peers, t)
+		}
+	}
+	for i, faults := range all {
 		for _, f := range faults {
+			if f.Rule == ruleForeignDatabase {
+				if err := r.judge(asking, ts[i], states[i], peers, &f); err != nil {
+					return err
+				}
+			}
 			found(f)
 		}
 	}
@@ -78,11 +91,12 @@ func faultsOf(t tenant.Tenant, database tenant.Presence, u *userInfo, kept bool)
 	}
 	switch {
 	case database == tenant.Foreign:
-		add(ruleForeignDatabase, "", "look whose it is; tenantctl writes no mark into what holds something", "the database does not bear the tenant's mark")
+		add(ruleForeignDatabase, "", "look whose it is; what is the tenant's all the same gets its tag back by a document {_id: \"owner\", tenant: ID} in its collection tenantctl",
+			"the database does not bear the tenant's ownership tag")
 		return faults
 	case database == tenant.Absent && lives:
 		add(ruleMissingDatabase, "make an empty database "+t.Database+", which tenantctl migrate fills", "", "the database does not exist: --fix makes an empty one at version 0, tenantctl restore puts back a backup")
-	case database == tenant.Absent:
+	case database == tenant.Absent && t.State != tenant.Deleting:
 		add(ruleMissingDatabase, "", "tenantctl restore puts back a backup", "the database does not exist")
 	}
 	switch mine := readWrite(t); {
@@ -91,8 +105,11 @@ func faultsOf(t tenant.Tenant, database tenant.Presence, u *userInfo, kept bool)
 	case u == nil && lives:
 		add(ruleMissingUser, fmt.Sprintf("createUser %s with readWrite on %s", t.Role, t.Database), "", "the user does not exist")
 	case u == nil:
+	case u.owner() == "" && database == tenant.Ours:
+		add(ruleForeignUser, fmt.Sprintf("updateUser %s: customData with the tenant's id", t.Role), "", "the user does not bear the tenant's ownership tag")
+		faults[len(faults)-1].Tag = true
 	case u.owner() != t.ID.String():
-		add(ruleForeignUser, "", "look whose it is; what is the tenant's gets its mark back by updateUser with customData {tenant: ID}", "the user does not bear the tenant's mark")
+		add(ruleForeignUser, "", "look whose it is; what is the tenant's all the same gets its tag back by updateUser with customData {tenant: ID}", "the user does not bear the tenant's ownership tag")
 	case t.State != tenant.Active && len(u.Roles) > 0:
 		add(ruleNotLockedOut, fmt.Sprintf("updateUser %s: no roles", t.Role), "", "the tenant is %s, and its user has roles", t.State)
 	case t.State == tenant.Active && len(u.Roles) == 0:
@@ -275,7 +292,7 @@ func (r *Resource) Mend(ctx context.Context, t tenant.Tenant) (changed bool, err
 		return false, err
 	}
 	for _, f := range faults {
-		if f.Fix == "" {
+		if f.Fix == "" || f.Tag {
 			continue
 		}
 		switch f.Rule {

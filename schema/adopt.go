@@ -107,7 +107,7 @@ func (r *Resource) Adopt(ctx context.Context, p tenant.Adoptee) error {
 		}
 		commands = append(commands, versions...)
 		if r.hasRole(t) {
-			commands = append(commands, roleBeside(t, owner, self)...)
+			commands = append(commands, r.roleBeside(t, owner, self)...)
 		}
 		return commands, nil
 	})
@@ -190,8 +190,8 @@ func (r *Resource) Release(ctx context.Context, p tenant.Adoptee) error {
 }
 
 // roleBeside makes a role that may use what is in the schema, and what its owner and self, the provisioning role, make in it later.
-func roleBeside(t tenant.Tenant, owner, self string) []command {
-	commands := append(makeRole(t), grants(t, true, false)...)
+func (r *Resource) roleBeside(t tenant.Tenant, owner, self string) []command {
+	commands := append(r.makeRole(t), grants(t, true, false)...)
 	if owner != self {
 		commands = append(commands, defaults("FOR ROLE "+quote(owner)+" ", t)...)
 	}
@@ -225,7 +225,7 @@ func (r *Resource) GiveRole(ctx context.Context, t tenant.Tenant) error {
 		case at.role == tenant.Foreign:
 			return nil, foreign("role", t.Role)
 		}
-		return roleBeside(t, owner, self), nil
+		return r.roleBeside(t, owner, self), nil
 	})
 	if err != nil {
 		return refusal("make role "+t.Role, conn, t, err)

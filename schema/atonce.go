@@ -30,7 +30,7 @@ func (r *Resource) atOnce(ctx context.Context, conn *pgxpool.Conn, t tenant.Tena
 		return moved, false, nil
 	}
 	commands := append(r.begin(t), cmd("SELECT tenantctl.expect('%s', %d, %d, %s, %s, '{%s}')", lease.Operation, lease.Fence, lockKey(t), text(t.Schema), text(mark(t)), versions))
-	commands = append(append(commands, r.apply(group)...), last.record(ctx))
+	commands = append(append(commands, r.apply(group)...), r.keepTag(ctx, t), last.record(ctx))
 	defer rollback(ctx, conn)
 	if err := send(ctx, conn.Conn().PgConn(), append(commands, cmd("COMMIT"))); err != nil {
 		var here *refusedCommand

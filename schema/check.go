@@ -149,6 +149,9 @@ func (c *linter) command(line int, sql []token) {
 			c.found(line, "no-transaction", "%s cannot run in a transaction: mark the file '-- +goose NO TRANSACTION'", what)
 		}
 	}
+	if begins(sql, "create", "extension") && !slices.ContainsFunc(sql, func(t token) bool { return t.is("schema") }) {
+		c.found(line, "extension", "CREATE EXTENSION without SCHEMA lands in the first tenant's schema and serves all others: install it once, in the schema that postgres.extensions_schema names")
+	}
 	for _, what := range [][]string{{"create", "role"}, {"create", "user"}, {"create", "group"}, {"drop", "role"}, {"drop", "user"}, {"create", "database"}, {"drop", "database"}, {"alter", "system"}, {"create", "tablespace"}, {"drop", "tablespace"}} {
 		if begins(sql, what...) && !begins(sql, "create", "user", "mapping") {
 			c.found(line, "whole-server", "%s is of the whole server, and the file runs once for each tenant", strings.ToUpper(strings.Join(what, " ")))

@@ -32,7 +32,7 @@ func (r *Resource) Login(t tenant.Tenant) tenant.Login {
 		if r.cfg.Roles {
 			l.Note += "; " + givesRole(t) + " gives it one"
 		}
-		options.Set("options", "-csearch_path="+asOption(t.Schema))
+		options.Set("options", "-csearch_path="+r.asOption(t.Schema))
 	}
 	l.Options = strings.ReplaceAll(options.Encode(), "+", "%20")
 	return l
@@ -44,11 +44,15 @@ func givesRole(t tenant.Tenant) string {
 }
 
 // asOption is a schema's name as the value of an option on a command line of the server: in quotes where it needs them.
-func asOption(schema string) string {
-	if plainName.MatchString(schema) {
-		return schema
+func (r *Resource) asOption(schema string) string {
+	path := schema
+	if !plainName.MatchString(schema) {
+		path = strings.NewReplacer(`\`, `\\`, " ", `\ `).Replace(quote(schema))
 	}
-	return strings.NewReplacer(`\`, `\\`, " ", `\ `).Replace(quote(schema))
+	if r.cfg.ExtensionsSchema != "" {
+		path += "," + r.cfg.ExtensionsSchema // whose name needs no quotes
+	}
+	return path
 }
 
 var tlsSetting = regexp.MustCompile(`(?:^|[?&\s])(ssl[a-z]+)\s*=\s*(?:'([^']*)'|([^\s&']*))`)
@@ -146,7 +150,7 @@ func (r *Resource) Command(ctx context.Context, t tenant.Tenant) (program string
 	if env, err = r.clientEnv(); err != nil {
 		return "", nil, nil, cleanup, err
 	}
-	env = append(env, "PGOPTIONS="+strings.TrimSpace(os.Getenv("PGOPTIONS")+" -c search_path="+asOption(t.Schema)))
+	env = append(env, "PGOPTIONS="+strings.TrimSpace(os.Getenv("PGOPTIONS")+" -c search_path="+r.asOption(t.Schema)))
 	return program, nil, env, cleanup, nil
 }
 

@@ -201,7 +201,11 @@ func (r *Resource) inspect(ctx context.Context, conn *pgxpool.Conn, t tenant.Ten
 	if err := send(ctx, pg, opening); err != nil {
 		return nil, nil, failure("begin in schema "+t.Schema, err)
 	}
-	if s, err = readStructure(ctx, pg, t); err != nil {
+	s, at, err := structureOf(ctx, pg, t)
+	if err == nil && !untagged(at.schema, at.said) { // whether it is the tenant's, the caller has asked
+		err = at.ours(t)
+	}
+	if err != nil {
 		return nil, nil, failure("read the structure of schema "+t.Schema, err)
 	}
 	needed := cmd("%s%s", members, neededExtensions)

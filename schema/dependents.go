@@ -50,16 +50,6 @@ func dependents(schema string, major int, list *[]tenant.Dependent) command {
 	return c
 }
 
-// dropped are those that a drop of the schema would take with it, by their names.
-func dropped(list []tenant.Dependent) (names []string) {
-	for _, d := range list {
-		if d.Dropped {
-			names = append(names, d.Object)
-		}
-	}
-	return names
-}
-
 //go:embed dependents.sql
 var dependentsSQL string
 

@@ -75,6 +75,9 @@ func (r *Resource) Doctor(ctx context.Context) []tenant.Check {
 		fmt.Sprintf("ALTER SYSTEM SET max_locks_per_transaction = %d, then restart the server", max(128, 2*needed/f.MaxConnections)),
 		"max_locks_per_transaction is %d", "max_locks_per_transaction is %d: dropping schemas in parallel may run out of shared memory", f.MaxLocks)
 
+	if err := r.examineExtensions(ctx, d, conn); err != nil {
+		return d.failed("extensions", err)
+	}
 	if err := r.examinePooler(ctx, d, conn); err != nil {
 		return d.failed("pooler", err)
 	}

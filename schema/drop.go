@@ -2,7 +2,6 @@ package schema
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -12,7 +11,7 @@ import (
 // dropAtOnce is how many tables one transaction drops: each takes some ten of the server's locks, with its indexes.
 const dropAtOnce = 50
 
-// Drop takes away the schema and the role, if they are this tenant's. Each carries its own mark to the end, so that a
+// Drop takes away the schema and the role, which have to be this tenant's. Each carries its own mark to the end, so that a
 // call after a crash goes on where the last one stopped.
 func (r *Resource) Drop(ctx context.Context, t tenant.Tenant) error {
 	conn, err := r.acquire(ctx)
@@ -29,14 +28,15 @@ func (r *Resource) Drop(ctx context.Context, t tenant.Tenant) error {
 	for more := true; more; {
 		err := r.transact(ctx, conn, t, readContents(t, major(conn.Conn().PgConn())), func(p *place) ([]command, error) {
 			more = p.schema == tenant.Ours && len(p.relations) > dropAtOnce
+			err := r.owned(t, p)
+			if err == nil {
+				err = tenant.UsedOutside(tenant.KindPostgres, "schema "+t.Schema, p.outside, func(string) tenant.Name { return "" })
+			}
 			switch {
+			case err != nil:
+				return nil, err
 			case p.schema != tenant.Ours:
 				return nil, nil
-			case len(dropped(p.outside)) > 0:
-				return nil, &tenant.Error{
-					Kind: tenant.ErrForeign, Store: tenant.KindPostgres, Msg: fmt.Sprintf("schema %s is used from outside it by %s", t.Schema, upTo(5, dropped(p.outside))),
-					Hint: "drop that first: it is not the tenant's",
-				}
 			case more:
 				// Without its book, what is left can be taken for a whole tenant no more.
 				commands := []command{cmd("DROP TABLE IF EXISTS %s", bookTable)}
@@ -55,8 +55,8 @@ func (r *Resource) Drop(ctx context.Context, t tenant.Tenant) error {
 		return err
 	}
 	err = r.transact(ctx, conn, t, nil, func(p *place) ([]command, error) {
-		if p.role != tenant.Ours {
-			return nil, nil
+		if err := r.owned(t, p); err != nil || p.role != tenant.Ours {
+			return nil, err
 		}
 		role := quote(t.Role)
 		return []command{cmd("GRANT %s TO CURRENT_USER", role), cmd("DROP OWNED BY %s", role), cmd("DROP ROLE %s", role)}, nil
@@ -69,8 +69,8 @@ func (r *Resource) shutOut(ctx context.Context, conn *pgxpool.Conn, t tenant.Ten
 	var ours bool
 	err := r.transact(ctx, conn, t, nil, func(p *place) ([]command, error) {
 		ours = p.role == tenant.Ours
-		if !ours || !p.canLogin {
-			return nil, nil
+		if err := r.owned(t, p); err != nil || !ours || !p.canLogin {
+			return nil, err
 		}
 		return []command{cmd("ALTER ROLE %s NOLOGIN", quote(t.Role))}, nil
 	})

@@ -171,8 +171,9 @@ func (r *Resource) snapshot(ctx context.Context, conn *pgxpool.Conn, t tenant.Te
 	if err := send(ctx, pg, []command{look(t, p), list}); err != nil {
 		return nil, err
 	}
-	if p.inForce = true; p.ours(t) != nil {
-		return nil, p.ours(t)
+	p.inForce = true
+	if err := r.usable(ctx, conn, t, p); err != nil {
+		return nil, err
 	}
 	opening := append([]command{cmd("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")}, r.readSettings(t, major(pg))...)
 	for some := range slices.Chunk(names, lockedAtOnce) {
@@ -184,7 +185,7 @@ func (r *Resource) snapshot(ctx context.Context, conn *pgxpool.Conn, t tenant.Te
 		}
 		return nil, err
 	}
-	s, err := readStructure(ctx, pg, t)
+	s, _, err := structureOf(ctx, pg, t)
 	if err != nil {
 		return nil, err
 	}

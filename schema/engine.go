@@ -63,12 +63,14 @@ func (r *Resource) delegate(ctx context.Context, t tenant.Tenant) (tenant.Moved,
 	}
 	moved.To = moved.From
 	if moved.Output, err = r.runCommand(ctx, t); err != nil {
-		return tenant.Moved{}, err
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUp)
+		defer cancel()
+		return tenant.Moved{}, errors.Join(err, failure("keep the tag of schema "+t.Schema, g.end(clean, r.keepTag(ctx, t))))
 	}
 	if moved.To, err = r.versionHere(ctx, g.pg()); err != nil {
 		return moved, err
 	}
-	if err := g.end(ctx); err != nil {
+	if err := g.end(ctx, r.keepTag(ctx, t)); err != nil {
 		return moved, failure("end in schema "+t.Schema, err)
 	}
 	if moved.To != moved.From {
@@ -197,7 +199,7 @@ func (r *Resource) engineEnv(t tenant.Tenant) ([]string, error) {
 	}
 	dsn, err := r.dsn(t)
 	return append(env,
-		"PGOPTIONS="+strings.TrimSpace(os.Getenv("PGOPTIONS")+" -c search_path="+asOption(t.Schema)),
+		"PGOPTIONS="+strings.TrimSpace(os.Getenv("PGOPTIONS")+" -c search_path="+r.asOption(t.Schema)),
 		"TENANTCTL_TENANT="+string(t.Name), "TENANTCTL_TENANT_ID="+t.ID.String(), "TENANTCTL_SCHEMA="+t.Schema,
 		"TENANTCTL_DATABASE="+t.Database, "TENANTCTL_ROLE="+t.Role, "TENANTCTL_DSN="+dsn), err
 }
@@ -208,7 +210,7 @@ func (r *Resource) dsn(t tenant.Tenant) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	query := url.Values{"options": {"-csearch_path=" + asOption(t.Schema)}}
+	query := url.Values{"options": {"-csearch_path=" + r.asOption(t.Schema)}}
 	for k, v := range tlsSettings(address) {
 		query.Set(k, v)
 	}

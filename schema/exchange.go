@@ -176,11 +176,11 @@ func (r *Resource) Revive(ctx context.Context, t tenant.Tenant) error {
 		case p.role == tenant.Foreign:
 			return nil, foreign("role", t.Role)
 		case p.role == tenant.Absent:
-			return append(makeRole(t), grants(t, true, false)...), nil
+			return append(r.makeRole(t), grants(t, true, false)...), nil
 		}
 		role, schema := quote(t.Role), quote(t.Schema)
 		return []command{
-			cmd("ALTER ROLE %s LOGIN", role), cmd("ALTER ROLE %s SET search_path = %s", role, schema), cmd("GRANT USAGE ON SCHEMA %s TO %s", schema, role),
+			cmd("ALTER ROLE %s LOGIN", role), cmd("ALTER ROLE %s SET search_path = %s", role, r.path(t.Schema)), cmd("GRANT USAGE ON SCHEMA %s TO %s", schema, role),
 		}, nil
 	})
 	return refusal("make role "+t.Role, conn, t, err)

@@ -37,6 +37,9 @@ func (r *Resource) Exec(ctx context.Context, t tenant.Tenant, statement string, 
 	}
 	rows, err = stream(ctx, conn, statement, sink)
 	if err == nil {
+		err = r.keepTagAfter(ctx, conn, t, p)
+	}
+	if err == nil {
 		err = send(ctx, conn.Conn().PgConn(), []command{cmd("COMMIT")})
 	}
 	return rows, statementFailure(statement, err)

@@ -29,8 +29,8 @@ func (r *Resource) Export(ctx context.Context, t tenant.Tenant, format string, c
 	if err := send(ctx, pg, append(opening, look(t, p))); err != nil {
 		return nil, failure("begin in schema "+t.Schema, err)
 	}
-	if err := p.ours(t); err != nil {
-		return nil, err
+	if err := r.usable(ctx, conn, t, p); err != nil {
+		return nil, failure("look at schema "+t.Schema, err)
 	}
 	tables, err := exported(ctx, conn)
 	if err != nil {

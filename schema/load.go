@@ -69,9 +69,9 @@ func (r *Resource) prepare(ctx context.Context, t tenant.Tenant, o tenant.LoadOp
 		commands := []command{cmd("CREATE SCHEMA %s%s", schema, authorization), cmd("COMMENT ON SCHEMA %s IS %s", schema, text(mark(t))), cmd("REVOKE ALL ON SCHEMA %s FROM PUBLIC", schema)}
 		switch {
 		case newRole && p.role == tenant.Absent:
-			commands = append(commands, makeRole(as)...)
+			commands = append(commands, r.makeRole(as)...)
 		case newRole:
-			commands = append(commands, cmd("ALTER ROLE %s LOGIN", quote(role)), cmd("ALTER ROLE %s SET search_path = %s", quote(role), schema))
+			commands = append(commands, cmd("ALTER ROLE %s LOGIN", quote(role)), cmd("ALTER ROLE %s SET search_path = %s", quote(role), r.path(t.Schema)))
 		}
 		return commands, nil
 	})

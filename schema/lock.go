@@ -32,10 +32,13 @@ func (r *Resource) setLogin(ctx context.Context, t tenant.Tenant, can bool) (enf
 	defer conn.Release()
 	schema, role := quote(t.Schema), quote(t.Role)
 	err = r.transact(ctx, conn, t, nil, func(p *place) ([]command, error) {
-		if err := p.ours(t); err != nil {
+		if err := r.usable(ctx, conn, t, p); err != nil {
 			return nil, err
 		}
-		enforced = p.role == tenant.Ours
+		var err error
+		if enforced, err = r.usableRole(ctx, conn, t, p); err != nil {
+			return nil, err
+		}
 		switch {
 		case enforced && can:
 			return []command{cmd("ALTER ROLE %s LOGIN", role), cmd("GRANT USAGE ON SCHEMA %s TO %s", schema, role)}, nil

@@ -233,7 +233,7 @@ func (r *Resource) move(ctx context.Context, t tenant.Tenant, set *files, up boo
 			if group[0].migration != nil && group[0].outside {
 				return nil, nil
 			}
-			p.noted = []command{group[len(group)-1].record(ctx)}
+			p.noted = []command{r.keepTag(ctx, t), group[len(group)-1].record(ctx)}
 			return w.around(r.apply(group)), nil
 		})
 		if err != nil && len(group) > 1 && apart[code(err)] {

@@ -3,6 +3,7 @@ package schema
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -32,13 +33,14 @@ func (r *Resource) applyOutside(ctx context.Context, conn *pgxpool.Conn, s stage
 			continue
 		}
 		if err := r.runOutside(ctx, conn, s, i, at.begun && i == at.done); err != nil {
+			err = errors.Join(err, r.keepTagAfter(context.WithoutCancel(ctx), conn, s.tenant, p))
 			return false, &stoppedAt{tenant.Stopped{Unit: "statement", Done: i, Of: len(s.program().statements)}, err}
 		}
 		if err := tenant.Checkpoint(ctx, "postgres/statement-run"); err != nil {
 			return false, err
 		}
 	}
-	end := append([]command{cmd("BEGIN"), cmd("%s", tenant.LeaseFrom(ctx).HoldSQL())}, append(r.conclude(s), s.record(ctx))...)
+	end := append([]command{cmd("BEGIN"), cmd("%s", tenant.LeaseFrom(ctx).HoldSQL())}, append(r.conclude(s), r.keepTag(ctx, s.tenant), s.record(ctx))...)
 	end = append(end, cmd("COMMENT ON TABLE %s IS NULL", bookTable), cmd("COMMIT"))
 	return true, r.retry(ctx, func(ctx context.Context) error {
 		defer rollback(ctx, conn)

@@ -219,7 +219,7 @@ func (r *Resource) lend(ctx context.Context, t tenant.Tenant) (*login, error) {
 		commands, err := l.make(ctx)
 		role := quote(l.role)
 		return append(commands,
-			cmd("ALTER ROLE %s SET search_path = %s", role, quote(t.Schema)),
+			cmd("ALTER ROLE %s SET search_path = %s", role, r.path(t.Schema)),
 			cmd("ALTER ROLE %s SET lock_timeout = '2s'", role),
 			cmd("ALTER ROLE %s SET statement_timeout = '10s'", role)), err
 	})

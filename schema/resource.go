@@ -47,7 +47,7 @@ func (r *Resource) settle(ctx context.Context, t tenant.Tenant, set *files) erro
 		var commands []command
 		newRole := r.cfg.Roles && p.role == tenant.Absent
 		if newRole {
-			commands = append(commands, makeRole(t)...)
+			commands = append(commands, r.makeRole(t)...)
 		}
 		if p.schema == tenant.Absent {
 			if p.role == tenant.Ours && !p.canLogin { // what a drop has left
@@ -71,12 +71,12 @@ func (r *Resource) settle(ctx context.Context, t tenant.Tenant, set *files) erro
 }
 
 // makeRole makes a role without a password, so that nobody can log in before one is set.
-func makeRole(t tenant.Tenant) []command {
+func (r *Resource) makeRole(t tenant.Tenant) []command {
 	role := quote(t.Role)
 	return []command{
 		cmd("CREATE ROLE %s LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT", role),
 		cmd("COMMENT ON ROLE %s IS %s", role, text(mark(t))),
-		cmd("ALTER ROLE %s SET search_path = %s", role, quote(t.Schema)),
+		cmd("ALTER ROLE %s SET search_path = %s", role, r.path(t.Schema)),
 	}
 }
 
@@ -182,11 +182,16 @@ func (r *Resource) Stat(ctx context.Context, t tenant.Tenant) (tenant.Stat, erro
 		p.role = tenant.Absent // never asked for
 	}
 	st.Presence = p.presence()
-	if p.schema != tenant.Absent {
-		st.Remains = append(st.Remains, "schema "+t.Schema)
-	}
-	if p.role != tenant.Absent {
-		st.Remains = append(st.Remains, "role "+t.Role)
+	for _, part := range []struct {
+		whose tenant.Presence
+		name  string
+	}{{p.schema, "schema " + t.Schema}, {p.role, "role " + t.Role}} {
+		if part.whose != tenant.Absent {
+			st.Remains = append(st.Remains, part.name)
+		}
+		if part.whose == tenant.Foreign {
+			st.NotOwned = append(st.NotOwned, part.name)
+		}
 	}
 	switch {
 	case p.role == tenant.Ours:

@@ -170,7 +170,7 @@ func TestForeignRoleIsRefusedAndLeft(t *testing.T) {
 	if st.Presence != tenant.Foreign || fmt.Sprint(st.Remains) != "[role "+tn.Role+"]" || len(st.Users) != 0 {
 		t.Errorf("stat is %+v", st)
 	}
-	must(t, b.Drop(t.Context(), tn))
+	refused(t, b.Drop(t.Context(), tn), tenant.ErrForeign, "role "+tn.Role)
 	refused(t, b.SetPassword(t.Context(), tn, password), tenant.ErrForeign)
 	if got := b.scalar("SELECT concat(count(*), bool_or(rolcanlogin)) FROM pg_roles WHERE rolname = '%s'", tn.Role); got != "1f" {
 		t.Errorf("the role was changed: %s", got)

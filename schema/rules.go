@@ -35,6 +35,7 @@ var fileRules = []tenant.Rule{
 	{ID: ruleCopy, Severity: severe, Reason: "COPY FROM STDIN has no input in a migration", Alternative: "INSERT; pg_dump writes it with --inserts"},
 	{ID: "duplicate", Severity: severe, Reason: "two files have one version", Alternative: "give one of them another number"},
 	{ID: ruleEmpty, Severity: severe, Reason: "the file does nothing; one that tenants have applied stays as it is", Alternative: "the statements that it is for, or no file"},
+	{ID: "extension", Severity: warning, Reason: "the extension lands in the first tenant's schema and serves all others: dropping that schema would drop what is theirs", Alternative: "install it once, in a schema of its own (postgres.extensions_schema), outside of the tenants' files"},
 	{ID: "gap", Severity: warning, Reason: "a file that is added in the gap later runs out of order", Alternative: "numbers without gaps, or times"},
 	{ID: ruleGoCode, Severity: severe, Reason: "migrations coded in Go are out of scope", Alternative: "SQL"},
 	{ID: "name", Severity: warning, Reason: "goose ignores a file whose name has no number", Alternative: "NUMBER_name.sql"},

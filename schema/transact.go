@@ -21,6 +21,8 @@ type place struct {
 	canLogin     bool
 	inForce      bool // the schema is where names are looked up
 
+	said, roleSaid string // their comments
+
 	book      map[int64]bool // versions applied; read on demand
 	relations []string       // DROP statements for them; read on demand
 
@@ -62,6 +64,7 @@ FROM (SELECT) here LEFT JOIN pg_namespace s ON s.nspname = %[1]s LEFT JOIN pg_ro
 		text(t.Schema), text(t.Role))
 	c.row = func(row [][]byte) {
 		p.inForce, p.schema, p.role, p.canLogin = is(row[0]), presence(row[1], t), presence(row[2], t), is(row[3])
+		p.said, p.roleSaid = string(row[1]), string(row[2])
 	}
 	return c
 }
@@ -81,7 +84,7 @@ func presence(comment []byte, t tenant.Tenant) tenant.Presence {
 func lookAtSchema(t tenant.Tenant, p *place) command {
 	c := cmd(`SELECT current_schema() IS NOT DISTINCT FROM %[1]s, (SELECT coalesce((SELECT description FROM pg_description d
 	WHERE d.objoid = s.oid AND d.classoid = 'pg_namespace'::regclass AND d.objsubid = 0), '') FROM pg_namespace s WHERE s.nspname = %[1]s)`, text(t.Schema))
-	c.row = func(row [][]byte) { p.inForce, p.schema = is(row[0]), presence(row[1], t) }
+	c.row = func(row [][]byte) { p.inForce, p.schema, p.said = is(row[0]), presence(row[1], t), string(row[1]) }
 	return c
 }
 
@@ -143,7 +146,7 @@ func (r *Resource) transactAt(ctx context.Context, conn *pgxpool.Conn, t tenant.
 	})
 }
 
-// begin begins a transaction in which names are looked up in the tenant's schema alone.
+// begin begins a transaction in which names are looked up in the tenant's schema.
 func (r *Resource) begin(t tenant.Tenant) []command {
 	commands := []command{cmd("BEGIN")}
 	for _, s := range r.settings(t) {
@@ -152,10 +155,18 @@ func (r *Resource) begin(t tenant.Tenant) []command {
 	return commands
 }
 
+// path is the search_path of a tenant: its schema, and behind it the one that holds extensions, where there is one.
+func (r *Resource) path(schema string) string {
+	if r.cfg.ExtensionsSchema == "" {
+		return quote(schema)
+	}
+	return quote(schema) + ", " + quote(r.cfg.ExtensionsSchema)
+}
+
 // settings are in force while work is done for a tenant.
 func (r *Resource) settings(t tenant.Tenant) []string {
 	return []string{
-		"search_path = " + quote(t.Schema),
+		"search_path = " + r.path(t.Schema),
 		fmt.Sprintf("lock_timeout = %d", milliseconds(r.cfg.LockTimeout)),
 		fmt.Sprintf("statement_timeout = %d", milliseconds(r.cfg.StatementTimeout)),
 	}

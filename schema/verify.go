@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/google/uuid"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -15,6 +18,34 @@ func (r *Resource) Verify(ctx context.Context, ts, peers []tenant.Tenant, found 
 	if len(ts) == 0 {
 		return nil
 	}
+	var lost []tenant.Fault
+	err := r.verify(ctx, ts, peers, func(f tenant.Fault) {
+		if f.Rule == ruleForeignSchema || f.Rule == ruleForeignRole {
+			lost = append(lost, f)
+			return
+		}
+		found(f)
+	})
+	if err != nil {
+		return err
+	}
+	byID, peers := map[uuid.UUID]tenant.Tenant{}, slices.Clone(peers)
+	for _, t := range ts {
+		byID[t.ID] = t
+		if !slices.ContainsFunc(lost, func(f tenant.Fault) bool { return f.Tenant == t.ID }) {
+			peers = append(peers, t)
+		}
+	}
+	for i := range lost {
+		if err := r.judge(ctx, byID[lost[i].Tenant], peers, &lost[i]); err != nil {
+			return err
+		}
+		found(lost[i])
+	}
+	return nil
+}
+
+func (r *Resource) verify(ctx context.Context, ts, peers []tenant.Tenant, found func(tenant.Fault)) error {
 	conn, err := r.acquire(ctx)
 	if err != nil {
 		return err
@@ -39,22 +70,27 @@ type subject struct {
 	State  string `json:"state"`
 	Asked  bool   `json:"asked"`
 	Theirs bool   `json:"theirs"` // another tool owns it
+	Behind string `json:"behind"` // what follows the schema on the search_path
 }
 
 // inquiries are the commands that find faults of tenants, or only what can be mended, in a transaction of the caller's.
 func (r *Resource) inquiries(ts, peers []tenant.Tenant, toMend bool, found func(tenant.Fault)) ([]command, error) {
 	var subjects []subject
+	behind := ""
+	if r.cfg.ExtensionsSchema != "" {
+		behind = ", " + r.cfg.ExtensionsSchema
+	}
 	for i, t := range ts {
-		subjects = append(subjects, subject{i, t.Schema, mark(t), t.Role, string(t.State), true, t.Adopted})
+		subjects = append(subjects, subject{i, t.Schema, mark(t), t.Role, string(t.State), true, t.Adopted, behind})
 	}
 	for i, t := range peers {
-		subjects = append(subjects, subject{len(ts) + i, t.Schema, mark(t), t.Role, string(t.State), false, t.Adopted})
+		subjects = append(subjects, subject{len(ts) + i, t.Schema, mark(t), t.Role, string(t.State), false, t.Adopted, behind})
 	}
 	ask, err := json.Marshal(subjects)
 	if err != nil {
 		return nil, err
 	}
-	commands := []command{cmd("SELECT set_config('tenantctl.ask', %s, true)", text(string(ask)))}
+	commands := []command{cmd("SELECT set_config('tenantctl.ask', %s, true), set_config('tenantctl.behind', %s, true)", text(string(ask)), text(behind))}
 	for _, q := range inquiries {
 		if q.ofRoles && !r.cfg.Roles || toMend && q.tells {
 			continue
@@ -71,7 +107,7 @@ func (r *Resource) inquiries(ts, peers []tenant.Tenant, toMend bool, found func(
 			}
 			fault.Hint, fault.Warning = wayOut(&fault, ts[i]), fault.Rule == ruleDefinerPinned || fault.Rule == ruleNoAccess
 			if fault.Rule == ruleMissingRole {
-				fault.Fix = statements(makeRole(ts[i]))
+				fault.Fix = statements(r.makeRole(ts[i]))
 			}
 			found(fault)
 		}
@@ -91,18 +127,20 @@ func statements(commands []command) string {
 // wayOut is what a person can do about a fault.
 func wayOut(f *tenant.Fault, t tenant.Tenant) string {
 	if f.Fix != "" {
-		return "tenantctl verify --fix"
+		return hintFix
 	}
 	return wayOutOf[f.Rule]
 }
 
+const hintFix = "tenantctl verify --fix"
+
 var wayOutOf = map[string]string{
 	ruleMissingSchema: "tenantctl restore puts back a backup; tenantctl delete takes the tenant out of the catalog",
-	ruleForeignSchema: "look whose it is; what is the tenant's gets its mark back by COMMENT ON SCHEMA",
+	ruleForeignSchema: "look whose it is; what is the tenant's all the same gets its tag back by COMMENT ON SCHEMA ... IS 'tenantctl:' and the tenant's id",
 	ruleMissingRole:   "tenantctl verify --fix",
 	ruleAttributes:    "let a superuser take it by ALTER ROLE: the provisioning role may not take what it does not have",
 	ruleMember:        "let who granted it, or a superuser, REVOKE it: the provisioning role may not take what it has not given",
-	ruleForeignRole:   "look whose it is; what is the tenant's gets its mark back by COMMENT ON ROLE",
+	ruleForeignRole:   "look whose it is; what is the tenant's all the same gets its tag back by COMMENT ON ROLE ... IS 'tenantctl:' and the tenant's id",
 	ruleReachesOut:    "drop what depends on it, or move what it needs into the tenant's own schema",
 	ruleReachedInto:   "drop it or move it: purge and restore of this tenant are refused while it is there",
 	ruleDefiner:       "make it SECURITY INVOKER, or pin it with SET search_path to the schema and pg_temp",

@@ -36,7 +36,7 @@ type inquiry struct {
 const subjects0 = `WITH w AS MATERIALIZED (
 	SELECT x.*, x.state IN ('active', 'suspended') AS lives, x.state <> 'active' AS locked, n.oid AS nsp, n.nspowner, n.nspacl, coalesce(split_part(d.description, ' ', 1) = x.mark, false) AS ours,
 		u.oid AS anyrole, CASE WHEN split_part(e.description, ' ', 1) = x.mark THEN u.oid END AS role
-	FROM jsonb_to_recordset(current_setting('tenantctl.ask')::jsonb) AS x(i integer, schema text, mark text, rolname text, state text, asked boolean, theirs boolean)
+	FROM jsonb_to_recordset(current_setting('tenantctl.ask')::jsonb) AS x(i integer, schema text, mark text, rolname text, state text, asked boolean, theirs boolean, behind text)
 		LEFT JOIN pg_namespace n ON n.nspname = x.schema
 		LEFT JOIN pg_description d ON d.objoid = n.oid AND d.classoid = 'pg_namespace'::regclass AND d.objsubid = 0
 		LEFT JOIN pg_roles u ON u.rolname = x.rolname
@@ -48,9 +48,9 @@ const subjects0 = `WITH w AS MATERIALIZED (
 
 var inquiries = []inquiry{
 	{sql: `SELECT i, CASE WHEN nsp IS NULL THEN '` + ruleMissingSchema + `' ELSE '` + ruleForeignSchema + `' END, '',
-		CASE WHEN nsp IS NULL THEN 'the schema does not exist' ELSE 'the schema does not bear the tenant''s mark' END, '' FROM w WHERE asked AND NOT ours ORDER BY i`},
+		CASE WHEN nsp IS NULL THEN 'the schema does not exist' ELSE 'the schema does not bear the tenant''s ownership tag' END, '' FROM w WHERE asked AND NOT ours AND (nsp IS NOT NULL OR state <> 'deleting') ORDER BY i`},
 	{ofRoles: true, sql: `SELECT i, CASE WHEN anyrole IS NULL THEN '` + ruleMissingRole + `' ELSE '` + ruleForeignRole + `' END, '',
-		CASE WHEN anyrole IS NULL THEN 'the role does not exist' ELSE 'the role does not bear the tenant''s mark' END, '' FROM w WHERE asked AND ours AND lives AND role IS NULL AND rolname <> '' ORDER BY i`},
+		CASE WHEN anyrole IS NULL THEN 'the role does not exist' ELSE 'the role does not bear the tenant''s ownership tag' END, '' FROM w WHERE asked AND ours AND (lives OR anyrole IS NOT NULL) AND role IS NULL AND rolname <> '' ORDER BY i`},
 	{ofRoles: true, sql: `SELECT w.i, '` + ruleAttributes + `', '', 'the role has ' || a.names, CASE WHEN a.may THEN format('ALTER ROLE %I%s', w.rolname, a.without) ELSE '' END
 	FROM w JOIN pg_roles u ON u.oid = w.role JOIN me ON true CROSS JOIN LATERAL (
 		SELECT may, string_agg(name, ', ' ORDER BY name) AS names, string_agg(' NO' || name, '' ORDER BY name) AS without
@@ -63,12 +63,12 @@ var inquiries = []inquiry{
 		CASE WHEN NOT me.narrow THEN format('REVOKE %I FROM %I', g.rolname, w.rolname)
 			WHEN pg_has_role(m.grantor, 'USAGE') AND pg_has_role(g.oid, 'MEMBER WITH ADMIN OPTION') THEN format('REVOKE %I FROM %I GRANTED BY %I', g.rolname, w.rolname, pg_get_userbyid(m.grantor)) ELSE '' END
 	FROM w JOIN me ON true JOIN pg_auth_members m ON m.member = w.role JOIN pg_roles g ON g.oid = m.roleid LEFT JOIN tr ON tr.oid = g.oid WHERE w.asked ORDER BY w.i, g.rolname`},
-	{ofRoles: true, sql: `SELECT w.i, 'role-search-path', '', CASE WHEN bad.path IS NULL THEN 'the role has no search_path of its own' ELSE 'the role''s search_path is not its schema: ' || replace(bad.path, w.schema, 'SCHEMA') END,
-		format('ALTER ROLE %I%s SET search_path = %I', w.rolname, CASE WHEN bad.here THEN format(' IN DATABASE %I', current_database()) END, w.schema)
+	{ofRoles: true, sql: `SELECT w.i, 'role-search-path', '', CASE WHEN bad.path IS NULL THEN 'the role has no search_path of its own' ELSE 'the role''s search_path is not what it has to be: ' || replace(bad.path, w.schema, 'SCHEMA') END,
+		format('ALTER ROLE %I%s SET search_path = %s', w.rolname, CASE WHEN bad.here THEN format(' IN DATABASE %I', current_database()) END, quote_ident(w.schema) || w.behind)
 	FROM w CROSS JOIN LATERAL (SELECT s.setdatabase <> 0 AS here, substr(c, length('search_path=') + 1) AS path FROM (VALUES (0)) one LEFT JOIN pg_db_role_setting s ON s.setrole = w.role
 			AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) AND EXISTS (SELECT FROM unnest(s.setconfig) c WHERE starts_with(c, 'search_path='))
 		LEFT JOIN unnest(s.setconfig) c ON starts_with(c, 'search_path=') ORDER BY s.setdatabase DESC NULLS LAST LIMIT 1) bad
-	WHERE w.asked AND w.role IS NOT NULL AND bad.path IS DISTINCT FROM w.schema AND bad.path IS DISTINCT FROM quote_ident(w.schema) ORDER BY w.i`},
+	WHERE w.asked AND w.role IS NOT NULL AND replace(bad.path, ', ', ',') IS DISTINCT FROM w.schema || replace(w.behind, ', ', ',') AND replace(bad.path, ', ', ',') IS DISTINCT FROM quote_ident(w.schema) || replace(w.behind, ', ', ',') AND replace(bad.path, '"', '') IS DISTINCT FROM w.schema || w.behind ORDER BY w.i`},
 	{ofRoles: true, sql: `SELECT w.i, '` + ruleNotLockedOut + `', '', 'the tenant is ' || w.state || ', and its role can ' || concat_ws(' and ', CASE WHEN u.rolcanlogin THEN 'log in' END, CASE WHEN g.can THEN 'use the schema' END),
 		format('ALTER ROLE %I NOLOGIN; REVOKE USAGE ON SCHEMA %I FROM %I', w.rolname, w.schema, w.rolname)
 	FROM w JOIN pg_roles u ON u.oid = w.role CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM aclexplode(w.nspacl) WHERE grantee = w.role AND privilege_type = 'USAGE') AS can) g
@@ -89,7 +89,7 @@ var inquiries = []inquiry{
 		CASE WHEN p.unsafe AND p.path IS NOT NULL THEN 'has a search_path of its own that goes beyond the schema: ' || replace(p.path, w.schema, 'SCHEMA') WHEN p.path IS NULL THEN 'is SECURITY DEFINER with the search_path of its caller' ELSE 'is SECURITY DEFINER' END, ''
 	FROM w JOIN (
 		SELECT f.pronamespace, f.proname AS name, pg_get_function_identity_arguments(f.oid) AS args, substr(c, length('search_path=') + 1) AS path, f.prosecdef, f.oid, n.nspname,
-			EXISTS (SELECT FROM unnest(string_to_array(substr(c, length('search_path=') + 1), ',')) item WHERE btrim(item, ' "') NOT IN ('', 'pg_catalog', 'pg_temp', n.nspname)) AS unsafe
+			EXISTS (SELECT FROM unnest(string_to_array(substr(c, length('search_path=') + 1), ',')) item WHERE btrim(item, ' "') NOT IN ('', 'pg_catalog', 'pg_temp', n.nspname, ltrim(current_setting('tenantctl.behind', true), ', '))) AS unsafe
 		FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace LEFT JOIN LATERAL (SELECT c FROM unnest(f.proconfig) c WHERE starts_with(c, 'search_path=')) g(c) ON true
 		WHERE f.prosecdef OR f.proconfig IS NOT NULL
 	) p ON p.pronamespace = w.nsp AND (p.prosecdef OR p.unsafe)

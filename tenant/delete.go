@@ -225,10 +225,15 @@ func (s *Service) undeleteSaga(t Tenant) saga {
 }
 
 // lock locks a tenant's users out of every store, where there are any.
+// It warns of what is not the tenant's, and so locks nobody out.
 func (s *Service) lock(ctx context.Context, t Tenant) error {
 	for _, l := range each[Locker](s) {
-		if _, err := l.Lock(ctx, t); err != nil && !nobody(err) {
+		_, err := l.Lock(ctx, t)
+		if err != nil && !nobody(err) {
 			return err
+		}
+		if errors.Is(err, ErrForeign) {
+			s.warn(fmt.Sprintf("%v: nobody was locked out there", WithTenant(err, t.Name)))
 		}
 	}
 	return nil

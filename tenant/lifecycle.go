@@ -84,11 +84,18 @@ func (s *Service) lockdownSaga(kind string, t Tenant, warnings *[]string) saga {
 			return err
 		}
 		unlock := func(ctx context.Context) error { return l.Unlock(ctx, t) }
-		if kind == OpSuspend {
-			g.steps = append(g.steps, step{name: l.Kind(), do: lock, undo: unlock})
-		} else {
-			g.steps = append(g.steps, step{name: l.Kind(), do: unlock, undo: lock})
+		st := step{name: l.Kind(), do: lock, undo: unlock}
+		if kind == OpResume {
+			st = step{name: l.Kind(), do: unlock, undo: lock}
 		}
+		back := st.undo
+		st.undo = func(ctx context.Context) error {
+			if err := back(ctx); !nobody(err) {
+				return err
+			}
+			return nil // where it is not the tenant's, nothing was done
+		}
+		g.steps = append(g.steps, st)
 	}
 	g.pivot = len(g.steps)
 	return g

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -214,13 +215,20 @@ func (s *Service) purgeSaga(op *Operation, t Tenant) (saga, error) {
 		return saga{}, fmt.Errorf("read the operation's parameters: %w", err)
 	}
 	before := was.Tenant.State
+	refused := len(op.Steps) > 1 // by an earlier process: the second step was begun
 	g := saga{
 		steps: []step{{
 			name: "lock",
-			do:   func(ctx context.Context) error { return s.lockForPurge(ctx, t, was) },
-			undo: func(ctx context.Context) error { return nil }, // it was locked before
+			do:   func(ctx context.Context) error { return s.lockForPurge(ctx, t, was) }, // it was locked before
+		}, {
+			name: "owned",
+			do: func(ctx context.Context) error {
+				err := s.allOwned(ctx, t)
+				refused = err != nil
+				return err
+			},
 		}},
-		pivot: 1,
+		pivot: 2,
 		commit: func(ctx context.Context, tx pgx.Tx) error {
 			record, err := s.recordDeletion(ctx, tx, op, was)
 			if err != nil {
@@ -230,9 +238,14 @@ func (s *Service) purgeSaga(op *Operation, t Tenant) (saga, error) {
 			return s.catalog.remove(ctx, tx, t.ID)
 		},
 		rollback: func(ctx context.Context, tx pgx.Tx) error {
+			if refused {
+				return nil // nothing is dropped, and the tenant is still to be deleted
+			}
 			return s.catalog.setTenantState(ctx, tx, t.ID, before)
 		},
 	}
+	// In any store, before anything is dropped in the first one.
+	g.steps = append(g.steps, step{name: "unused", do: func(ctx context.Context) error { return s.usedByNobody(ctx, t) }})
 	for _, r := range s.reverse() {
 		g.steps = append(g.steps, step{name: r.Kind(), do: func(ctx context.Context) error { return r.Drop(ctx, t) }})
 	}
@@ -330,15 +343,65 @@ func (s *Service) recordDeletion(ctx context.Context, tx pgx.Tx, op *Operation, 
 	return text, err
 }
 
-// proveGone looks once more, in every store, for anything of the tenant's.
+// HintNotOwned is the fix where something under a tenant's names does not bear its ownership tag.
+const HintNotOwned = "where it is this tenant's: tenantctl verify --fix NAME gives the tag back; where it is not: give it another name; then run the same command again"
+
+// allOwned refuses, before anything is dropped in any store, to delete a tenant under whose names there is something that does
+// not bear its ownership tag.
+func (s *Service) allOwned(ctx context.Context, t Tenant) error {
+	var left []string
+	for _, r := range s.resources {
+		st, err := r.Stat(ctx, t)
+		if err != nil {
+			return err
+		}
+		for _, part := range st.NotOwned {
+			left = append(left, r.Kind()+": "+part)
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	return &Error{
+		Kind: ErrStuck, Code: "not_ours", Tenant: t.Name, Msg: fmt.Sprintf("is not deleted, nothing was dropped: %s is left, and does not bear the tenant's ownership tag", list(left)),
+		Hint: strings.ReplaceAll(HintNotOwned, "NAME", string(t.Name)),
+	}
+}
+
+// usedByNobody refuses to drop what other tenants, or objects that are nobody's, depend on.
+func (s *Service) usedByNobody(ctx context.Context, t Tenant) error {
+	for _, d := range each[DependentLister](s) {
+		deps, err := d.Dependents(ctx, t)
+		if err != nil {
+			return err
+		}
+		if len(deps) == 0 {
+			continue
+		}
+		names := map[string]Name{}
+		var q query
+		for o, err := range s.catalog.tenants(ctx, &q) {
+			if err != nil {
+				return err
+			}
+			names[o.Schema] = o.Name
+		}
+		if err := UsedOutside(d.Kind(), "schema "+t.Schema, deps, func(schema string) Name { return names[schema] }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// proveGone looks once more, in every store, for anything under the tenant's names.
 func (s *Service) proveGone(ctx context.Context, t Tenant) error {
 	for _, r := range s.resources {
 		st, err := r.Stat(ctx, t)
 		if err != nil {
 			return err
 		}
-		if st.Presence == Ours {
-			return &Error{Kind: ErrDiffers, Store: r.Kind(), Msg: fmt.Sprintf("%s is still there after it was dropped", list(st.Remains)), Hint: "somebody made it anew; see who is connected"}
+		if st.Presence != Absent || len(st.Remains) > 0 {
+			return &Error{Kind: ErrDiffers, Store: r.Kind(), Msg: fmt.Sprintf("%s is still there after the drop", list(st.Remains)), Hint: "somebody made it anew; see who is connected"}
 		}
 	}
 	return nil

@@ -20,8 +20,8 @@ type Resource interface {
 	// Create takes the tenant from absent to present, at the newest version. A place of that name that was made
 	// for somebody else is ErrForeign, and is left as it is. Present and ours is success.
 	Create(ctx context.Context, t Tenant) error
-	// Drop takes away what Create made for this tenant, and nothing else: absent is success, as is foreign
-	// (nothing of this tenant is there).
+	// Drop takes away what Create made for this tenant, and nothing else. Absent is success; what has the tenant's names and
+	// not its ownership tag is ErrForeign, and is left as it is, with all else.
 	Drop(ctx context.Context, t Tenant) error
 	// Stat tells what is really there.
 	Stat(ctx context.Context, t Tenant) (Stat, error)
@@ -40,15 +40,16 @@ const (
 // Stat is what one store really holds of a tenant.
 type Stat struct {
 	Presence Presence `json:"presence"`
-	Remains  []string `json:"remains"`           // what exists under the tenant's names: "schema tenant_acme", "role tenant_acme"
-	Version  int64    `json:"version"`           // newest migration applied; 0 where none is
-	Applied  int      `json:"applied"`           // how many migrations are applied
-	Bytes    int64    `json:"bytes"`             // size on disk, indexes included
-	Objects  int64    `json:"objects"`           // tables or collections, version books excluded
-	Users    []string `json:"users"`             // who can log in for the tenant
-	Locked   bool     `json:"locked"`            // the users are locked out
-	Stopped  *Stopped `json:"stopped,omitempty"` // a migration that was begun and is not finished
-	Notes    []string `json:"notes,omitempty"`   // what a reader should know, such as a server without users
+	Remains  []string `json:"remains"`             // what exists under the tenant's names: "schema tenant_acme", "role tenant_acme"
+	NotOwned []string `json:"not_owned,omitempty"` // what of that does not bear the tenant's ownership tag
+	Version  int64    `json:"version"`             // newest migration applied; 0 where none is
+	Applied  int      `json:"applied"`             // how many migrations are applied
+	Bytes    int64    `json:"bytes"`               // size on disk, indexes included
+	Objects  int64    `json:"objects"`             // tables or collections, version books excluded
+	Users    []string `json:"users"`               // who can log in for the tenant
+	Locked   bool     `json:"locked"`              // the users are locked out
+	Stopped  *Stopped `json:"stopped,omitempty"`   // a migration that was begun and is not finished
+	Notes    []string `json:"notes,omitempty"`     // what a reader should know, such as a server without users
 }
 
 // Stopped is where a migration stands that a failure or a crash has ended in its middle. The next run goes on there.

@@ -14,7 +14,8 @@ type Options struct {
 	Keep        time.Duration // how long the history of ended operations is kept; 0 keeps all
 	MaxParallel int           // no fleet run works on more tenants at once, whatever is asked for; 0 for no limit
 	Log         *slog.Logger
-	Events      func(Event) // progress, called from many goroutines; may be nil
+	Events      func(Event)  // progress, called from many goroutines; may be nil
+	Warn        func(string) // takes what a person must not miss, from many goroutines; may be nil
 
 	Vault       func(context.Context) (Vault, error) // opens the place of backups, when one is needed; nil where there is none
 	KeepDeleted time.Duration                        // how long a deleted tenant can be undeleted
@@ -67,6 +68,12 @@ type Event struct {
 func (s *Service) emit(e Event) {
 	if s.Events != nil {
 		s.Events(e)
+	}
+}
+
+func (s *Service) warn(text string) {
+	if s.Warn != nil {
+		s.Warn(text)
 	}
 }
 

@@ -24,6 +24,9 @@ type Verifier interface {
 	Structures(ctx context.Context, ts []Tenant) ([]string, error)
 	// Outline is the structure of a tenant's place as lines of the store's own language, without the tenant's names.
 	Outline(ctx context.Context, t Tenant) ([]OutlinePart, error)
+	// Retag gives lost ownership tags back, under the lease of ctx, where nothing says that what is there is not the tenant's:
+	// no other owner's tag, the version table, the structure that peers at the same version have.
+	Retag(ctx context.Context, t Tenant, peers []Tenant) (changed bool, err error)
 	// Mend puts right what Verify finds with a Fix, under the lease of ctx, and tells whether there was anything.
 	Mend(ctx context.Context, t Tenant) (changed bool, err error)
 	// Align gives the statements that make the structure of a tenant's place that of another's, and drop nothing that holds
@@ -44,6 +47,7 @@ type Fault struct {
 	Hint    string // the way out
 	Fix     string // what Mend would do; empty where it does nothing about it
 	Warning bool   // nothing is broken, but somebody should look
+	Tag     bool   // a lost ownership tag, which Retag gives back
 }
 
 // FaultGroup is one fault and every tenant that has it.
@@ -84,6 +88,7 @@ type Verification struct {
 	DurationMS int64            `json:"duration_ms"`
 
 	mendable map[uuid.UUID]bool
+	lost     map[uuid.UUID]bool // mendable by giving an ownership tag back
 	drifts   []*Drift
 }
 
@@ -157,7 +162,7 @@ func (s *Service) Verify(ctx context.Context, req VerifyRequest) (*Verification,
 		return nil, err
 	}
 	x := &verifying{s: s, whole: req.Selection.Empty() || req.Selection.onlyAll(), names: map[uuid.UUID]Name{}, faulty: map[uuid.UUID]bool{}, skipped: map[string]int{}}
-	x.v = &Verification{Skipped: []SkippedTenants{}, Structures: []FleetStructure{}, Findings: []FaultGroup{}, mendable: map[uuid.UUID]bool{}}
+	x.v = &Verification{Skipped: []SkippedTenants{}, Structures: []FleetStructure{}, Findings: []FaultGroup{}, mendable: map[uuid.UUID]bool{}, lost: map[uuid.UUID]bool{}}
 	if err := x.choose(ctx, req.Selection); err != nil {
 		return nil, err
 	}
@@ -222,7 +227,7 @@ func (x *verifying) choose(ctx context.Context, sel Selection) (err error) {
 	for _, t := range wanted {
 		isAsked[t.ID] = true
 		reason := x.moving[t.ID]
-		if reason == "" && !t.State.Migrates() && t.State != Deleted {
+		if reason == "" && !t.State.Migrates() && t.State != Deleted && t.State != Deleting {
 			reason = "it is " + string(t.State)
 		}
 		if reason != "" {
@@ -366,6 +371,7 @@ func (x *verifying) judge(ctx context.Context, store string) {
 		}
 		if f.Fix != "" {
 			x.v.mendable[f.Tenant] = true
+			x.v.lost[f.Tenant] = x.v.lost[f.Tenant] || f.Tag
 		}
 	}
 	x.pending = x.pending[:0]

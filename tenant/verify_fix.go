@@ -25,6 +25,16 @@ func (r *FixResult) Err() error {
 	return r.Left.Err()
 }
 
+// Retagged is how many tenants Fix would give a lost ownership tag back.
+func (v *Verification) Retagged() (n int) {
+	for _, lost := range v.lost {
+		if lost {
+			n++
+		}
+	}
+	return n
+}
+
 // Mendable is how many tenants have something that Fix would put right.
 func (v *Verification) Mendable() int { return len(v.mendable) }
 
@@ -39,10 +49,13 @@ func (s *Service) Fix(ctx context.Context, req VerifyRequest, v *Verification, d
 			ofTenant[id] = append(ofTenant[id], d)
 		}
 	}
-	var tenants []Tenant
+	var tenants, peers []Tenant
 	for t, err := range s.catalog.Tenants(ctx, Selection{}) {
 		if err != nil {
 			return nil, err
+		}
+		if !v.lost[t.ID] {
+			peers = append(peers, t)
 		}
 		if v.mendable[t.ID] || ofTenant[t.ID] != nil {
 			tenants = append(tenants, t)
@@ -55,7 +68,13 @@ func (s *Service) Fix(ctx context.Context, req VerifyRequest, v *Verification, d
 	f := s.overList(len(tenants), opts.MaxFailures)
 	f.list(ctx, s.parallel(opts.Parallel), func(i int) {
 		t := tenants[i]
-		changed, err := s.fixOne(context.WithoutCancel(ctx), t, stores, ofTenant[t.ID])
+		retag := func(ctx context.Context, store Verifier, t Tenant) (bool, error) {
+			if !v.lost[t.ID] {
+				return false, nil
+			}
+			return store.Retag(ctx, t, peers)
+		}
+		changed, err := s.fixOne(context.WithoutCancel(ctx), t, stores, ofTenant[t.ID], retag)
 		f.over(&Operation{Kind: OpVerifyFix, Tenant: t.Name}, changed, err)
 	})
 	if ctx.Err() != nil {
@@ -89,7 +108,7 @@ func (s *Service) EndFixes(ctx context.Context, sel Selection) error {
 func (g FaultGroup) key() faultKey { return faultKey{g.Store, g.Rule, g.Object, g.Message} }
 
 // fixOne mends one tenant under an operation. After a crash the next verification finds what is left to be mended.
-func (s *Service) fixOne(ctx context.Context, t Tenant, stores []Verifier, drifts []*Drift) (changed bool, err error) {
+func (s *Service) fixOne(ctx context.Context, t Tenant, stores []Verifier, drifts []*Drift, retag func(context.Context, Verifier, Tenant) (bool, error)) (changed bool, err error) {
 	op, _, err := s.begin(ctx, intent{kind: OpVerifyFix, tenant: &t, params: struct{}{}})
 	if err != nil {
 		return false, WithTenant(err, t.Name)
@@ -103,8 +122,12 @@ func (s *Service) fixOne(ctx context.Context, t Tenant, stores []Verifier, drift
 			if err := s.point(ctx, OpVerifyFix, store.Kind(), "before"); err != nil {
 				return changed, err
 			}
-			mended, err := s.mendIn(ctx, store, t)
-			changed = changed || mended
+			retagged, err := retag(ctx, store, t)
+			mended := false
+			if err == nil {
+				mended, err = s.mendIn(ctx, store, t)
+			}
+			changed = changed || retagged || mended
 			for _, d := range drifts {
 				if err == nil && d.store == store {
 					err = store.Realign(ctx, t, d.Statements, d.have, d.want)
