@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/tenantctl/tenantctl/tenant"
@@ -20,15 +19,15 @@ import (
 type client struct {
 	dump, restore string // paths
 	version       string // "15.4"
-	major         int
+	release
 }
 
 // clientFolders are where PostgreSQL's programs lie when they are not on the PATH.
 var clientFolders = []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql/bin", "/opt/homebrew/opt/postgresql@*/bin", "/opt/homebrew/opt/libpq/bin"}
 
-var clientVersion = regexp.MustCompile(`\) ((\d+)\S*)`)
+var clientVersion = regexp.MustCompile(`\) (\d\S*)`)
 
-// client finds the oldest pg_dump that is not older than the server.
+// client finds the pg_dump of the oldest major version that is not older than the server's, and its newest minor one.
 func (r *Resource) client(ctx context.Context, server int) (client, error) {
 	var found, best client
 	for _, dir := range r.programFolders() {
@@ -42,9 +41,8 @@ func (r *Resource) client(ctx context.Context, server int) (client, error) {
 			continue
 		}
 		c.version = string(m[1])
-		// The pattern lets digits alone through.
-		c.major, _ = strconv.Atoi(string(m[2]))
-		if c.major >= server && (best.dump == "" || c.major < best.major) {
+		c.release = readVersion(c.version)
+		if c.major >= server && (best.dump == "" || c.major < best.major || c.major == best.major && best.olderThan(c.release)) {
 			best = c
 		}
 		if c.major > found.major {

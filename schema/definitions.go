@@ -251,10 +251,11 @@ func (r *Resource) pgDump(ctx context.Context, t tenant.Tenant, program client) 
 		{&d.post, []string{"--section=post-data", "--no-acl"}},
 		{&d.all, []string{"--section=pre-data", "--section=post-data"}},
 	} {
-		*part.text, err = r.run(ctx, nil, program.restore, append(part.args, "--no-owner", "--no-tablespaces", "--file=-", file)...)
+		written, err := r.run(ctx, nil, program.restore, append(part.args, "--no-owner", "--no-tablespaces", "--file=-", file)...)
 		if err != nil {
 			return d, err
 		}
+		*part.text = settable(written)
 	}
 	return d, nil
 }

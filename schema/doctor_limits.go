@@ -34,7 +34,10 @@ func (r *Resource) examine(ctx context.Context, d *doctor, conn *pgxpool.Conn, f
 		d.warn("pg_dump", err)
 		return nil
 	}
-	d.ok("pg_dump", "%s in %s", c.version, strings.TrimSuffix(c.dump, "/pg_dump"))
+	server := serverRelease(conn.Conn().PgConn())
+	d.check("pg_dump", !c.olderThan(server), tenant.CheckWarning, fmt.Sprintf("update it as the server was: apt-get install postgresql-client-%d", c.major),
+		"%[1]s in %[2]s", "%s in %s is older than the server, PostgreSQL %d.%d, which may keep what it does not know",
+		c.version, strings.TrimSuffix(c.dump, "/pg_dump"), server.major, server.minor)
 	return nil
 }
 

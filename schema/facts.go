@@ -28,7 +28,8 @@ const members = `WITH o AS MATERIALIZED (
 
 // structureFacts are all that a dump of the definitions tells, but for owners and rights.
 var structureFacts = []fact{
-	{"nnnnnnnnnnnsssss", 0, `SELECT 'relation', r.relname, r.relkind, r.relpersistence, m.amname, r.reloptions, t.reloptions, r.relrowsecurity, r.relforcerowsecurity,
+	{"nnnnnnnnnnnsssss", 0, `SELECT 'relation', r.relname, r.relkind, r.relpersistence, m.amname, ` + only("r.reloptions", relationOptions) + `,
+		` + only("t.reloptions", relationOptions) + `, r.relrowsecurity, r.relforcerowsecurity,
 		r.relreplident, obj_description(r.oid, 'pg_class'), pg_get_expr(r.relpartbound, r.oid),
 		CASE r.relkind WHEN 'p' THEN pg_get_partkeydef(r.oid) END, CASE WHEN r.relkind IN ('v', 'm') THEN pg_get_viewdef(r.oid) END,
 		nullif(r.reloftype, 0)::regtype, (SELECT string_agg(i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno) FROM pg_inherits i WHERE i.inhrelid = r.oid)
@@ -36,7 +37,7 @@ var structureFacts = []fact{
 	{"nnn", 0, `SELECT 'populated', relname, relispopulated FROM r WHERE relkind = 'm' ORDER BY relname`},
 	{"nnnnsnsnnsnnnnnn", 0, `SELECT 'column', r.relname, row_number() OVER (PARTITION BY r.oid ORDER BY a.attnum), a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
 		pg_get_expr(d.adbin, d.adrelid), a.attidentity, a.attgenerated, CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation END,
-		nullif(a.attstorage, t.typstorage), coalesce(a.attstattarget, -1), a.attoptions, a.attislocal, a.attinhcount, col_description(r.oid, a.attnum)
+		nullif(a.attstorage, t.typstorage), coalesce(a.attstattarget, -1), ` + only("a.attoptions", columnOptions) + `, a.attislocal, a.attinhcount, col_description(r.oid, a.attnum)
 	FROM r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped JOIN pg_type t ON t.oid = a.atttypid
 		LEFT JOIN pg_attrdef d ON d.adrelid = r.oid AND d.adnum = a.attnum
 	WHERE r.relkind <> 'S' ORDER BY r.relname, a.attnum`},
@@ -88,7 +89,7 @@ var structureFacts = []fact{
 }
 
 // otherKinds are objects whose definitions the facts do not tell: a schema that has some is dumped by itself.
-const otherKinds = `SELECT pg_describe_object(o.classid, o.objid, 0) FROM o LEFT JOIN r ON o.classid = 'pg_class'::regclass AND r.oid = o.objid
+var otherKinds = `SELECT pg_describe_object(o.classid, o.objid, 0) FROM o LEFT JOIN r ON o.classid = 'pg_class'::regclass AND r.oid = o.objid
 	LEFT JOIN y ON o.classid = 'pg_type'::regclass AND y.oid = o.objid LEFT JOIN f ON o.classid = 'pg_proc'::regclass AND f.oid = o.objid
 WHERE r.relkind NOT IN ('r', 'p', 'v', 'm', 'S', 'c', 'i', 'I') OR y.typtype NOT IN ('c', 'd', 'e', 'r', 'm') OR f.prokind = 'a'
 	OR o.classid NOT IN ('pg_class'::regclass, 'pg_type'::regclass, 'pg_proc'::regclass, 'pg_constraint'::regclass, 'pg_statistic_ext'::regclass, 'pg_default_acl'::regclass)
@@ -96,6 +97,10 @@ WHERE r.relkind NOT IN ('r', 'p', 'v', 'm', 'S', 'c', 'i', 'I') OR y.typtype NOT
 UNION ALL
 SELECT 'extension ' || e.extname FROM pg_depend d JOIN pg_depend m ON m.classid = d.classid AND m.objid = d.objid AND m.deptype = 'e' JOIN pg_extension e ON e.oid = m.refobjid
 WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace(quote_ident(current_schema()))
+UNION ALL
+SELECT 'all options of ' || r.oid::regclass FROM r LEFT JOIN pg_class t ON t.oid = r.reltoastrelid
+WHERE r.relkind NOT IN ('i', 'I') AND (` + unknown("r.reloptions || t.reloptions", relationOptions) + `
+	OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = r.oid AND NOT a.attisdropped AND ` + unknown("a.attoptions", columnOptions) + `))
 LIMIT 5`
 
 // rights are who owns what and may do what, as rows of the object, its owner and each grant.

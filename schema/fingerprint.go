@@ -19,7 +19,7 @@ import (
 )
 
 // hashVersion stands before each fingerprint: those of another cannot be compared.
-const hashVersion = "2"
+const hashVersion = "3"
 
 // structure is what a schema is made of, without its rows.
 type structure struct {
@@ -200,18 +200,27 @@ func (f fact) add(h hash.Hash, row [][]byte, names *renaming) {
 	h.Write([]byte{2})
 }
 
-// sameHash tells whether two fingerprints can be compared, which needs the same way of making them.
-func sameHash(a, b string) bool {
-	x, _, _ := strings.Cut(a, ":")
-	y, _, _ := strings.Cut(b, ":")
-	return x == y
+// major is the version of the server.
+func major(pg *pgconn.PgConn) int { return serverRelease(pg).major }
+
+func serverRelease(pg *pgconn.PgConn) release { return readVersion(pg.ParameterStatus("server_version")) }
+
+// release is a version of PostgreSQL.
+type release struct{ major, minor int }
+
+// readVersion reads "15.4 (Debian)", and "17beta1" as one without a minor version.
+func readVersion(said string) (v release) {
+	digits := prefix(said, isDigit)
+	v.major, _ = strconv.Atoi(said[:digits]) // digits alone
+	if rest, minor := strings.CutPrefix(said[digits:], "."); minor {
+		v.minor, _ = strconv.Atoi(rest[:prefix(rest, isDigit)])
+	}
+	return v
 }
 
-// major is the version of the server.
-func major(pg *pgconn.PgConn) int {
-	version := pg.ParameterStatus("server_version")
-	n, _ := strconv.Atoi(version[:prefix(version, isDigit)])
-	return n
+// olderThan tells whether a release came before another.
+func (v release) olderThan(w release) bool {
+	return v.major < w.major || v.major == w.major && v.minor < w.minor
 }
 
 // serverName is the server as a backup tells of it: "PostgreSQL 15.4".

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -338,11 +337,11 @@ func (l *loader) compare() error {
 		return err
 	}
 	defer conn.Release()
-	was, now := majorOf(l.o.Dumped.Server), major(conn.Conn().PgConn())
+	was, now := releaseOf(l.o.Dumped.Server), major(conn.Conn().PgConn())
 	switch {
 	case l.wanted != nil || l.left || l.o.Dumped.Fingerprint == "":
 		return nil
-	case was != now:
+	case was.major != now:
 		l.o.Log(fmt.Sprintf("the backup is of %s and this is %s: their structures cannot be compared", l.o.Dumped.Server, serverName(conn.Conn().PgConn())))
 		return nil
 	}
@@ -350,9 +349,9 @@ func (l *loader) compare() error {
 	switch {
 	case err != nil:
 		return err
-	case !sameHash(s.fingerprint, l.o.Dumped.Fingerprint):
+	case !canCompare(l.o.Dumped.Fingerprint, was):
 		l.o.Log("the backup's fingerprint was made by another version of tenantctl: the structures cannot be compared")
-	case s.fingerprint != l.o.Dumped.Fingerprint:
+	case digest(s.fingerprint) != digest(l.o.Dumped.Fingerprint):
 		return &tenant.Error{
 			Kind: tenant.ErrDiffers, Store: tenant.KindPostgres, Msg: fmt.Sprintf("the structure of schema %s is not the one that was backed up", l.t.Schema),
 			Hint: "compare the definitions: pg_dump --schema-only --schema=" + l.t.Schema + ", and the backup's pre-data.sql and post-data.sql",
@@ -361,9 +360,8 @@ func (l *loader) compare() error {
 	return nil
 }
 
-// majorOf is the version in "PostgreSQL 15.4".
-func majorOf(server string) int {
+// releaseOf is the version in "PostgreSQL 15.4".
+func releaseOf(server string) release {
 	_, version, _ := strings.Cut(server, " ")
-	n, _ := strconv.Atoi(version[:prefix(version, isDigit)])
-	return n
+	return readVersion(version)
 }

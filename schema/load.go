@@ -212,12 +212,13 @@ func (p *textPart) Close() error {
 	if err := p.l.failed(); err != nil {
 		return err
 	}
+	sql := settable(p.text.String())
 	if p.path == partPre {
-		return p.l.fail(p.l.define(p.text.String()))
+		return p.l.fail(p.l.define(sql))
 	}
-	p.l.texts[p.path] = p.text.String()
+	p.l.texts[p.path] = sql
 	// What is forged is known before the rest of the backup is read.
-	_, err := p.l.admit(p.path, statementsOf(p.l.texts[p.path]))
+	_, err := p.l.admit(p.path, statementsOf(sql))
 	return p.l.fail(err)
 }
 
