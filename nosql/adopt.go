@@ -2,6 +2,7 @@ package nosql
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -99,7 +100,7 @@ func (r *Resource) Adopt(ctx context.Context, p tenant.Adoptee) error {
 		return err
 	}
 	files, err := r.load()
-	if err != nil {
+	if err != nil && !errors.Is(err, tenant.ErrNoMigrations) { // what is applied is then as the database says
 		return err
 	}
 	applied, err := s.book.applied(files)

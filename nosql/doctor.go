@@ -135,6 +135,9 @@ func (r *Resource) users(ctx context.Context) (c tenant.Check, keeps bool) {
 	case err != nil:
 		return found("users", tenant.CheckError, userFailure("list users", err)), true
 	}
+	if b, err := r.build(ctx); err == nil && b.ferretVersion() != "" && r.goesWithout() {
+		return check("users", tenant.CheckWarning, "FerretDB makes no users for one database alone: whoever reaches it reaches every tenant", "use MongoDB where tenants log in themselves"), true
+	}
 	return check("users", tenant.CheckOK, "each tenant has a user of its own, with readWrite on its database alone", ""), true
 }
 

@@ -129,15 +129,22 @@ func (m migration) earlierSums() []string {
 	return tenant.ByteSums(data)
 }
 
+// noMigrations refuses a folder that holds none.
+func noMigrations(format, dir string) error {
+	return &tenant.Error{
+		Kind: tenant.ErrInvalid, Store: tenant.KindMongoDB, Msg: fmt.Sprintf(format, dir), Err: tenant.ErrNoMigrations,
+		Hint: "write the first one with: tenantctl migrate new NAME --mongodb",
+	}
+}
+
 // readFolder reads every migration there is, ordered by version, and everything that is wrong with one. An error means
 // that there is nothing to read.
 func (r *Resource) readFolder() ([]migration, []flaw, error) {
-	const hint = "write the first one with: tenantctl migrate new NAME --mongodb"
 	dir := r.cfg.Dir
 	entries, err := os.ReadDir(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil, refused(tenant.ErrInvalid, hint, "the folder of migrations %s does not exist", dir)
+		return nil, nil, noMigrations("the folder of migrations %s does not exist", dir)
 	case err != nil:
 		return nil, nil, refused(tenant.ErrInvalid, "check migrations.mongodb in the configuration", "read the folder of migrations %s: %v", dir, errors.Unwrap(err))
 	}
@@ -173,7 +180,7 @@ func (r *Resource) readFolder() ([]migration, []flaw, error) {
 		}
 	}
 	if len(byVersion) == 0 && len(flaws) == 0 {
-		return nil, nil, refused(tenant.ErrInvalid, hint, "the folder of migrations %s is empty", dir)
+		return nil, nil, noMigrations("the folder of migrations %s is empty", dir)
 	}
 	files := make([]migration, 0, len(byVersion))
 	for _, m := range byVersion {

@@ -23,6 +23,7 @@ const (
 	codeFailedToParse       = 9
 	codeLockBusy            = 46
 	codeNamespaceExists     = 48
+	codeTooSlow             = 50
 	codeCommandNotFound     = 59
 	codeInvalidOptions      = 72
 	codeInvalidNamespace    = 73
@@ -30,9 +31,11 @@ const (
 	codeIndexKeys           = 86
 	codeShutdown            = 91
 	codeWriteConflict       = 112
+	codeSteppedDown         = 189
 	codeNotImplemented      = 238
 	codeSnapshotTooOld      = 239
 	codeSnapshotUnavailable = 246
+	codeTimeLimit           = 262
 	codeNotPrimary          = 10107
 	codeDuplicateKey        = 11000
 	codeInterruptShutdown   = 11600

@@ -236,6 +236,7 @@ func (r *Resource) collections(ctx context.Context, t tenant.Tenant) ([]string, 
 type state struct {
 	presence tenant.Presence // absent where there is nothing but, at most, an empty collection of ours
 	marked   bool            // some tenant's mark is there; where it is foreign and there is none, its mark may be lost
+	without  string          // why the server made no user
 	book     book
 }
 
@@ -275,7 +276,7 @@ func (r *Resource) look(ctx context.Context, t tenant.Tenant) (state, error) {
 		owner, _ := d.Lookup("tenant").StringValueOK()
 		_, err := uuid.Parse(owner)
 		if s.marked = err == nil; owner == t.ID.String() {
-			s.presence = tenant.Ours
+			s.presence, s.without = tenant.Ours, whyIn(d)
 		}
 	}
 	switch s.presence {

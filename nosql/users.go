@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -40,13 +41,27 @@ func (r *Resource) user(ctx context.Context, t tenant.Tenant) (user, error) {
 	case err != nil:
 		return user{}, userFailure("look up user "+t.Role, err)
 	case len(all) == 0:
-		return user{kept: true, presence: tenant.Absent}, nil
+		return r.noUser(ctx, t)
 	}
 	u := user{kept: true, presence: tenant.Foreign, owner: all[0].owner(), roles: all[0].Roles}
 	if u.owner == t.ID.String() {
 		u.presence = tenant.Ours
 	}
 	return u, nil
+}
+
+// noUser is a user that is not there: yet, or since the server would not make it.
+func (r *Resource) noUser(ctx context.Context, t tenant.Tenant) (user, error) {
+	if r.goesWithout() {
+		why, err := r.whyWithout(ctx, t)
+		if err != nil {
+			return user{}, err
+		}
+		if why != "" {
+			return user{presence: tenant.Absent, note: "the server makes no user for the tenant (" + why + "): whoever reaches it reaches every tenant"}, nil
+		}
+	}
+	return user{kept: true, presence: tenant.Absent}, nil
 }
 
 // userInfo is a user as the server describes it.
@@ -130,13 +145,19 @@ func (r *Resource) ensureUser(ctx context.Context, t tenant.Tenant, u user) erro
 	return err
 }
 
+// createUser makes the user, or notes that the server makes none where the tenant may go without.
 func (r *Resource) createUser(ctx context.Context, t tenant.Tenant, roles bson.A) error {
-	return r.change(ctx, t, "create user "+t.Role, bson.D{
+	password := rand.Text() + rand.Text()
+	err := send(ctx, r.db(t), bson.D{
 		{Key: "createUser", Value: t.Role},
-		{Key: "pwd", Value: rand.Text() + rand.Text()},
+		{Key: "pwd", Value: password},
 		{Key: "roles", Value: roles},
 		{Key: "customData", Value: userMark(t.ID)},
 	})
+	if why, refused := makesNone(err); refused && r.goesWithout() {
+		return r.goWithout(ctx, t, strings.ReplaceAll(why, password, "xxxxx"))
+	}
+	return userFailure("create user "+t.Role, err)
 }
 
 func userMark(id uuid.UUID) bson.D { return bson.D{{Key: "tenant", Value: id.String()}} }

@@ -217,6 +217,74 @@ func TestAServerWithoutUsers(t *testing.T) {
 	}
 }
 
+// FerretDB 2 answers so: it knows users, and makes none for one database alone.
+func TestGoesOnWithoutAUserWhereTheServerMakesNone(t *testing.T) {
+	for _, refusal := range []bson.D{
+		mongoproxy.Refusal(2, "BadValue", "Unsupported value specified for db. Only 'admin' is allowed."),
+		mongoproxy.Refusal(31, "RoleNotFound", "The specified value for the role is invalid: 'readWrite'."),
+		mongoproxy.Refusal(115, "CommandNotSupported", "CreateUser command is not supported."),
+	} {
+		r, p := proxied(t, example)
+		p.Intercept(func(c mongoproxy.Command) mongoproxy.Action {
+			if c.Name == "createUser" {
+				return mongoproxy.Action{Reply: refusal}
+			}
+			return mongoproxy.Action{}
+		})
+		ten := newTenant(t)
+		r.cfg.Users = UsersRequire
+		if err := r.Create(t.Context(), ten); err == nil {
+			t.Error("nosql.users require goes on without a user")
+		}
+		must(t, r.Drop(t.Context(), ten))
+
+		r.cfg.Users = UsersAuto
+		must(t, r.Create(t.Context(), ten))
+		must(t, r.Create(t.Context(), ten)) // once more, as after a crash
+		message := refusal[1].Value.(string)
+		st, err := r.Stat(t.Context(), ten)
+		must(t, err)
+		if len(st.Users) != 0 || len(st.Notes) != 1 || !strings.Contains(st.Notes[0], "makes no user for the tenant ("+message+")") {
+			t.Errorf("stat is %+v", st)
+		}
+		enforced, err := r.Lock(t.Context(), ten)
+		must(t, err)
+		must(t, r.Unlock(t.Context(), ten))
+		if enforced {
+			t.Error("a lock of nobody is said to be enforced")
+		}
+		refuses(t, r.SetPassword(t.Context(), ten, "x"), tenant.ErrUnsupported, "no password can be set", message)
+		if l := r.Login(ten); l.User != "" || !strings.Contains(l.Note, message) {
+			t.Errorf("login is %+v", l)
+		}
+		must(t, r.Verify(t.Context(), []tenant.Tenant{ten}, nil, func(f tenant.Fault) { t.Errorf("verify finds %+v", f) }))
+		if n := len(sent(t, p, "createUser")); n != 2 {
+			t.Errorf("it asks %d times for a user", n)
+		}
+		must(t, r.Drop(t.Context(), ten))
+	}
+}
+
+func TestWhatPassesIsNoReasonToGoWithoutAUser(t *testing.T) {
+	for _, refusal := range []bson.D{
+		mongoproxy.Refusal(10107, "NotWritablePrimary", "not primary"), mongoproxy.Refusal(13, "Unauthorized", "not authorized"),
+		mongoproxy.Refusal(50, "MaxTimeMSExpired", "too slow"), mongoproxy.Refusal(112, "WriteConflict", "conflict"),
+	} {
+		r, p := proxied(t, example)
+		p.Intercept(func(c mongoproxy.Command) mongoproxy.Action {
+			if c.Name == "createUser" {
+				return mongoproxy.Action{Reply: refusal}
+			}
+			return mongoproxy.Action{}
+		})
+		ten := newTenant(t)
+		if err := r.Create(t.Context(), ten); err == nil {
+			t.Errorf("it goes on without a user after %v", refusal)
+		}
+		must(t, r.Drop(t.Context(), ten))
+	}
+}
+
 func TestUsersNoneNeverAsks(t *testing.T) {
 	r, p := proxied(t, example)
 	r.cfg.Users = UsersNone

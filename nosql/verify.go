@@ -53,7 +53,8 @@ func (r *Resource) Verify(ctx context.Context, ts, peers []tenant.Tenant, found 
 					user = &found[0]
 				}
 			}
-			all[i] = faultsOf(t, s.presence, user, kept || oneByOne)
+			goes := user == nil && s.without != "" && r.goesWithout()
+			all[i] = faultsOf(t, s.presence, user, (kept || oneByOne) && !goes)
 			states[i] = s
 			return nil
 		})

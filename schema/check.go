@@ -21,7 +21,7 @@ func (r *Resource) Check(context.Context) ([]tenant.Finding, error) {
 		return nil, err
 	}
 	if len(l.sources) == 0 && len(l.findings) == 0 {
-		return nil, noMigrations(r.cfg.Dir)
+		return nil, noMigrations(holdsNone, r.cfg.Dir)
 	}
 	missing := gaps(l.sources)
 	findings := l.findings

@@ -272,14 +272,3 @@ func (l *lastOf) String() string {
 	}
 	return said
 }
-
-// lastLine is the last line that says something, shortened.
-func lastLine(said string) string {
-	const most = 200
-	said = strings.TrimSpace(said)
-	said = strings.TrimSpace(said[strings.LastIndexByte(said, '\n')+1:])
-	if r := []rune(said); len(r) > most {
-		said = string(r[:most]) + "…"
-	}
-	return said
-}

@@ -203,7 +203,9 @@ func (f fact) add(h hash.Hash, row [][]byte, names *renaming) {
 // major is the version of the server.
 func major(pg *pgconn.PgConn) int { return serverRelease(pg).major }
 
-func serverRelease(pg *pgconn.PgConn) release { return readVersion(pg.ParameterStatus("server_version")) }
+func serverRelease(pg *pgconn.PgConn) release {
+	return readVersion(pg.ParameterStatus("server_version"))
+}
 
 // release is a version of PostgreSQL.
 type release struct{ major, minor int }

@@ -32,7 +32,7 @@ type listing struct {
 func list(dir string) (listing, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return listing{}, invalid(hintNew, "migrations folder %s does not exist", dir)
+		return listing{}, noMigrations("migrations folder %s does not exist", dir)
 	}
 	if err != nil {
 		return listing{}, &tenant.Error{Kind: tenant.ErrInvalid, Store: tenant.KindPostgres, Msg: fmt.Sprintf("read migrations folder %s: %v", dir, reason(err)), Hint: "set migrations.postgres to a folder that can be read", Err: err}
@@ -104,7 +104,7 @@ func load(dir string) (*files, error) {
 		return nil, err
 	}
 	if len(l.sources) == 0 {
-		return nil, noMigrations(dir)
+		return nil, noMigrations(holdsNone, dir)
 	}
 	set := &files{byVersion: map[int64]*migration{}}
 	for _, s := range l.sources {
@@ -122,9 +122,13 @@ func load(dir string) (*files, error) {
 }
 
 // noMigrations refuses a folder that holds none.
-func noMigrations(dir string) error {
-	return invalid(hintNew, "migrations folder %s holds no migrations", dir)
+func noMigrations(format, dir string) error {
+	e := invalid(hintNew, format, dir)
+	e.Err = tenant.ErrNoMigrations
+	return e
 }
+
+const holdsNone = "migrations folder %s holds no migrations"
 
 const hintNew = "write the first one with: tenantctl migrate new NAME"
 

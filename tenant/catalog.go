@@ -160,7 +160,9 @@ func (c *Catalog) makeSchema(ctx context.Context, from int64) error {
 	if exists {
 		return nil
 	}
-	_, err := c.pool.Exec(ctx, `CREATE SCHEMA tenantctl; REVOKE ALL ON SCHEMA tenantctl FROM PUBLIC; COMMENT ON SCHEMA tenantctl IS 'catalog of tenantctl'`)
+	// Citus makes new schemas distributed ones where that is switched on, in which a catalog cannot be.
+	_, err := c.pool.Exec(ctx, `SELECT set_config(s, 'off', true) FROM (VALUES ('citus.enable_schema_based_sharding')) v(s) WHERE current_setting(s, true) IS NOT NULL;
+		CREATE SCHEMA tenantctl; REVOKE ALL ON SCHEMA tenantctl FROM PUBLIC; COMMENT ON SCHEMA tenantctl IS 'catalog of tenantctl'`)
 	err = catalogError("create the schema tenantctl", err)
 	var e *Error
 	if errors.As(err, &e) && errors.Is(err, ErrRights) {

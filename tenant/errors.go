@@ -28,6 +28,9 @@ var (
 	ErrStuck       = errors.New("left for a resumption") // neither done nor undone: resume or abort it
 )
 
+// ErrNoMigrations is the cause where a folder holds no migrations or is not there: some commands need none.
+var ErrNoMigrations = errors.New("no migrations")
+
 // Error is a failure as a person and a script both need it: what, where, and the way out.
 type Error struct {
 	Kind      error  // one of the sentinels: decides the exit code

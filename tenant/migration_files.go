@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -19,7 +20,7 @@ func (s *Service) recordFiles(ctx context.Context) error {
 	var b pgx.Batch
 	for _, m := range each[Migrator](s) {
 		files, err := m.Files(ctx)
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrNoMigrations) {
 			return err
 		}
 		b.Queue(`DELETE FROM tenantctl.migration_files f WHERE f.kind = $1 AND f.version > coalesce((SELECT max(version) FROM tenantctl.versions WHERE kind = $1), 0)`, m.Kind())

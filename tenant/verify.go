@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -139,7 +140,7 @@ type verifying struct {
 	whole   bool
 	began   time.Time            // by the catalog's clock
 	known   []Tenant             // everything in the catalog
-	names   map[uuid.UUID]Name   // of known
+	tenants map[uuid.UUID]Tenant // known, by id
 	asked   []Tenant             // to be verified
 	beside  []Tenant             // compared with
 	groups  faultGroups          // of what was found
@@ -161,7 +162,7 @@ func (s *Service) Verify(ctx context.Context, req VerifyRequest) (*Verification,
 	if err := s.catalog.missing(ctx, req.Selection.Names); err != nil {
 		return nil, err
 	}
-	x := &verifying{s: s, whole: req.Selection.Empty() || req.Selection.onlyAll(), names: map[uuid.UUID]Name{}, faulty: map[uuid.UUID]bool{}, skipped: map[string]int{}}
+	x := &verifying{s: s, whole: req.Selection.Empty() || req.Selection.onlyAll(), tenants: map[uuid.UUID]Tenant{}, faulty: map[uuid.UUID]bool{}, skipped: map[string]int{}}
 	x.v = &Verification{Skipped: []SkippedTenants{}, Structures: []FleetStructure{}, Findings: []FaultGroup{}, mendable: map[uuid.UUID]bool{}, lost: map[uuid.UUID]bool{}}
 	if err := x.choose(ctx, req.Selection); err != nil {
 		return nil, err
@@ -238,7 +239,8 @@ func (x *verifying) choose(ctx context.Context, sel Selection) (err error) {
 	}
 	x.v.Tenants = len(x.asked)
 	for _, t := range x.known {
-		x.names[t.ID] = t.Name
+		x.tenants[t.ID] = t
+		x.groups.know(t)
 		if !isAsked[t.ID] && t.State.Migrates() && x.moving[t.ID] == "" && len(x.beside) < peers {
 			x.beside = append(x.beside, t)
 		}
@@ -252,10 +254,18 @@ func (x *verifying) read(ctx context.Context, q *query) (ts []Tenant, err error)
 		if err != nil {
 			return nil, err
 		}
-		t.Labels, t.Domains = nil, nil
+		t.Labels, t.Domains = maps.Clone(t.Labels), nil
+		maps.DeleteFunc(t.Labels, func(k, _ string) bool { return k != labelOf })
 		ts = append(ts, t)
 	}
 	return ts, nil
+}
+
+// placedIn tells whether there is to be anything of the tenant in a store: what a restore has put beside another tenant is
+// in those alone of which it has a version.
+func (t Tenant) placedIn(store string) bool {
+	_, versioned := t.Versions[store]
+	return versioned || t.State != Deleted || t.deletedFrom != "" && t.Labels[labelOf] == ""
 }
 
 func (x *verifying) skip(t Tenant, reason string) {
@@ -309,7 +319,8 @@ func (x *verifying) store(ctx context.Context, store Verifier) error {
 			x.judge(ctx, store.Kind())
 		}
 	}
-	if err := store.Verify(ctx, x.asked, x.beside, found); err != nil {
+	asked := slices.DeleteFunc(slices.Clone(x.asked), func(t Tenant) bool { return !t.placedIn(store.Kind()) })
+	if err := store.Verify(ctx, asked, x.beside, found); err != nil {
 		return err
 	}
 	if err := x.versionsAndStructures(ctx, store, found); err != nil {
@@ -339,7 +350,7 @@ func (x *verifying) orphans(ctx context.Context, store Verifier) error {
 		return err
 	}
 	for _, f := range all {
-		x.groups.add(store.Kind(), "", f)
+		x.groups.add(store.Kind(), Tenant{}, f)
 	}
 	return nil
 }
@@ -365,7 +376,7 @@ func (x *verifying) judge(ctx context.Context, store string) {
 		if moved[f.Tenant] {
 			continue
 		}
-		x.groups.add(store, x.names[f.Tenant], f)
+		x.groups.add(store, x.tenants[f.Tenant], f)
 		if !f.Warning {
 			x.faulty[f.Tenant] = true
 		}

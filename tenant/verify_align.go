@@ -34,7 +34,7 @@ func (x *verifying) drift(store Verifier, at atVersion, a, usual *alike, of int)
 		store: store, tenants: a.asked, like: usual.newest, have: a.fingerprint, want: usual.fingerprint,
 	}
 	for _, id := range a.asked[:min(len(a.asked), groupNames)] {
-		d.Tenants = append(d.Tenants, x.names[id])
+		d.Tenants = append(d.Tenants, x.tenants[id].Name)
 	}
 	return d
 }

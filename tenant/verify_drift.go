@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -61,7 +62,7 @@ func (s structures) usual(at atVersion) (usual *alike, of int) {
 // versionsAndStructures compares the version books with the catalog, and each structure with what most tenants at the
 // same version have.
 func (x *verifying) versionsAndStructures(ctx context.Context, store Verifier, found func(Fault)) error {
-	files, err := store.Files(ctx)
+	known, err := knownVersions(ctx, store)
 	if err != nil {
 		return err
 	}
@@ -69,7 +70,7 @@ func (x *verifying) versionsAndStructures(ctx context.Context, store Verifier, f
 	for i, ts := range [][]Tenant{x.asked, x.beside} {
 		ts = slices.DeleteFunc(slices.Clone(ts), func(t Tenant) bool { return !t.State.Migrates() })
 		for some := range slices.Chunk(ts, page) {
-			if err := readStructures(ctx, store, files, some, i == 0, all, found); err != nil {
+			if err := readStructures(ctx, store, known, some, i == 0, all, found); err != nil {
 				return err
 			}
 		}
@@ -111,7 +112,23 @@ func shortPrint(fingerprint string) string {
 	return fingerprint[max(0, len(fingerprint)-8):]
 }
 
-func readStructures(ctx context.Context, store Verifier, files []MigrationFile, ts []Tenant, asked bool, all structures, found func(Fault)) error {
+// knownVersions tells of a version whether there is a file for it. Where another tool migrates there are none: what it says
+// is known.
+func knownVersions(ctx context.Context, store Verifier) (known func(version int64) bool, err error) {
+	if delegates(store) {
+		return func(int64) bool { return true }, nil
+	}
+	files, err := store.Files(ctx)
+	if err != nil && !errors.Is(err, ErrNoMigrations) {
+		return nil, err
+	}
+	return func(version int64) bool {
+		_, found := slices.BinarySearchFunc(files, version, func(f MigrationFile, v int64) int { return cmp.Compare(f.Version, v) })
+		return found || version == 0
+	}, nil
+}
+
+func readStructures(ctx context.Context, store Verifier, known func(int64) bool, ts []Tenant, asked bool, all structures, found func(Fault)) error {
 	versions, err := store.Versions(ctx, ts)
 	if err != nil {
 		return err
@@ -124,11 +141,11 @@ func readStructures(ctx context.Context, store Verifier, files []MigrationFile, 
 			continue
 		}
 		fault := Fault{Tenant: t.ID}
-		switch _, known := slices.BinarySearchFunc(files, v.Version, func(f MigrationFile, v int64) int { return cmp.Compare(f.Version, v) }); {
+		switch {
 		case v.Err != nil:
 			f := NewFailure(v.Err)
 			fault.Rule, fault.Message, fault.Hint = ruleVersionBook, f.Message, f.Hint
-		case !known && v.Version != 0:
+		case !known(v.Version):
 			fault.Rule, fault.Message = ruleVersionUnknown, fmt.Sprintf("version %d is applied, and there is no file for it", v.Version)
 			fault.Hint = "use the newer folder of migrations, or take it back with tenantctl migrate down where the file is still known"
 		case v.Version != t.Versions[store.Kind()]:

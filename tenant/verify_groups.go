@@ -2,7 +2,9 @@ package tenant
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
+	"strings"
 )
 
 // Severities of a fault, as a migration's findings have them.
@@ -11,19 +13,35 @@ const (
 	severityWarning = "warning"
 )
 
-// faultGroups gathers equal faults, so that 400 tenants with one fault are one row.
+// faultGroups gathers equal faults, so that 400 tenants with one fault are one row, whatever names are in its text.
 type faultGroups struct {
-	byKey map[faultKey]*FaultGroup
+	byKey  map[faultKey]*FaultGroup // by texts without names
+	byText map[faultKey]*FaultGroup // by texts as they are, which may have a word that is some tenant's name
+	places map[string]bool          // names of known tenants' schemas, databases and roles
 }
 
 type faultKey struct{ store, rule, object, message string }
 
-func (g *faultGroups) add(store string, name Name, f Fault) {
-	key := faultKey{store, f.Rule, f.Object, f.Message}
-	if g.byKey == nil {
-		g.byKey = map[faultKey]*FaultGroup{}
+// know takes the names of a tenant that texts may have.
+func (g *faultGroups) know(t Tenant) {
+	if g.places == nil {
+		g.places = map[string]bool{}
 	}
-	group := g.byKey[key]
+	for _, name := range []string{t.Schema, t.Database, t.Role} {
+		g.places[name] = true
+	}
+}
+
+func (g *faultGroups) add(store string, t Tenant, f Fault) {
+	if g.byKey == nil {
+		g.byKey, g.byText = map[faultKey]*FaultGroup{}, map[faultKey]*FaultGroup{}
+	}
+	text := faultKey{store, f.Rule, f.Object, f.Message}
+	key, group := text, g.byText[text]
+	if group == nil && t.Name != "" { // what is of nobody is told by its name
+		key.object, key.message = g.nameless(t, f.Object), g.nameless(t, f.Message)
+		group = g.byKey[key]
+	}
 	if group == nil && len(g.byKey) >= maxFaultGroups {
 		key = faultKey{store: store, rule: f.Rule, message: "further findings of this rule, which are too many to tell apart"}
 		group = g.byKey[key]
@@ -36,14 +54,43 @@ func (g *faultGroups) add(store string, name Name, f Fault) {
 		}
 		g.byKey[key] = group
 	}
-	if name == "" {
+	if len(g.byText) < 10*maxFaultGroups {
+		g.byText[text] = group
+	}
+	if group.Object != f.Object || group.Message != f.Message { // told without the names in which they differ
+		group.Object, group.Message = g.nameless(t, f.Object), g.nameless(t, f.Message)
+	}
+	if t.Name == "" {
 		return
 	}
 	group.Count++
 	if len(group.Tenants) < groupNames {
-		group.Tenants = append(group.Tenants, name)
+		group.Tenants = append(group.Tenants, t.Name)
 	}
 }
+
+// nameless is a text with NAME in place of the tenant's own names, and OTHER in place of other tenants'.
+func (g *faultGroups) nameless(t Tenant, text string) string {
+	own := map[string]bool{t.Schema: true, t.Database: true, t.Role: true, t.ID.String(): true}
+	return words.ReplaceAllStringFunc(text, func(found string) string {
+		word, of := strings.CutPrefix(found, ofTenant) // a tenant's name may be any word, such as table
+		switch {
+		case own[word], of && word == string(t.Name):
+			word = "NAME"
+		case g.places[word]:
+			word = "OTHER"
+		}
+		if of {
+			return ofTenant + word
+		}
+		return word
+	})
+}
+
+const ofTenant = "tenant "
+
+// words are what a name may be.
+var words = regexp.MustCompile(`(?:` + ofTenant + `)?[\p{L}\p{N}_$-]+`)
 
 // maxFaultGroups bounds memory: what comes after is counted by its rule.
 const maxFaultGroups = 2000
