@@ -85,7 +85,7 @@ func (s *Service) diffIn(ctx context.Context, store Verifier, t Tenant) (StoreDi
 		ts = append(ts, one)
 	}
 	all := structures{}
-	if err := readStructures(ctx, store, nil, ts, false, all, nil); err != nil {
+	if err := readStructures(ctx, store, anyVersion, ts, false, all, nil); err != nil {
 		return d, err
 	}
 	var newest atVersion
