@@ -12,35 +12,42 @@ import (
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
-// apply is what a transaction does of some stages. Where others follow it need not wait for the disk: the last one
-// does, and what is lost with the server before that is done again.
-func (r *Resource) apply(group []stage) []command {
+// apply is what a transaction does of some stages that may be together, or of one that may not: then each statement is
+// a message of its own. Where others follow it need not wait for the disk: the last one does, and what is lost with the
+// server before that is done again.
+func (r *Resource) apply(group []stage, p *place) []command {
 	last := group[len(group)-1]
 	var commands []command
 	if last.more {
 		commands = append(commands, cmd("SET LOCAL synchronous_commit = off"))
 	}
 	for _, s := range group {
-		if s.migration == nil {
-			continue
+		if s.migration != nil {
+			commands = append(commands, r.applied(s, p)...)
 		}
-		p := s.program()
-		for i := range p.statements {
-			commands = append(commands, p.statements[i].command())
-		}
-		commands = append(commands, r.conclude(s)...)
 	}
 	return commands
 }
 
-// conclude is what follows a migration's statements: goose's row, and rights.
+// applied are a stage's statements and what follows them.
+func (r *Resource) applied(s stage, p *place) []command {
+	var commands []command
+	all := s.program().statements
+	for i := range all {
+		c := all[i].command()
+		c.own = !s.together()
+		commands = append(commands, c)
+	}
+	if !s.together() { // what is plain cannot change it
+		commands = append(commands, p.unchanged())
+	}
+	return append(commands, r.conclude(s)...)
+}
+
+// conclude is what follows a migration: goose's row, and rights.
 func (r *Resource) conclude(s stage) []command {
 	p := s.program()
-	var commands []command
-	if p.strays {
-		commands = append(commands, cmd(stillThere, text(s.tenant.Schema)))
-	}
-	commands = append(commands, cmd("%s", p.book))
+	commands := []command{cmd("%s", p.book)}
 	if p.publishes && r.cfg.Roles {
 		commands = append(commands, cmd("%s", unpublish))
 	}
@@ -53,13 +60,28 @@ func (s *stage) record(ctx context.Context) command {
 
 func (s *statement) command() command { return command{sql: s.sql, of: s, count: s.commands} }
 
-// strayed is the SQLSTATE of stillThere.
+// strayed is the SQLSTATE of a file that ends elsewhere, or as somebody else, than it began.
 const strayed = "TC003"
 
-// stillThere fails where a migration has left the tenant's schema for another.
+// began reads where names are looked up, and who is at work.
+func began(p *place) command {
+	c := cmd("SELECT pg_catalog.current_schemas(false)::text, current_user, session_user")
+	c.row = func(row [][]byte) { p.began = [3]string{string(row[0]), string(row[1]), string(row[2])} }
+	return c
+}
+
+// unchanged fails where that is no longer so.
+func (p *place) unchanged() command {
+	return cmd(stillThere, text(p.began[0]), text(p.began[1]), text(p.began[2]))
+}
+
+// stillThere fails where a migration has left the tenant's schema for another, or works as another role.
 const stillThere = `DO $do$ BEGIN
-	IF current_schema() IS DISTINCT FROM %[1]s THEN
-		RAISE EXCEPTION 'the file leaves search_path changed' USING ERRCODE = '` + strayed + `';
+	IF current_user IS DISTINCT FROM %[2]s OR session_user IS DISTINCT FROM %[3]s THEN
+		RAISE EXCEPTION 'the file leaves the role changed' USING ERRCODE = '` + strayed + `', HINT = 'end the file with RESET ROLE';
+	ELSIF pg_catalog.current_schemas(false)::pg_catalog.text IS DISTINCT FROM %[1]s THEN
+		RAISE EXCEPTION 'the file leaves search_path changed' USING ERRCODE = '` + strayed + `',
+			HINT = 'what follows would land in another schema; a search_path is set for a single function: CREATE FUNCTION ... SET search_path = ...';
 	END IF;
 END $do$`
 

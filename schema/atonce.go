@@ -2,7 +2,6 @@ package schema
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -26,15 +25,14 @@ func (r *Resource) atOnce(ctx context.Context, conn *pgxpool.Conn, t tenant.Tena
 	}
 	group := stagesOf(t, true, book, todo)
 	first, last := group[0], group[len(group)-1]
-	if first.outside || last.more {
+	if !first.together() || last.more {
 		return moved, false, nil
 	}
 	commands := append(r.begin(t), cmd("SELECT tenantctl.expect('%s', %d, %d, %s, %s, '{%s}')", lease.Operation, lease.Fence, lockKey(t), text(t.Schema), text(mark(t)), versions))
-	commands = append(append(commands, r.apply(group)...), r.keepTag(ctx, t), last.record(ctx))
+	commands = append(append(commands, r.apply(group, nil)...), r.keepTag(ctx, t), last.record(ctx))
 	defer rollback(ctx, conn)
 	if err := send(ctx, conn.Conn().PgConn(), append(commands, cmd("COMMIT"))); err != nil {
-		var here *refusedCommand
-		if code(err) == "" || errors.As(err, &here) && here.of != nil && !locked(err) && !apart[code(err)] {
+		if code(err) == "" { // not the server's
 			return moved, false, migrationFailure(group, err)
 		}
 		return moved, false, nil

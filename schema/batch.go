@@ -17,6 +17,7 @@ type command struct {
 	of    *statement         // the migration's statement that it is, if it is one
 	count int                // how many results the server gives for it; 1 where of is nil
 	alone bool               // it is sent in a message of its own, in which the server takes exactly one statement
+	own   bool               // it is a message of its own, as goose sends it
 	row   func(row [][]byte) // takes the rows, in text format; they are dropped where it is nil
 }
 
@@ -88,40 +89,75 @@ func sendAlone(ctx context.Context, conn *pgconn.PgConn, commands []command) err
 	return err
 }
 
-// sendTogether gives the server commands at once, by the simple protocol.
+// sendTogether gives the server commands by the simple protocol, in as few messages as may be.
 func sendTogether(ctx context.Context, conn *pgconn.PgConn, commands []command) error {
-	var text strings.Builder
-	for _, c := range commands {
-		text.WriteString(c.sql)
-		text.WriteString("\n;\n") // on lines of its own, since c.sql may end in a comment
-	}
-	results := conn.Exec(ctx, text.String())
-	at, given := 0, 0 // the command whose results are coming, and how many of them came
-	for results.NextResult() {
-		for at < len(commands) && given == commands[at].count {
-			at, given = at+1, 0
+	messages := queriesOf(commands)
+	for len(messages) > 0 {
+		n := unanswered(messages)
+		var err error
+		if n == 1 {
+			err = messages[0].exchange(ctx, conn)
+		} else {
+			err = pipeline(ctx, conn, messages[:n])
 		}
+		if err == nil && len(messages) > n && conn.TxStatus() != 'T' {
+			err = messages[n-1].ended()
+		}
+		if err != nil {
+			return err
+		}
+		messages = messages[n:]
+	}
+	return nil
+}
+
+// exchange sends one message and waits for all of its results.
+func (m query) exchange(ctx context.Context, conn *pgconn.PgConn) error {
+	results := conn.Exec(ctx, m.text)
+	at := resultCounter{commands: m.commands}
+	for results.NextResult() {
+		at.next()
 		rows := results.ResultReader()
 		for rows.NextRow() {
-			if at < len(commands) && commands[at].row != nil {
-				commands[at].row(rows.Values())
-			}
+			at.row(rows.Values())
 		}
 		if _, err := rows.Close(); err == nil {
-			given++
+			at.given++
 		}
 	}
-	err := results.Close()
+	return at.failure(results.Close())
+}
+
+// resultCounter follows which command the results are of that come.
+type resultCounter struct {
+	commands  []command
+	at, given int // the command whose results are coming, and how many of them came
+}
+
+func (c *resultCounter) next() {
+	for c.at < len(c.commands) && c.given == c.commands[c.at].count {
+		c.at, c.given = c.at+1, 0
+	}
+}
+
+func (c *resultCounter) row(values [][]byte) {
+	if c.at < len(c.commands) && c.commands[c.at].row != nil {
+		c.commands[c.at].row(values)
+	}
+}
+
+// failure puts an error down to the command whose results were to come.
+func (c *resultCounter) failure(err error) error {
 	if err == nil {
 		return nil
 	}
-	for at < len(commands)-1 && given == commands[at].count {
-		at, given = at+1, 0
+	for c.at < len(c.commands)-1 && c.given == c.commands[c.at].count {
+		c.at, c.given = c.at+1, 0
 	}
-	failed := &refusedCommand{command: commands[at], err: err}
+	failed := &refusedCommand{command: c.commands[min(c.at, len(c.commands)-1)], err: err}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Position > 0 {
-		failed.locate(commands, int(pg.Position)-1)
+		failed.locate(c.commands, int(pg.Position)-1)
 	}
 	return failed
 }

@@ -206,9 +206,8 @@ func (c *linter) names(line int, sql []token) {
 	switch {
 	case begins(sql, "create", "schema"), begins(sql, "drop", "schema"), begins(sql, "alter", "schema"):
 		c.found(line+sql[0].line, "schema", "%s SCHEMA: a tenant's migrations belong in its own schema", strings.ToUpper(sql[0].text))
-	case begins(sql, "set", "search_path"), begins(sql, "set", "local", "search_path"), begins(sql, "set", "session", "search_path"):
-		c.found(line+sql[0].line, "search-path", "SET search_path: what follows leaves the tenant's schema")
 	}
+	c.session(line, sql)
 	for i, t := range sql {
 		if t.kind == literal && strings.HasPrefix(t.text, "$") {
 			c.body(line+t.line-1, t.text)

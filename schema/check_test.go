@@ -186,6 +186,33 @@ func TestCheckFindsWhatIsRisky(t *testing.T) {
 	}
 }
 
+func TestCheckFindsEverySpellingOfAPathOrRole(t *testing.T) {
+	for sql, want := range map[string]string{
+		"SET search_path = x;": "search-path", "SET SESSION search_path TO x;": "search-path", "SET LOCAL search_path = x;": "search-path",
+		"SET SCHEMA 'x';": "search-path", "SET LOCAL SCHEMA 'x';": "search-path", "SET SESSION SCHEMA 'x';": "search-path", `SET "search_path" = x;`: "search-path",
+		"SET /* a */ Search_Path = x;": "search-path", "RESET search_path;": "search-path", "RESET ALL;": "search-path",
+		"SELECT set_config('search_path', 'x', false);": "search-path", "SELECT pg_catalog.set_config('Search_Path', 'x', true);": "search-path",
+		"DO $$ BEGIN PERFORM set_config('search_path', 'x', false); END $$;": "search-path",
+		"DO $$ BEGIN IF true THEN SET search_path = x; END IF; END $$;":      "search-path",
+		"DO $$ BEGIN SET SCHEMA 'x'; END $$;":                                "search-path",
+		"SET ROLE x;":                                                        "role-change", "SET LOCAL ROLE x;": "role-change", "SET SESSION AUTHORIZATION x;": "role-change", "SET role = x;": "role-change",
+		"SELECT set_config('role', 'x', false);": "role-change", "RESET ROLE;": "", "SET LOCAL SESSION AUTHORIZATION x;": "role-change",
+		"SET TIME ZONE 'UTC';": "", "SET statement_timeout = 0;": "", "UPDATE a SET role = 'x', schema = 'y';": "",
+		"CREATE FUNCTION f() RETURNS int LANGUAGE sql SET search_path = pg_catalog AS $$ SELECT 1 $$;": "",
+		"ALTER TABLE a SET SCHEMA b;": "", "ALTER FUNCTION f() RESET ALL;": "",
+	} {
+		m, err := compile("00001_a.sql", 1, "a", []byte("-- +goose Up\n-- +goose StatementBegin\n"+sql+"\n-- +goose StatementEnd\n-- +goose Down\nSELECT 1;\n"))
+		must(t, err)
+		got := ""
+		for _, f := range m.lint() {
+			got += f.Rule
+		}
+		if got != want {
+			t.Errorf("%s gave %q, want %q", sql, got, want)
+		}
+	}
+}
+
 func TestFilesAreOrderedByVersionNotByName(t *testing.T) {
 	dir := folder(t, map[string]string{"10_c.sql": "-- +goose Up\nSELECT 3;\n", "9_b.sql": "-- +goose Up\nSELECT 2;\n", "001_a.sql": "-- +goose Up\nSELECT 1;\n"})
 	files, err := offline(dir).Files(t.Context())

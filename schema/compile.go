@@ -36,8 +36,7 @@ type program struct {
 	statements []statement
 	book       string // the change to the version table, last
 	publishes  bool   // makes routines or types, which PostgreSQL lets PUBLIC use
-	strays     bool   // may leave the tenant's search_path
-	sets       bool   // changes settings, of the transaction or the session
+	plain      bool   // all statements are plain
 }
 
 // statement is one that goose sends, which may be several for the server.
@@ -109,15 +108,12 @@ func (m *migration) broken(f fault, cause error) error {
 	return fileError(finding(m.Path, f.line, cmp.Or(f.rule, ruleBroken), f.msg))
 }
 
-var (
-	publishing = regexp.MustCompile(`(?i)\bcreate\s+(or\s+replace\s+)?(function|procedure|aggregate|type|domain|extension)\b`)
-	straying   = regexp.MustCompile(`(?i)search_path|set_config|\breset\b|\bdiscard\b`)
-)
+var publishing = regexp.MustCompile(`(?i)\bcreate\s+(or\s+replace\s+)?(function|procedure|aggregate|type|domain|extension)\b`)
 
 // programOf puts together what goose sent, whose last is the change to its book, and where the file has it.
 func programOf(all []sent, at []placed) program {
 	last := all[len(all)-1]
-	p := program{book: inline(last)}
+	p := program{book: inline(last), plain: true}
 	for i, s := range all[:len(all)-1] {
 		st := statement{sql: s.sql, placed: placed{text: s.sql}}
 		if len(at) == len(all)-1 {
@@ -127,20 +123,9 @@ func programOf(all []sent, at []placed) program {
 		st.commands = len(split(tokens))
 		p.statements = append(p.statements, st)
 		p.publishes = p.publishes || publishing.MatchString(s.sql)
-		p.strays = p.strays || straying.MatchString(s.sql)
-		p.sets = p.sets || sets(s.sql, split(tokens))
+		p.plain = p.plain && !slices.ContainsFunc(split(tokens), func(t []token) bool { return !plainDDL(t) })
 	}
 	return p
-}
-
-// setting finds in code that is run at once what begins a SET there.
-var setting = regexp.MustCompile(`(?i)\bset_config\b|\bset\s+(local|session)\b`)
-
-// sets tells whether a statement changes a setting for what follows it.
-func sets(sql string, all [][]token) bool {
-	return setting.MatchString(sql) || slices.ContainsFunc(all, func(t []token) bool {
-		return begins(t, "set") || begins(t, "reset") || begins(t, "discard")
-	})
 }
 
 var parameter = regexp.MustCompile(`\$\d+`)

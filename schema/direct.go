@@ -39,6 +39,7 @@ func (r *Resource) session(ctx context.Context) (*pgxpool.Conn, error) {
 	if err != nil {
 		return nil, ofDirect(unreachable(r.direct.pool.Config().ConnConfig, err))
 	}
+	leave(conn, something)
 	return conn, nil
 }
 

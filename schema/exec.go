@@ -22,16 +22,15 @@ func (r *Resource) Exec(ctx context.Context, t tenant.Tenant, statement string, 
 	if err := oneStatement(statement); err != nil {
 		return 0, err
 	}
-	conn, err := r.acquire(ctx)
+	conn, err := r.connFor(ctx, statement)
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Release()
+	defer giveBack(ctx, conn)
 	p := new(place)
 	if err := send(ctx, conn.Conn().PgConn(), append(r.begin(t), look(t, p))); err != nil {
 		return 0, failure("begin in schema "+t.Schema, err)
 	}
-	defer leaveSession(ctx, conn)
 	if err := p.ours(t); err != nil {
 		return 0, err
 	}
@@ -40,9 +39,36 @@ func (r *Resource) Exec(ctx context.Context, t tenant.Tenant, statement string, 
 		err = r.keepTagAfter(ctx, conn, t, p)
 	}
 	if err == nil {
-		err = send(ctx, conn.Conn().PgConn(), []command{cmd("COMMIT")})
+		err = send(ctx, conn.Conn().PgConn(), ending(conn, "COMMIT"))
 	}
 	return rows, statementFailure(statement, err)
+}
+
+// connFor takes a connection for one statement: past a pooler where it leaves something in its session.
+func (r *Resource) connFor(ctx context.Context, statement string) (conn *pgxpool.Conn, err error) {
+	tokens, _ := lex(statement)
+	what := leftBy(split(tokens)[0]).what
+	if what != "" {
+		conn, err = r.session(ctx)
+	} else {
+		conn, err = r.acquire(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	leave(conn, leavesIn(statement))
+	if what == "" {
+		return conn, nil
+	}
+	shared, err := r.sharesSessions(ctx, conn)
+	if err == nil && shared {
+		err = &tenant.Error{Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: what + " needs a session of its own, and " + sharing, Hint: hintSession}
+	}
+	if err != nil {
+		giveBack(ctx, conn)
+		return nil, err
+	}
+	return conn, nil
 }
 
 // oneStatement refuses what the server would take for none or several, or would wait for input to.

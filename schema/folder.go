@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pressly/goose/v3"
 
@@ -92,6 +93,9 @@ func (s source) read() (*migration, error) {
 type files struct {
 	list      []*migration // by version
 	byVersion map[int64]*migration
+
+	looking sync.Once
+	left    remains // see leaves
 }
 
 // load reads a whole folder and refuses it where a single file cannot be run.

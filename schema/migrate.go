@@ -24,8 +24,8 @@ func (r *Resource) Files(context.Context) ([]tenant.MigrationFile, error) {
 	return out, nil
 }
 
-// Up applies what is not applied up to and including version to. Files are applied together in one transaction and one
-// round trip where they can be, so that a failure leaves the tenant as it was; see together.
+// Up applies what is not applied up to and including version to, as goose does: file by file. Files of plain statements
+// share a transaction and a round trip, where the result is the same; see plainDDL.
 func (r *Resource) Up(ctx context.Context, t tenant.Tenant, to int64, outOfOrder bool) (tenant.Moved, error) {
 	if r.Delegates() {
 		return r.delegate(ctx, t)
@@ -44,7 +44,7 @@ func (r *Resource) up(ctx context.Context, t tenant.Tenant, to int64, outOfOrder
 	if err := set.knows(to); err != nil {
 		return tenant.Moved{}, err
 	}
-	return r.move(ctx, t, set, true, func(book map[int64]bool) ([]*migration, error) { return set.above(book, to, outOfOrder) }, w)
+	return r.move(ctx, &run{t: t, set: set, up: true, watch: w, plan: func(book map[int64]bool) ([]*migration, error) { return set.above(book, to, outOfOrder) }})
 }
 
 // Down undoes the applied versions above to, newest first.
@@ -56,7 +56,7 @@ func (r *Resource) Down(ctx context.Context, t tenant.Tenant, to int64) (tenant.
 	if err := set.knows(to); err != nil {
 		return tenant.Moved{}, err
 	}
-	return r.move(ctx, t, set, false, func(book map[int64]bool) ([]*migration, error) { return set.below(book, to) }, nil)
+	return r.move(ctx, &run{t: t, set: set, plan: func(book map[int64]bool) ([]*migration, error) { return set.below(book, to) }})
 }
 
 // knows refuses a version that no file has. 0 is before the first.
@@ -184,91 +184,11 @@ func stagesOf(t tenant.Tenant, up bool, book map[int64]bool, todo []*migration) 
 	return group
 }
 
-// together tells whether a stage may share its transaction: it is in one, and changes no setting for what follows.
-func (s *stage) together() bool { return !s.outside && !s.program().sets }
+// together tells whether a stage may share its transaction and its message with others.
+func (s *stage) together() bool { return !s.outside && s.program().plain }
 
-// apart are the SQLSTATEs of what works only once the files before it are committed: a new value of an enum, and ALTER
-// TABLE after rows whose deferred checks are pending.
-var apart = map[string]bool{"55P04": true, "55006": true}
-
-// move brings a tenant up or down, one migration after another. What is to do is decided anew in each transaction,
-// under the tenant's lock, so that two processes never apply the same file. w looks on, where it is not nil.
-func (r *Resource) move(ctx context.Context, t tenant.Tenant, set *files, up bool, plan func(book map[int64]bool) ([]*migration, error), w *watch) (tenant.Moved, error) {
-	var moved tenant.Moved
-	conn, err := r.acquire(ctx)
-	if err != nil {
-		return moved, err
-	}
-	defer conn.Release()
-	sessions, err := r.sessionsFor(ctx, conn, set)
-	if err != nil {
-		return moved, err
-	}
-	alone := w != nil || !up
-	if !alone {
-		moved, done, err := r.atOnce(ctx, conn, t, set, plan)
-		if done {
-			err = tenant.Checkpoint(ctx, "postgres/migration-applied")
-		}
-		if done || err != nil {
-			return moved, err
-		}
-	}
-	for first := true; ; first = false {
-		var group []stage
-		err := r.transactAt(ctx, conn, t, lookAtSchema, readBook, func(p *place) ([]command, error) {
-			if err := p.ours(t); err != nil {
-				return nil, err
-			}
-			todo, err := plan(p.book)
-			if err != nil {
-				return nil, err
-			}
-			if err := sessions.allow(todo); err != nil {
-				return nil, err
-			}
-			if group = stagesOf(t, up, p.book, todo); alone {
-				group = group[:1]
-			}
-			if group[0].migration != nil && group[0].outside {
-				return nil, nil
-			}
-			p.noted = []command{r.keepTag(ctx, t), group[len(group)-1].record(ctx)}
-			return w.around(r.apply(group)), nil
-		})
-		if err != nil && len(group) > 1 && apart[code(err)] {
-			alone = true
-			continue
-		}
-		var s, last stage
-		if len(group) > 0 {
-			s, last = group[0], group[len(group)-1]
-		}
-		if first {
-			moved = tenant.Moved{From: s.from, To: s.from, Applied: s.had}
-		}
-		applied := s.migration != nil
-		if err == nil && applied && s.outside {
-			applied, err = w.outside(ctx, conn, func() (bool, error) { return r.applyOutside(ctx, conn, s) })
-		}
-		w.tell(s, err)
-		if err != nil {
-			return moved, migrationFailure(group, err)
-		}
-		moved.To, moved.Applied = last.to, last.has
-		for _, s := range group {
-			if applied {
-				moved.Ran = append(moved.Ran, s.Version)
-			}
-		}
-		if err := tenant.Checkpoint(ctx, "postgres/migration-applied"); err != nil {
-			return moved, err
-		}
-		if !last.more {
-			return moved, nil
-		}
-	}
-}
+// readRun reads what a run needs to know.
+func readRun(p *place) []command { return append(readBook(p), began(p)) }
 
 // readBook reads which versions are applied. Of several rows for a version the last one counts, as it does for goose.
 func readBook(p *place) []command {

@@ -6,46 +6,141 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
-// applyOutside is a stage outside any transaction: a NO TRANSACTION file, statement by statement in a session of the
-// tenant's. How far it got is kept in the database, so that a call after a crash goes on from there. It is false
-// where another process was faster.
-func (r *Resource) applyOutside(ctx context.Context, conn *pgxpool.Conn, s stage) (done bool, err error) {
-	if r.cfg.DirectURL != "" {
-		if conn, err = r.session(ctx); err != nil {
-			return false, err
+// apart tells whether a stage needs a session of its own: that of a NO TRANSACTION file, or of one that says of its
+// transaction what can be said only before anything is read in it.
+func (s *stage) apart() bool { return s.outside || s.preamble() > 0 }
+
+// preamble is with how many statements a stage begins that say how its transaction is to be.
+func (s *stage) preamble() int {
+	for i, st := range s.program().statements {
+		tokens, _ := lex(st.sql)
+		all := split(tokens)
+		if len(all) != 1 || !begins(all[0], "set", "transaction") && !setsTransaction(all[0]) {
+			return i
 		}
-		defer conn.Release()
 	}
-	defer leaveSession(ctx, conn)
-	p, at, err := r.enterSession(ctx, conn, s)
+	return 0
+}
+
+// setsTransaction tells of SET transaction_isolation and the like, LOCAL or not.
+func setsTransaction(sql []token) bool {
+	if !begins(sql, "set") {
+		return false
+	}
+	rest := sql[1:]
+	if begins(rest, "local") || begins(rest, "session") {
+		rest = rest[1:]
+	}
+	return begins(rest, "transaction_isolation") || begins(rest, "transaction_read_only") || begins(rest, "transaction_deferrable")
+}
+
+// applyApart does a stage that needs the session to itself, whose lock the session holds meanwhile. It is false where
+// another process was faster.
+func (r *Resource) applyApart(ctx context.Context, x *run, s stage) (done bool, err error) {
+	p, at, err := r.enterSession(ctx, x.conn, s)
 	if err != nil || p.book[s.Version] == s.up {
 		return false, err
+	}
+	if s.outside {
+		err = r.applyOutside(ctx, x.conn, s, p, at)
+	} else {
+		err = r.applyWithPreamble(ctx, x, s, p)
+	}
+	if err != nil {
+		return false, err // the lock ends with the run
+	}
+	return true, send(ctx, x.conn.Conn().PgConn(), []command{cmd("SELECT pg_catalog.pg_advisory_unlock(%d)", lockKey(s.tenant))})
+}
+
+// applyWithPreamble does a file in a transaction that begins as the file says.
+func (r *Resource) applyWithPreamble(ctx context.Context, x *run, s stage, p *place) error {
+	n := s.preamble()
+	commands := r.applied(s, p)
+	opening := []command{cmd(beginning)}
+	for _, setting := range r.settings(s.tenant) {
+		opening = append(opening, cmd("SET LOCAL %s", setting))
+	}
+	opening = append(opening, commands[:n]...)
+	rest := append(x.watch.around(commands[n:]), r.keepTag(ctx, s.tenant), s.record(ctx))
+	opening = append(opening, cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()))
+	return r.retry(ctx, func(ctx context.Context) error {
+		defer rollback(ctx, x.conn)
+		return send(ctx, x.conn.Conn().PgConn(), append(append(opening[:len(opening):len(opening)], rest...), ending(x.conn, "COMMIT")...))
+	})
+}
+
+// applyOutside is a stage outside any transaction: a NO TRANSACTION file, statement by statement in a session of the
+// tenant's. How far it got is kept in the database, so that a call after a crash goes on from there.
+func (r *Resource) applyOutside(ctx context.Context, conn *pgxpool.Conn, s stage, p *place, at progress) error {
+	if err := r.repeatSettings(ctx, conn, s, at.done); err != nil {
+		return err
 	}
 	for i := range s.program().statements {
 		if i < at.done {
 			continue
 		}
-		if err := r.runOutside(ctx, conn, s, i, at.begun && i == at.done); err != nil {
+		if err := r.runOutside(ctx, conn, s, p, i, at.begun && i == at.done); err != nil {
 			err = errors.Join(err, r.keepTagAfter(context.WithoutCancel(ctx), conn, s.tenant, p))
-			return false, &stoppedAt{tenant.Stopped{Unit: "statement", Done: i, Of: len(s.program().statements)}, err}
+			return &stoppedAt{tenant.Stopped{Unit: "statement", Done: i, Of: len(s.program().statements)}, err}
 		}
 		if err := tenant.Checkpoint(ctx, "postgres/statement-run"); err != nil {
-			return false, err
+			return err
 		}
 	}
-	end := append([]command{cmd("BEGIN"), cmd("%s", tenant.LeaseFrom(ctx).HoldSQL())}, append(r.conclude(s), r.keepTag(ctx, s.tenant), s.record(ctx))...)
+	end := append([]command{cmd(beginning), cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()), p.unchanged()}, append(r.conclude(s), r.keepTag(ctx, s.tenant), s.record(ctx))...)
 	end = append(end, cmd("COMMENT ON TABLE %s IS NULL", bookTable), cmd("COMMIT"))
-	return true, r.retry(ctx, func(ctx context.Context) error {
+	return r.retry(ctx, func(ctx context.Context) error {
 		defer rollback(ctx, conn)
 		return send(ctx, conn.Conn().PgConn(), end)
 	})
+}
+
+// repeatSettings makes the settings of a file's statements that an earlier session has run. Where one of them made what ended
+// with that session, the file is not gone on with.
+func (r *Resource) repeatSettings(ctx context.Context, conn *pgxpool.Conn, s stage, done int) error {
+	if err := s.lost(done); err != nil {
+		return err
+	}
+	for i := range s.program().statements[:done] {
+		st := &s.program().statements[i]
+		tokens, _ := lex(st.sql)
+		if !slices.ContainsFunc(split(tokens), func(sql []token) bool { return leftBy(sql).setting }) {
+			continue
+		}
+		c := st.command()
+		c.own = true
+		if err := send(ctx, conn.Conn().PgConn(), []command{c}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lost refuses to go on with a file whose statements before made what is of their session alone.
+func (s stage) lost(done int) error {
+	all := s.program().statements
+	before := program{statements: all[:min(done, len(all))]}
+	i, what := before.leftBy(func(l left) bool { return !l.setting })
+	if what == "" {
+		return nil
+	}
+	row := strings.TrimSuffix(s.program().book, ";")
+	return &tenant.Error{
+		Kind: tenant.ErrMigration, Code: "session_ended", Store: tenant.KindPostgres,
+		Msg: fmt.Sprintf("%sthe file stopped after statement %d of %d, and what this one left in its session ended with it: %s",
+			inFile(s.Path, all[i].line), done, len(all), what),
+		Hint: fmt.Sprintf("finish it by hand in one session of tenantctl shell %s: run what is needed of the statements before line %d again, then those from there on, then %s; write such a file without NO TRANSACTION",
+			s.tenant.Name, all[min(done, len(all)-1)].line, row),
+	}
 }
 
 // stoppedAt is a failure in the middle of a NO TRANSACTION file.
@@ -66,7 +161,7 @@ func (r *Resource) enterSession(ctx context.Context, conn *pgxpool.Conn, s stage
 			commands = append(commands, cmd("SET %s", setting))
 		}
 		commands = append(commands, tryLock("pg_try_advisory_lock", s.tenant, p), look(s.tenant, p))
-		commands = append(commands, readBook(p)...)
+		commands = append(commands, readRun(p)...)
 		commands = append(commands, readProgress(s, &at))
 		if err := send(ctx, conn.Conn().PgConn(), commands); err != nil {
 			return err
@@ -79,19 +174,9 @@ func (r *Resource) enterSession(ctx context.Context, conn *pgxpool.Conn, s stage
 	return p, at, err
 }
 
-// leaveSession gives the connection back as new, or closes it.
-func leaveSession(ctx context.Context, conn *pgxpool.Conn) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUp)
-	defer cancel()
-	rollback(ctx, conn)
-	if err := send(ctx, conn.Conn().PgConn(), []command{cmd("DISCARD ALL")}); err != nil {
-		_ = conn.Conn().Close(ctx)
-	}
-}
-
 // runOutside runs one statement, again where live traffic was in its way. begun tells that an earlier call was cut
 // off in it.
-func (r *Resource) runOutside(ctx context.Context, conn *pgxpool.Conn, s stage, i int, begun bool) error {
+func (r *Resource) runOutside(ctx context.Context, conn *pgxpool.Conn, s stage, p *place, i int, begun bool) error {
 	statement := &s.program().statements[i]
 	index := concurrentIndex(statement.sql)
 	return r.retry(ctx, func(ctx context.Context) error {
@@ -106,15 +191,14 @@ func (r *Resource) runOutside(ctx context.Context, conn *pgxpool.Conn, s stage, 
 		if done && begun {
 			return nil // only the note that it is done was missing
 		}
-		note := []command{cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()), writeProgress(s, i, !done)}
-		if s.program().strays {
-			note = append(note, cmd(stillThere, text(s.tenant.Schema)))
-		}
+		note := []command{cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()), p.unchanged(), writeProgress(s, i, !done)}
 		if err := send(ctx, conn.Conn().PgConn(), note); err != nil {
 			return err
 		}
 		begun = !done
-		return send(ctx, conn.Conn().PgConn(), []command{statement.command()})
+		c := statement.command()
+		c.own = true
+		return send(ctx, conn.Conn().PgConn(), []command{c})
 	})
 }
 

@@ -62,9 +62,11 @@ func Open(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 		pc.MaxConns = int32(cfg.MaxConnections)
 	}
 	// Not at the release: the pool does that aside, and opens another connection for whoever asks meanwhile.
-	pc.PrepareConn = func(_ context.Context, conn *pgx.Conn) (bool, error) {
-		return cfg.SchemasPerConnection == 0 || served(conn) < cfg.SchemasPerConnection, nil
+	pc.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (bool, error) {
+		fresh := cfg.SchemasPerConnection == 0 || useOf(conn.PgConn()).served < cfg.SchemasPerConnection
+		return fresh && renew(ctx, conn), nil
 	}
+	pc.AfterConnect = connected
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		return nil, unreachable(pc.ConnConfig, err)
@@ -99,6 +101,13 @@ func fit(ctx context.Context, pool *pgxpool.Pool) error {
 		return &tenant.Error{Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: where + " is a read-only replica", Hint: "point postgres.url at the primary, or add target_session_attrs=read-write"}
 	case readOnly:
 		return &tenant.Error{Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: where + " is read-only for this user", Hint: "ALTER ROLE or ALTER DATABASE ... RESET default_transaction_read_only"}
+	}
+	if u := useOf(conn.Conn().PgConn()); u.others && u.pooled {
+		return &tenant.Error{
+			Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: where + " begins transactions at another level than read committed, and a pooler stands before it",
+			Hint: fmt.Sprintf("ALTER ROLE %s IN DATABASE %s SET default_transaction_isolation = 'read committed', and the same for default_transaction_deferrable = off",
+				quote(conn.Conn().Config().User), quote(conn.Conn().Config().Database)),
+		}
 	}
 	return nil
 }
@@ -203,20 +212,22 @@ func (r *Resource) files() (*files, error) {
 	return r.set, r.broken
 }
 
-// servedKey counts in a connection how many tenants it has worked for.
-const servedKey = "tenantctl.served"
-
-func served(conn *pgx.Conn) int {
-	n, _ := conn.PgConn().CustomData()[servedKey].(int)
-	return n
+// acquire takes a connection to work for one tenant. Whatever that leaves in the session is taken away before it is
+// used again.
+func (r *Resource) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	conn, err := r.acquireOwn(ctx)
+	if err == nil {
+		leave(conn, something)
+	}
+	return conn, err
 }
 
-// acquire takes a connection to work for one tenant.
-func (r *Resource) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+// acquireOwn is acquire for what sends nothing but SQL of this program's, which leaves nothing.
+func (r *Resource) acquireOwn(ctx context.Context) (*pgxpool.Conn, error) {
 	conn, err := r.pool.Acquire(ctx)
 	if err != nil {
 		return nil, unreachable(r.pool.Config().ConnConfig, err)
 	}
-	conn.Conn().PgConn().CustomData()[servedKey] = served(conn.Conn()) + 1
+	useOf(conn.Conn().PgConn()).served++
 	return conn, nil
 }

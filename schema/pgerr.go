@@ -85,6 +85,13 @@ const (
 	invalidLogin       = "28000"
 	noSuchDatabase     = "3D000"
 	readOnly           = "25006"
+
+	serializationFailure = "40001"
+	uniqueViolation      = "23505"
+	duplicateObject      = "42710"
+	duplicateTable       = "42P07"
+	duplicateSchema      = "42P06"
+	duplicateFunction    = "42723"
 )
 
 // meaning gives the way out of a server's error, where there is one, and its kind.

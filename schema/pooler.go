@@ -3,7 +3,9 @@ package schema
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 type poolerCheck struct {
 	sync.Mutex
 	known, shares bool
+	looked, quiet bool // for event triggers: there are none
 }
 
 // sharesSessions tells whether a pooler shares sessions between clients, and there is no way past it. It looks once.
@@ -72,26 +75,62 @@ func (r *Resource) examinePooler(ctx context.Context, d *doctor, conn *pgxpool.C
 	return nil
 }
 
-// sessions are what NO TRANSACTION files need, each one of its own.
-type sessions struct{ shared bool }
+// sessions are what files need that are not plain.
+type sessions struct {
+	shared bool // there is none but what a pooler shares between transactions
+	joins  bool // plain files may share a transaction
+}
 
 // sessionsFor looks what sessions there are, if any of the files needs one.
-func (r *Resource) sessionsFor(ctx context.Context, conn *pgxpool.Conn, set *files) (sessions, error) {
-	if !slices.ContainsFunc(set.list, func(m *migration) bool { return m.outside }) {
-		return sessions{}, nil
+func (r *Resource) sessionsFor(ctx context.Context, conn *pgxpool.Conn, set *files) (s sessions, err error) {
+	if slices.ContainsFunc(set.list, func(m *migration) bool { return m.outside || !m.up.plain || !m.down.plain }) {
+		if s.shared, err = r.sharesSessions(ctx, conn); err != nil {
+			return s, err
+		}
 	}
-	shared, err := r.sharesSessions(ctx, conn)
-	return sessions{shared}, err
+	if s.joins = !slices.ContainsFunc(set.list, func(m *migration) bool { return ownOperators.Match(m.content) }); s.joins {
+		s.joins, err = r.noEventTriggers(ctx, conn)
+	}
+	return s, err
+}
+
+// ownOperators are those by which a plain statement would run code of the files'.
+var ownOperators = regexp.MustCompile(`(?i)operator|event\s+trigger`)
+
+// noEventTriggers tells that DDL runs no code of the database's. It looks once.
+func (r *Resource) noEventTriggers(ctx context.Context, conn *pgxpool.Conn) (bool, error) {
+	r.pooler.Lock()
+	defer r.pooler.Unlock()
+	if !r.pooler.looked {
+		if err := conn.QueryRow(ctx, `SELECT NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtenabled <> 'D')`).Scan(&r.pooler.quiet); err != nil {
+			return false, failure("look for event triggers", err)
+		}
+		r.pooler.looked = true
+	}
+	return r.pooler.quiet, nil
 }
 
 // allow refuses files of which one needs a session where a pooler gives none, before any of them is run.
-func (s sessions) allow(todo []*migration) error {
+func (s sessions) allow(todo []*migration, up bool) error {
+	if !s.shared {
+		return nil
+	}
 	for _, m := range todo {
-		if s.shared && m.outside {
-			return &tenant.Error{
-				Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: m.base() + ": NO TRANSACTION needs a session of its own, and " + sharing,
-				Hint: hintSession,
-			}
+		at := stage{migration: m, up: up}
+		i, what := at.program().leftBy(func(l left) bool { return !strings.HasPrefix(l.what, "RESET ") })
+		msg := ""
+		switch {
+		case m.outside:
+			msg = m.base() + ": NO TRANSACTION"
+		case at.apart():
+			msg = m.base() + ": SET TRANSACTION at its beginning"
+		case what != "":
+			msg = inFile(m.Path, at.program().statements[i].line) + what
+		default:
+			continue
+		}
+		return &tenant.Error{
+			Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: msg + " needs a session of its own, and " + sharing, Hint: hintSession,
 		}
 	}
 	return nil

@@ -28,7 +28,7 @@ func (r *Resource) Create(ctx context.Context, t tenant.Tenant) error {
 
 // settle makes the schema with an empty version book, and the role, in one transaction.
 func (r *Resource) settle(ctx context.Context, t tenant.Tenant, set *files) error {
-	conn, err := r.acquire(ctx)
+	conn, err := r.acquireOwn(ctx)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (r *Resource) settle(ctx context.Context, t tenant.Tenant, set *files) erro
 			if p.role == tenant.Ours && !p.canLogin { // what a drop has left
 				commands = append(commands, cmd("ALTER ROLE %s LOGIN", quote(t.Role)))
 			}
-			if err := sessions.allow(set.list); err != nil {
+			if err := sessions.allow(set.list, true); err != nil {
 				return nil, err
 			}
 			schema, err := r.makeSchema(t)

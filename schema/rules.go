@@ -43,6 +43,7 @@ var fileRules = []tenant.Rule{
 	{ID: "no-transaction", Severity: severe, Reason: "PostgreSQL refuses the statement in a transaction", Alternative: "mark the file '-- +goose NO TRANSACTION'"},
 	{ID: "not-atomic", Severity: warning, Reason: "a failure between statements without a transaction leaves a part", Alternative: "a file for each"},
 	{ID: rulePsql, Severity: severe, Reason: "a line that begins with a backslash is a command of psql, not SQL", Alternative: "take the line out"},
+	{ID: "role-change", Severity: warning, Reason: "what follows has other rights, and makes what another role owns", Alternative: "end it with RESET ROLE in the same file, or leave it out"},
 	{ID: "schema", Severity: warning, Reason: reasonLeaves, Alternative: "tables in the tenant's own schema"},
 	{ID: "schema-name", Severity: warning, Reason: reasonLeaves, Alternative: "the table's name alone; name only the schemas that hold extensions, and ignore this rule there"},
 	{ID: "search-path", Severity: warning, Reason: reasonLeaves, Alternative: "leave it out"},

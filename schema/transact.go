@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ type place struct {
 	said, roleSaid string // their comments
 
 	book      map[int64]bool // versions applied; read on demand
+	began     [3]string      // the schemas in force, the role, and the session's; read on demand
 	relations []string       // DROP statements for them; read on demand
 
 	outside []tenant.Dependent // what depends on the schema from outside it; read on demand
@@ -137,7 +139,7 @@ func (r *Resource) transactAt(ctx context.Context, conn *pgxpool.Conn, t tenant.
 			return err
 		}
 		if g == nil {
-			return send(ctx, pg, append(append(commands, p.noted...), cmd("COMMIT")))
+			return send(ctx, pg, append(append(commands, p.noted...), ending(conn, "COMMIT")...))
 		}
 		if err := send(ctx, pg, append(commands, cmd("SELECT"))); err != nil {
 			return err
@@ -148,7 +150,7 @@ func (r *Resource) transactAt(ctx context.Context, conn *pgxpool.Conn, t tenant.
 
 // begin begins a transaction in which names are looked up in the tenant's schema.
 func (r *Resource) begin(t tenant.Tenant) []command {
-	commands := []command{cmd("BEGIN")}
+	commands := []command{cmd(beginning)}
 	for _, s := range r.settings(t) {
 		commands = append(commands, cmd("SET LOCAL %s", s))
 	}
@@ -162,6 +164,9 @@ func (r *Resource) path(schema string) string {
 	}
 	return quote(schema) + ", " + quote(r.cfg.ExtensionsSchema)
 }
+
+// beginning begins a transaction as this program expects it, whatever the database's defaults are.
+const beginning = "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE, NOT DEFERRABLE"
 
 // settings are in force while work is done for a tenant.
 func (r *Resource) settings(t tenant.Tenant) []string {
@@ -185,7 +190,7 @@ func rollback(ctx context.Context, conn *pgxpool.Conn) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUp)
 	defer cancel()
-	_ = send(ctx, pg, []command{cmd("ROLLBACK")})
+	_ = send(ctx, pg, ending(conn, "ROLLBACK"))
 }
 
 // cleanUp bounds what is done after a failure or Ctrl-C.
@@ -198,7 +203,7 @@ func (r *Resource) retry(ctx context.Context, do func(context.Context) error) er
 	waits = retry.WithMaxRetries(uint64(max(r.cfg.LockRetries, 0)), waits)
 	return retry.Do(ctx, waits, func(ctx context.Context) error {
 		err := do(ctx)
-		if locked(err) || errors.Is(err, tenant.ErrBusy) {
+		if locked(err) || raced(err) || errors.Is(err, tenant.ErrBusy) {
 			return retry.RetryableError(err)
 		}
 		return err
@@ -217,6 +222,30 @@ func code(err error) string {
 	}
 	return ""
 }
+
+// raced tells whether another transaction changed the same entries of PostgreSQL's own tables at the same moment, such as
+// those of a function of all tenants, or whether it cannot be told apart from one that came before.
+func raced(err error) bool {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return false
+	}
+	switch pg.Code {
+	case serializationFailure:
+		return true
+	case internalError:
+		return strings.HasPrefix(pg.Message, "tuple concurrently ") || strings.HasPrefix(pg.Message, "cache lookup failed ")
+	case uniqueViolation:
+		return pg.SchemaName == "pg_catalog"
+	case duplicateObject, duplicateTable, duplicateSchema, duplicateFunction:
+		var at *refusedCommand
+		return errors.As(err, &at) && at.of != nil && tolerant.MatchString(at.of.sql)
+	}
+	return false
+}
+
+// tolerant statements say what to do where the object is there: only one that came meanwhile is in their way.
+var tolerant = regexp.MustCompile(`(?i)\bif\s+not\s+exists\b|\bor\s+replace\b`)
 
 // locked tells whether a lock was not to be had.
 func locked(err error) bool {

@@ -28,7 +28,7 @@ func (r *Resource) Versions(ctx context.Context, ts []tenant.Tenant) ([]tenant.V
 	for at := 0; at < len(ts); at += booksAtOnce {
 		end := min(at+booksAtOnce, len(ts))
 		g.Go(func() error {
-			conn, err := r.acquire(ctx)
+			conn, err := r.acquireOwn(ctx)
 			if err != nil {
 				return err
 			}
