@@ -139,6 +139,10 @@ func migrationFailure(group []stage, err error) error {
 	if errors.As(err, &stopped) && stopped.Of > 1 {
 		e.Msg += "; " + stopped.At()
 		e.Hint = fmt.Sprintf("%s; then run the same command again: it goes on at statement %d", cmp.Or(hint, "put the cause right"), stopped.Done+1)
+		var lost *tenant.Error
+		if errors.As(group[0].lost(stopped.Done), &lost) { // the same command would be refused
+			e.Hint = fmt.Sprintf("%s; %s", cmp.Or(hint, "put the cause right"), lost.Hint)
+		}
 	}
 	return e
 }

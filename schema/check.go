@@ -131,9 +131,13 @@ func (c *linter) statement(s statement) bool {
 		c.found(s.line+open.line-1, "unfinished", "a %s begins here and does not end before the statement does: put the statement between StatementBegin and StatementEnd", open.what)
 		return false
 	}
-	for _, sql := range split(tokens) {
+	all := split(tokens)
+	for _, sql := range all {
 		line := s.line + sql[0].line - 1
 		c.command(line, sql)
+		if what := needsNoTransaction(sql); c.m.outside && len(all) > 1 && what != "" {
+			c.found(line, "no-transaction", "%s cannot run together with others: the server takes a block of several statements for a transaction; give it one of its own", what)
+		}
 		c.names(s.line-1, sql)
 	}
 	return true
@@ -179,8 +183,12 @@ func needsNoTransaction(sql []token) string {
 		return "VACUUM"
 	case begins(sql, "alter", "table") && detachesConcurrently(sql):
 		return "DETACH PARTITION CONCURRENTLY"
-	case (begins(sql, "create") || begins(sql, "drop") || begins(sql, "reindex")) && indexConcurrently(sql):
+	case (begins(sql, "create") || begins(sql, "drop")) && indexConcurrently(sql):
 		return strings.ToUpper(sql[0].text) + " INDEX CONCURRENTLY"
+	case begins(sql, "reindex"):
+		return reindexAlone(sql[1:])
+	case begins(sql, "cluster") && len(sql) == 1:
+		return "CLUSTER of all tables"
 	}
 	return ""
 }
@@ -193,6 +201,26 @@ func indexConcurrently(sql []token) bool {
 		}
 	}
 	return false
+}
+
+// reindexAlone names a REINDEX that PostgreSQL refuses within a transaction: REINDEX [(options)] what [CONCURRENTLY] name.
+func reindexAlone(rest []token) string {
+	concurrently := false
+	if len(rest) > 0 && rest[0].text == "(" {
+		i := 1
+		for ; i < len(rest) && rest[i].text != ")"; i++ {
+			off := i+1 < len(rest) && (rest[i+1].is("false") || rest[i+1].is("off") || rest[i+1].text == "0")
+			concurrently = concurrently || rest[i].is("concurrently") && !off
+		}
+		rest = rest[min(i+1, len(rest)):]
+	}
+	switch {
+	case concurrently || len(rest) > 1 && rest[1].is("concurrently"):
+		return "REINDEX CONCURRENTLY"
+	case begins(rest, "schema"), begins(rest, "database"), begins(rest, "system"):
+		return "REINDEX " + strings.ToUpper(rest[0].text)
+	}
+	return ""
 }
 
 // detachesConcurrently finds the key word at the end of such a statement.

@@ -213,6 +213,29 @@ func TestCheckFindsEverySpellingOfAPathOrRole(t *testing.T) {
 	}
 }
 
+func TestCheckFindsWhatCannotRunInATransaction(t *testing.T) {
+	const block = "-- +goose StatementBegin\n%s\n-- +goose StatementEnd\n"
+	for _, c := range []struct{ header, sql, want string }{
+		{"", "REINDEX (VERBOSE) INDEX CONCURRENTLY a;", "no-transaction"}, {"", "REINDEX (CONCURRENTLY) TABLE a;", "no-transaction"},
+		{"", "REINDEX (CONCURRENTLY true, VERBOSE) TABLE a;", "no-transaction"}, {"", "REINDEX TABLE CONCURRENTLY a;", "no-transaction"},
+		{"", "REINDEX SCHEMA a;", "no-transaction"}, {"", "CLUSTER;", "no-transaction"}, {"", "CREATE UNIQUE INDEX CONCURRENTLY a ON b (c);", "no-transaction"},
+		{"", "REINDEX (CONCURRENTLY false) TABLE a;", ""}, {"", "REINDEX INDEX a;", ""}, {"", "CLUSTER a;", ""},
+		{"-- +goose NO TRANSACTION\n", "CREATE INDEX CONCURRENTLY a ON c (d); CREATE INDEX CONCURRENTLY b ON c (d);", "no-transaction no-transaction"},
+		{"-- +goose NO TRANSACTION\n", "SET lock_timeout = 0; REINDEX (VERBOSE) TABLE CONCURRENTLY c;", "no-transaction"},
+		{"-- +goose NO TRANSACTION\n", "CREATE INDEX CONCURRENTLY a ON c (d);", ""},
+	} {
+		m, err := compile("00001_a.sql", 1, "a", []byte(c.header+"-- +goose Up\n"+fmt.Sprintf(block, c.sql)+"-- +goose Down\nSELECT 1;\n"))
+		must(t, err)
+		var got []string
+		for _, f := range m.lint() {
+			got = append(got, f.Rule)
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s%s gave %q, want %q", c.header, c.sql, got, c.want)
+		}
+	}
+}
+
 func TestFilesAreOrderedByVersionNotByName(t *testing.T) {
 	dir := folder(t, map[string]string{"10_c.sql": "-- +goose Up\nSELECT 3;\n", "9_b.sql": "-- +goose Up\nSELECT 2;\n", "001_a.sql": "-- +goose Up\nSELECT 1;\n"})
 	files, err := offline(dir).Files(t.Context())

@@ -50,15 +50,39 @@ func (r *Resource) applyApart(ctx context.Context, x *run, s stage) (done bool, 
 	if err != nil || p.book[s.Version] == s.up {
 		return false, err
 	}
-	if s.outside {
+	if r.keeper != nil { // a worker has no rights on the catalog
+		err = tenant.LeaseFrom(ctx).Check(ctx)
+	}
+	switch {
+	case err != nil:
+	case s.outside:
 		err = r.applyOutside(ctx, x.conn, s, p, at)
-	} else {
+	default:
 		err = r.applyWithPreamble(ctx, x, s, p)
+	}
+	if err == nil && r.keeper != nil {
+		err = tenant.LeaseFrom(ctx).Record(ctx, s.tenant.ID, tenant.KindPostgres, s.to, s.has)
 	}
 	if err != nil {
 		return false, err // the lock ends with the run
 	}
 	return true, send(ctx, x.conn.Conn().PgConn(), []command{cmd("SELECT pg_catalog.pg_advisory_unlock(%d)", lockKey(s.tenant))})
+}
+
+// holdHere holds the lease, where the session may.
+func (r *Resource) holdHere(ctx context.Context) command {
+	if r.keeper != nil {
+		return cmd("SELECT")
+	}
+	return cmd("%s", tenant.LeaseFrom(ctx).HoldSQL())
+}
+
+// noted is what is written with a stage: the ownership tag, and its version in the catalog, where the session may.
+func (r *Resource) noted(ctx context.Context, s stage) []command {
+	if r.keeper != nil {
+		return nil
+	}
+	return []command{r.keepTag(ctx, s.tenant), s.record(ctx)}
 }
 
 // applyWithPreamble does a file in a transaction that begins as the file says.
@@ -70,8 +94,8 @@ func (r *Resource) applyWithPreamble(ctx context.Context, x *run, s stage, p *pl
 		opening = append(opening, cmd("SET LOCAL %s", setting))
 	}
 	opening = append(opening, commands[:n]...)
-	rest := append(x.watch.around(commands[n:]), r.keepTag(ctx, s.tenant), s.record(ctx))
-	opening = append(opening, cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()))
+	rest := append(x.watch.around(commands[n:]), r.noted(ctx, s)...)
+	opening = append(opening, r.holdHere(ctx))
 	return r.retry(ctx, func(ctx context.Context) error {
 		defer rollback(ctx, x.conn)
 		return send(ctx, x.conn.Conn().PgConn(), append(append(opening[:len(opening):len(opening)], rest...), ending(x.conn, "COMMIT")...))
@@ -96,7 +120,7 @@ func (r *Resource) applyOutside(ctx context.Context, conn *pgxpool.Conn, s stage
 			return err
 		}
 	}
-	end := append([]command{cmd(beginning), cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()), p.unchanged()}, append(r.conclude(s), r.keepTag(ctx, s.tenant), s.record(ctx))...)
+	end := append([]command{cmd(beginning), r.holdHere(ctx), p.unchanged()}, append(r.conclude(s), r.noted(ctx, s)...)...)
 	end = append(end, cmd("COMMENT ON TABLE %s IS NULL", bookTable), cmd("COMMIT"))
 	return r.retry(ctx, func(ctx context.Context) error {
 		defer rollback(ctx, conn)
@@ -191,7 +215,7 @@ func (r *Resource) runOutside(ctx context.Context, conn *pgxpool.Conn, s stage, 
 		if done && begun {
 			return nil // only the note that it is done was missing
 		}
-		note := []command{cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()), p.unchanged(), writeProgress(s, i, !done)}
+		note := []command{r.holdHere(ctx), p.unchanged(), writeProgress(s, i, !done)}
 		if err := send(ctx, conn.Conn().PgConn(), note); err != nil {
 			return err
 		}

@@ -250,3 +250,41 @@ func TestReadsWhichIndexIsMeant(t *testing.T) {
 		}
 	}
 }
+
+// Settings of the statements before are those of the file; a session that ended took with it what else they made.
+func TestAFileThatIsGoneOnWithHasTheSettingsThatItMade(t *testing.T) {
+	t.Parallel()
+	const fails = "INSERT INTO a SELECT current_setting('timezone') || current_setting('app.x', true), 1 / n FROM gate;"
+	files := map[string]string{
+		"00001_a.sql": "-- +goose Up\nCREATE TABLE a (v text, n int);\nCREATE TABLE gate (n int);\nINSERT INTO gate VALUES (0);",
+		"00002_b.sql": concurrently + "SET TIME ZONE 'America/Sao_Paulo';\nSELECT set_config('app.x', '!', false);\nINSERT INTO a VALUES ('once', 0);\n" + fails,
+	}
+	b := newBench(t, folder(t, files))
+	tn := b.tenant("acme")
+	refused(t, b.Create(t.Context(), tn), tenant.ErrMigration, "00002_b.sql:6", "stopped after statement 3 of 4", "statement 4")
+	b.exec("UPDATE %s.gate SET n = 1", tn.Schema)
+	up(t, b, tn)
+	if got := b.scalar("SELECT string_agg(v, ',' ORDER BY v) FROM %s.a", tn.Schema); got != "America/Sao_Paulo!,once" {
+		t.Errorf("it has %q", got)
+	}
+	for name, first := range map[string]string{
+		"a temporary table": "CREATE TEMP TABLE stage AS SELECT 1 AS n;", "a prepared statement": "PREPARE p AS SELECT 1;", "a lock": "SELECT pg_advisory_lock(4712);",
+		"a block": "-- +goose StatementBegin\nDO $$ BEGIN PERFORM set_config('app.x', 'y', false); END $$;\n-- +goose StatementEnd",
+	} {
+		files["00002_b.sql"] = concurrently + first + "\n" + fails
+		b := b.over(folder(t, files))
+		tn := b.tenant(strings.ReplaceAll(name, " ", "-"))
+		e := refused(t, b.Create(t.Context(), tn), tenant.ErrMigration, "stopped after statement 1 of 2")
+		if strings.Contains(e.Hint, "it goes on at") || !strings.Contains(e.Hint, "by hand") {
+			t.Errorf("%s: the hint is %q", name, e.Hint)
+		}
+		b.exec("UPDATE %s.gate SET n = 1", tn.Schema)
+		_, err := b.Up(t.Context(), tn, tenant.Newest, false)
+		if e := refused(t, err, tenant.ErrMigration, "00002_b.sql:", "by hand", "goose_db_version"); e.Code != "session_ended" {
+			t.Errorf("%s: the code is %q", name, e.Code)
+		}
+		if n := b.scalar("SELECT count(*) FROM %s.a", tn.Schema); n != "0" {
+			t.Errorf("%s: %s rows were written without it", name, n)
+		}
+	}
+}

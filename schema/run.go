@@ -107,7 +107,7 @@ func (r *Resource) step(ctx context.Context, x *run) (group []stage, err error) 
 			group = group[:1]
 		}
 		s := &group[0]
-		p.noted = []command{r.keepTag(ctx, x.t), group[len(group)-1].record(ctx)}
+		p.noted = []command{r.keepTag(ctx, x.t), group[len(group)-1].record(ctx)} // by the guard, where there is one
 		if s.migration == nil {
 			return nil, nil
 		}
