@@ -71,7 +71,8 @@ func (r *Resource) taggedElsewhere(ctx context.Context, t tenant.Tenant) (string
 		if name == t.Database {
 			continue
 		}
-		n, err := r.client.Database(name).Collection(ownCollection).CountDocuments(ctx, bson.D{{Key: "_id", Value: ownerID}, {Key: "tenant", Value: t.ID.String()}})
+		tag := bson.D{{Key: "_id", Value: ownerID}, {Key: "tenant", Value: t.ID.String()}}
+		n, err := r.client.Database(name).Collection(ownCollection).CountDocuments(ctx, tag)
 		if err != nil {
 			return "", failure("read database "+name, err)
 		}
@@ -109,7 +110,8 @@ func (r *Resource) judge(ctx context.Context, t tenant.Tenant, s state, peers []
 	case doubt != "":
 		f.Message += ": " + doubt
 	default:
-		f.Fix, f.Hint, f.Tag = fmt.Sprintf("write the owner into collection %s of database %s", ownCollection, t.Database), "tenantctl verify --fix", true
+		f.Fix = fmt.Sprintf("write the owner into collection %s of database %s", ownCollection, t.Database)
+		f.Hint, f.Tag = "tenantctl verify --fix", true
 	}
 	return nil
 }
@@ -126,7 +128,8 @@ func (r *Resource) Retag(ctx context.Context, t tenant.Tenant, peers []tenant.Te
 			return false, err
 		}
 		err := write(ctx, func(ctx context.Context) error {
-			_, err := r.own(t).UpdateOne(ctx, bson.D{{Key: "_id", Value: ownerID}}, bson.D{{Key: "$set", Value: bson.D{{Key: "tenant", Value: t.ID.String()}}}}, options.UpdateOne().SetUpsert(true))
+			set := bson.D{{Key: "$set", Value: userMark(t.ID)}}
+			_, err := r.own(t).UpdateOne(ctx, bson.D{{Key: "_id", Value: ownerID}}, set, options.UpdateOne().SetUpsert(true))
 			return err
 		})
 		if err != nil {
@@ -141,8 +144,8 @@ func (r *Resource) Retag(ctx context.Context, t tenant.Tenant, peers []tenant.Te
 		return changed, err
 	}
 	if u.presence == tenant.Foreign && u.usable() {
-		err := r.change(ctx, t, "update user "+t.Role, bson.D{{Key: "updateUser", Value: t.Role}, {Key: "customData", Value: userMark(t.ID)}})
-		if err != nil {
+		update := bson.D{{Key: "updateUser", Value: t.Role}, {Key: "customData", Value: userMark(t.ID)}}
+		if err := r.change(ctx, t, "update user "+t.Role, update); err != nil {
 			return changed, err
 		}
 		changed = true

@@ -29,7 +29,7 @@ func missing(t tenant.Tenant) error {
 }
 
 // foreign refuses a schema or role that was not made for the tenant.
-func foreign(what, name string) error {
+func foreign(what, name string) *tenant.Error {
 	return &tenant.Error{
 		Kind: tenant.ErrForeign, Store: tenant.KindPostgres, Msg: fmt.Sprintf("%s %s exists, and was not made for this tenant", what, name),
 		Hint: fmt.Sprintf("choose another name, or move it away: ALTER %s %s RENAME TO ...", strings.ToUpper(what), quote(name)),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -238,6 +239,10 @@ func (p *place) ours(t tenant.Tenant) error {
 	switch {
 	case p.schema == tenant.Absent:
 		return missing(t)
+	case untagged(p.schema, p.said):
+		lost := *foreign("schema", t.Schema)
+		lost.Hint = strings.ReplaceAll(tenant.HintNotOwned, "NAME", string(t.Name))
+		return &lost
 	case p.schema == tenant.Foreign:
 		return foreign("schema", t.Schema)
 	case !p.inForce:

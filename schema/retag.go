@@ -31,13 +31,16 @@ func (r *Resource) evidence(ctx context.Context, conn *pgxpool.Conn, t tenant.Te
 }
 
 const evidenceSQL = `SELECT (SELECT n.nspname FROM pg_description d JOIN pg_namespace n ON n.oid = d.objoid
-		WHERE d.classoid = 'pg_namespace'::regclass AND d.objsubid = 0 AND split_part(d.description, ' ', 1) = %[3]s AND n.nspname <> %[1]s LIMIT 1),
+		WHERE d.classoid = 'pg_namespace'::regclass AND d.objsubid = 0
+			AND split_part(d.description, ' ', 1) = %[3]s AND n.nspname <> %[1]s LIMIT 1),
 	(SELECT r.rolname FROM pg_shdescription d JOIN pg_roles r ON r.oid = d.objoid
-		WHERE d.classoid = 'pg_authid'::regclass AND split_part(d.description, ' ', 1) = %[3]s AND r.rolname <> %[2]s LIMIT 1),
+		WHERE d.classoid = 'pg_authid'::regclass
+			AND split_part(d.description, ' ', 1) = %[3]s AND r.rolname <> %[2]s LIMIT 1),
 	to_regclass(quote_ident(%[1]s) || '.` + bookTable + `') IS NOT NULL,
-	EXISTS (SELECT FROM pg_namespace n, pg_roles u WHERE n.nspname = %[1]s AND u.rolname = %[2]s AND (n.nspowner = u.oid
-		OR EXISTS (SELECT FROM aclexplode(n.nspacl) g WHERE g.grantee = u.oid)
-		OR EXISTS (SELECT FROM pg_default_acl a, aclexplode(a.defaclacl) g WHERE a.defaclnamespace = n.oid AND g.grantee = u.oid)))`
+	EXISTS (SELECT FROM pg_namespace n, pg_roles u WHERE n.nspname = %[1]s AND u.rolname = %[2]s
+		AND (n.nspowner = u.oid OR EXISTS (SELECT FROM aclexplode(n.nspacl) g WHERE g.grantee = u.oid)
+			OR EXISTS (SELECT FROM pg_default_acl a, aclexplode(a.defaclacl) g
+				WHERE a.defaclnamespace = n.oid AND g.grantee = u.oid)))`
 
 // usable is ours for what the operator can do while the schema's tag is lost: lock out, read. It warns.
 func (r *Resource) usable(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenant, p *place) error {
@@ -87,7 +90,8 @@ func (r *Resource) doubt(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenan
 		return "", err
 	case p.schema == tenant.Absent:
 		return "there is no schema", nil
-	case p.schema == tenant.Foreign && !untagged(p.schema, p.said), p.role == tenant.Foreign && r.hasRole(t) && !untagged(p.role, p.roleSaid):
+	case p.schema == tenant.Foreign && !untagged(p.schema, p.said),
+		p.role == tenant.Foreign && r.hasRole(t) && !untagged(p.role, p.roleSaid):
 		return "it bears the tag of another tenant", nil
 	case p.schema == tenant.Foreign && e.schemaElsewhere != "":
 		return "the tenant's tag is on schema " + e.schemaElsewhere, nil

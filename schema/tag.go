@@ -10,8 +10,8 @@ import (
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
-// keepTag ends a migration's transaction: the server puts the ownership tags back before the comments that a file, or what it
-// calls, has written in their place.
+// keepTag ends a migration's transaction: the server puts the ownership tags back before the comments that a file, or
+// what it calls, has written in their place.
 func (r *Resource) keepTag(ctx context.Context, t tenant.Tenant) command {
 	if tenant.LeaseFrom(ctx) == nil { // outside a catalog, which has the function
 		return cmd("SELECT")
@@ -27,21 +27,26 @@ func (r *Resource) roleOf(t tenant.Tenant) string {
 	return t.Role
 }
 
-// putBack gives the statements that put lost tags back before the comments that stand there now. Whether what stands there is
-// the tenant's, the caller knows.
+// putBack gives the statements that put lost tags back before the comments that stand there now. Whether what stands there
+// is the tenant's, the caller knows.
 func (r *Resource) putBack(t tenant.Tenant, p *place) []command {
 	var commands []command
 	if p.schema == tenant.Foreign {
-		commands = append(commands, cmd("COMMENT ON SCHEMA %s IS %s", quote(t.Schema), text(strings.TrimSpace(mark(t)+" "+p.said))))
+		commands = append(commands, cmd("COMMENT ON SCHEMA %s IS %s", quote(t.Schema), tagged(t, p.said)))
 	}
 	if p.role == tenant.Foreign && r.hasRole(t) {
-		commands = append(commands, cmd("COMMENT ON ROLE %s IS %s", quote(t.Role), text(strings.TrimSpace(mark(t)+" "+p.roleSaid))))
+		commands = append(commands, cmd("COMMENT ON ROLE %s IS %s", quote(t.Role), tagged(t, p.roleSaid)))
 	}
 	return commands
 }
 
-// keepTagAfter is keepTag for what is no transaction of ours: it looks, and then puts back what was there before. before is
-// what stood there when the work began.
+// tagged is a comment behind the tenant's ownership tag, as SQL.
+func tagged(t tenant.Tenant, said string) string {
+	return text(strings.TrimSpace(mark(t) + " " + said))
+}
+
+// keepTagAfter is keepTag for what is no transaction of ours: it looks, and then puts back what was there before. before
+// is what stood there when the work began.
 func (r *Resource) keepTagAfter(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenant, before *place) error {
 	now := new(place)
 	// What the work has set, such as a time-out, is not for this.
@@ -70,7 +75,7 @@ func (r *Resource) owned(t tenant.Tenant, p *place) error {
 
 func notOwned(what, name string) error {
 	return &tenant.Error{
-		Kind: tenant.ErrForeign, Store: tenant.KindPostgres, Msg: fmt.Sprintf("%s %s does not bear the tenant's ownership tag, and is left as it is", what, name),
-		Hint: tenant.HintNotOwned,
+		Kind: tenant.ErrForeign, Store: tenant.KindPostgres, Hint: tenant.HintNotOwned,
+		Msg: fmt.Sprintf("%s %s does not bear the tenant's ownership tag, and is left as it is", what, name),
 	}
 }

@@ -29,8 +29,8 @@ type DependentLister interface {
 	Dependents(ctx context.Context, t Tenant) ([]Dependent, error)
 }
 
-// UsedOutside refuses to drop what objects outside a tenant depend on: the drop would take them with it. whose tells which
-// tenant a schema is of, as far as the caller knows. It is nil where nothing would be taken.
+// UsedOutside refuses to drop what objects outside a tenant depend on: the drop would take them with it. whose tells
+// which tenant a schema is of, as far as the caller knows. It is nil where nothing would be taken.
 func UsedOutside(store, place string, deps []Dependent, whose func(schema string) Name) error {
 	var used, extensions, owners []string
 	for _, d := range deps {
@@ -56,8 +56,10 @@ func UsedOutside(store, place string, deps []Dependent, whose func(schema string
 	switch {
 	case len(extensions) > 0:
 		slices.Sort(extensions)
-		e.Msg = fmt.Sprintf("extension %s is installed in %s and is used by %s: by %s", list(extensions), place, firstOf(owners), firstOf(used))
-		e.Hint = fmt.Sprintf("give it a schema of its own (postgres.extensions_schema): ALTER EXTENSION %s SET SCHEMA extensions", strings.Join(extensions, " SET SCHEMA extensions; ALTER EXTENSION "))
+		e.Msg = fmt.Sprintf("extension %s is installed in %s and is used by %s: by %s",
+			list(extensions), place, firstOf(owners), firstOf(used))
+		e.Hint = fmt.Sprintf("give it a schema of its own (postgres.extensions_schema): ALTER EXTENSION %s SET SCHEMA extensions",
+			strings.Join(extensions, " SET SCHEMA extensions; ALTER EXTENSION "))
 	case len(tenants) > 0:
 		e.Msg += ", of " + firstOf(tenants)
 	}
