@@ -29,11 +29,14 @@ kept like a deleted tenant, named in the result, until delete.purge_after has pa
 --as NEW makes a tenant of it instead, on any server.
 --only, --table and --collection restore a part into a place of its own, which nobody logs in to and which is kept
 like a deleted tenant: to look at, or to copy from. Other tables are there, without rows and foreign keys.
+What is restored belongs to whom the tenant's schema belongs to. Where that is gone and its owner was not the
+provisioning role, --owner has to say whose it is to be.
 
 ` + exitHelp,
 		Example: `  tenantctl restore acme@latest
   tenantctl restore 3f9a1c2b4d5e --as acme-copy
   tenantctl restore acme@latest --table orders --table order_items
+  tenantctl restore 3f9a1c2b4d5e --as shop --owner shop_app
   tenantctl restore acme@latest --dry-run`,
 		Args: oneBackup,
 		RunE: func(cmd *cobra.Command, args []string) error { return runRestore(cmd, a, o, args[0]) },
@@ -41,6 +44,7 @@ like a deleted tenant: to look at, or to copy from. Other tables are there, with
 	o.add(c)
 	f := c.Flags()
 	f.StringVar(&o.req.As, "as", "", "make a tenant of this `name`")
+	f.StringVar(&o.req.Owner, "owner", "", "the `role` that is to own the schema and what is in it (default: who owns the tenant's schema)")
 	addOnly(c, &o.req.Only)
 	f.StringArrayVar(&o.req.Tables, "table", nil, "only the rows of this `table` (repeatable)")
 	f.StringArrayVar(&o.req.Collections, "collection", nil, "only the documents of this `collection` (repeatable)")

@@ -58,6 +58,11 @@ func (r *Resource) Dump(ctx context.Context, t tenant.Tenant, w tenant.PartWrite
 	d := &dump{r: r, t: t, w: w, s: s, conn: conn}
 	out := tenant.Dumped{Server: serverName(conn.Conn().PgConn()), Fingerprint: s.fingerprint, Snapshot: true, From: time.Now().UTC()}
 	out.Until = out.From
+	whose := new(ownership)
+	if err := send(ctx, conn.Conn().PgConn(), whose.read(text(t.Schema))(nil)); err != nil {
+		return tenant.Dumped{}, failure("ask who owns schema "+t.Schema, err)
+	}
+	out.Owner = whose.other()
 	if len(s.other) > 0 {
 		out.Notes = append(out.Notes, "the fingerprint does not tell of "+strings.Join(s.other, ", "))
 	}

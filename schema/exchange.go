@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -40,6 +41,7 @@ type exchange struct {
 func (x exchange) run(ctx context.Context) error {
 	var settings []command
 	one, other := new(place), new(place)
+	now, before := new(ownership), new(ownership) // of what bears t's name, and of what it replaces
 	var comment, said string
 	var locked bool
 	for _, name := range []string{"search_path", "lock_timeout", "check_function_bodies"} {
@@ -74,7 +76,10 @@ func (x exchange) run(ctx context.Context) error {
 		return err
 	}
 	if x.r.cfg.Roles && one.role == tenant.Ours {
-		if err := send(ctx, x.pg, x.rights(comment != mark(x.beside), locked)); err != nil {
+		if err := send(ctx, x.pg, slices.Concat(now.read(text(x.t.Schema))(nil), before.read(text(x.beside.Schema))(nil))); err != nil {
+			return err
+		}
+		if err := send(ctx, x.pg, x.rights(comment != mark(x.beside), locked, now.other(), before.other())); err != nil {
 			return err
 		}
 	}
@@ -110,15 +115,21 @@ func (x exchange) rename(ctx context.Context, said string) []command {
 
 // rights takes from the role what it has on the replaced schema. One that comes back after it was replaced gets its
 // rights again; a tenant that is locked out stays so.
-func (x exchange) rights(comesBack, locked bool) []command {
+func (x exchange) rights(comesBack, locked bool, owner, replaced string) []command {
 	role := quote(x.t.Role)
 	commands := []command{cmd("REVOKE ALL ON SCHEMA %s FROM %s", quote(x.beside.Schema), role)}
 	for _, what := range []string{"TABLES", "SEQUENCES", "ROUTINES", "TYPES"} {
 		commands = append(commands, cmd("ALTER DEFAULT PRIVILEGES IN SCHEMA %s REVOKE ALL ON %s FROM %s", quote(x.beside.Schema), what, role))
+		if replaced != "" {
+			commands = append(commands, cmd("ALTER DEFAULT PRIVILEGES FOR ROLE %s IN SCHEMA %s REVOKE ALL ON %s FROM %s", quote(replaced), quote(x.beside.Schema), what, role))
+		}
 	}
 	if comesBack {
 		commands = append(commands, cmd("SET LOCAL search_path = %s", quote(x.t.Schema)))
 		commands = append(commands, grants(x.t, false, false)...)
+		if owner != "" {
+			commands = append(commands, defaults("FOR ROLE "+quote(owner)+" ", x.t)...)
+		}
 	}
 	if locked {
 		commands = append(commands, cmd("REVOKE USAGE ON SCHEMA %s FROM %s", quote(x.t.Schema), role))
@@ -166,7 +177,8 @@ func (r *Resource) Revive(ctx context.Context, t tenant.Tenant) error {
 		return err
 	}
 	defer conn.Release()
-	err = r.transact(ctx, conn, t, nil, func(p *place) ([]command, error) {
+	o := new(ownership)
+	err = r.transact(ctx, conn, t, o.read(text(t.Schema)), func(p *place) ([]command, error) {
 		if err := p.ours(t); err != nil {
 			return nil, err
 		}
@@ -176,7 +188,7 @@ func (r *Resource) Revive(ctx context.Context, t tenant.Tenant) error {
 		case p.role == tenant.Foreign:
 			return nil, foreign("role", t.Role)
 		case p.role == tenant.Absent:
-			return append(r.makeRole(t), grants(t, true, false)...), nil
+			return r.roleBeside(t, o.owner, o.me), nil
 		}
 		role, schema := quote(t.Role), quote(t.Schema)
 		return []command{

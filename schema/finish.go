@@ -156,6 +156,9 @@ func definitionFailure(r *Resource, conn *pgxpool.Conn, err error) error {
 
 // complete makes indexes, constraints, triggers and policies.
 func (l *loader) complete() error {
+	if err := l.w.needs(l.ctx, l.texts[partPost]); err != nil {
+		return err
+	}
 	all := l.withoutForeignKeys(statementsOf(l.texts[partPost]))
 	if l.o.Role == "" {
 		for _, s := range all {

@@ -29,6 +29,7 @@ func (r *Resource) Load(ctx context.Context, t tenant.Tenant, o tenant.LoadOptio
 	if err != nil {
 		return nil, err
 	}
+	o.Owner = w.owner
 	l := &loader{r: r, w: w, t: t, o: o, texts: map[string]string{}, loaded: map[string]*counts{}, spare: make(chan []byte, max(o.Parallel, 1))}
 	if o.Names != nil {
 		l.wanted = map[string]bool{}
@@ -228,6 +229,9 @@ func (l *loader) define(sql string) error {
 		return invalid("the backup is damaged: verify it", "part %s comes twice", partPre)
 	}
 	if err := l.extensions(sql); err != nil {
+		return err
+	}
+	if err := l.w.needs(l.ctx, sql); err != nil {
 		return err
 	}
 	if err := l.statements(l.w.Resource, partPre, statementsOf(sql)); err != nil {

@@ -105,6 +105,11 @@ func onServer(t tenant.Tenant, provisioner string) []trial {
 		{what: "read the catalog", object: "tenantctl.operations", sql: "SELECT 1 FROM tenantctl.operations LIMIT 1"},
 		{what: "change the catalog", object: "tenantctl.tenants", sql: "UPDATE tenantctl.tenants SET name = DEFAULT WHERE false"},
 		{what: "become the provisioning role", object: provisioner, sql: "SET LOCAL ROLE " + quote(provisioner)},
+		{what: "become the provisioning role after RESET ROLE", object: provisioner, sql: "SET LOCAL ROLE NONE; SET LOCAL ROLE " + quote(provisioner)},
+		{what: "read the catalog after RESET ROLE", object: "tenantctl.tenants", sql: "SET LOCAL ROLE NONE; SELECT 1 FROM tenantctl.tenants LIMIT 1"},
+		// Who may write code where the provisioning role makes the objects has it run by that role.
+		{what: "write code that runs as the provisioning role", sees: true, sql: "SELECT nspname FROM pg_namespace WHERE nspname = " + text(t.Schema) +
+			" AND pg_get_userbyid(nspowner) = " + text(provisioner) + " AND has_schema_privilege(oid, 'CREATE')"},
 		{what: "create in the schema public", object: "public", sql: "CREATE TABLE public.tenantctl_probe ()"},
 		{what: "create a schema", sql: "CREATE SCHEMA tenantctl_probe"},
 		{what: "create a role", sql: "CREATE ROLE tenantctl_probe"},

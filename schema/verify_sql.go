@@ -80,7 +80,9 @@ var inquiries = []inquiry{
 	FROM w JOIN me ON true WHERE w.asked AND w.ours AND w.nspowner <> me.oid AND NOT w.theirs ORDER BY w.i`},
 	{sql: objectsSQL + accessSQL},
 	{sql: objectsSQL + `SELECT b.i, 'object-owner', b.label, 'is owned by ' || CASE WHEN b.owner = w.role THEN 'the tenant''s role' ELSE pg_get_userbyid(b.owner)::text END || ', not by the schema''s owner', format('ALTER %s OWNER TO %I', b.target, pg_get_userbyid(w.nspowner))
-	FROM b JOIN w USING (i) JOIN me ON true WHERE b.owned AND b.owner <> w.nspowner AND (b.owner = me.oid) = w.theirs AND w.asked ORDER BY b.i, b.label`},
+	FROM b JOIN w USING (i) JOIN me ON true WHERE b.owned AND b.owner <> w.nspowner AND (b.owner = me.oid) = w.theirs AND w.asked
+		AND NOT (b.class = 'pg_proc'::regclass AND (b.owner IS NOT DISTINCT FROM w.role OR b.owner = to_regrole(quote_ident(me.rolname || '_nobody'))) AND EXISTS (SELECT FROM pg_proc f WHERE f.oid = b.oid AND f.prosecdef)) -- as a restore leaves them
+	ORDER BY b.i, b.label`},
 	{sql: objectsSQL + grantsSQL},
 	{ofRoles: true, sql: defaultsSQL},
 	{tells: true, sql: dependsSQL},
@@ -88,11 +90,11 @@ var inquiries = []inquiry{
 		'function ' || p.name || '(' || replace(p.args, w.schema || '.', '') || ')',
 		CASE WHEN p.unsafe AND p.path IS NOT NULL THEN 'has a search_path of its own that goes beyond the schema: ' || replace(p.path, w.schema, 'SCHEMA') WHEN p.path IS NULL THEN 'is SECURITY DEFINER with the search_path of its caller' ELSE 'is SECURITY DEFINER' END, ''
 	FROM w JOIN (
-		SELECT f.pronamespace, f.proname AS name, pg_get_function_identity_arguments(f.oid) AS args, substr(c, length('search_path=') + 1) AS path, f.prosecdef, f.oid, n.nspname,
+		SELECT f.pronamespace, f.proname AS name, pg_get_function_identity_arguments(f.oid) AS args, substr(c, length('search_path=') + 1) AS path, f.prosecdef, f.proowner, f.oid, n.nspname,
 			EXISTS (SELECT FROM unnest(string_to_array(substr(c, length('search_path=') + 1), ',')) item WHERE btrim(item, ' "') NOT IN ('', 'pg_catalog', 'pg_temp', n.nspname, ltrim(current_setting('tenantctl.behind', true), ', '))) AS unsafe
 		FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace LEFT JOIN LATERAL (SELECT c FROM unnest(f.proconfig) c WHERE starts_with(c, 'search_path=')) g(c) ON true
 		WHERE f.prosecdef OR f.proconfig IS NOT NULL
-	) p ON p.pronamespace = w.nsp AND (p.prosecdef OR p.unsafe)
+	) p ON p.pronamespace = w.nsp AND (p.prosecdef AND p.proowner IS DISTINCT FROM w.role AND p.proowner IS DISTINCT FROM to_regrole(quote_ident(current_user || '_nobody')) OR p.unsafe)
 	WHERE w.asked AND w.ours AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e') ORDER BY w.i, p.name`},
 	{tells: true, sql: `SELECT w.i, '` + ruleInvalidIndex + `', 'index ' || quote_ident(c.relname), 'is not valid: nobody reads it, and every write keeps it up', ''
 	FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN w ON w.nsp = c.relnamespace WHERE w.asked AND w.ours AND c.relkind = 'i' AND NOT (x.indisvalid AND x.indisready) ORDER BY w.i, c.relname`},
@@ -210,7 +212,7 @@ const namedSchemas = `SELECT n.nspname, coalesce(d.description, '') FROM pg_name
 WHERE d.description LIKE %[1]s OR %[2]s <> '' AND starts_with(n.nspname, %[2]s) ORDER BY 1`
 
 const namedRoles = `SELECT u.rolname, coalesce(e.description, '') FROM pg_roles u LEFT JOIN pg_shdescription e ON e.objoid = u.oid AND e.classoid = 'pg_authid'::regclass
-WHERE u.rolname NOT IN (current_user, session_user) AND (e.description LIKE %[1]s OR %[2]s <> '' AND starts_with(u.rolname, %[2]s))
+WHERE u.rolname NOT IN (current_user, session_user) AND coalesce(e.description, '') !~ '^tenantctl-(probe|work):' AND (e.description LIKE %[1]s OR %[2]s <> '' AND starts_with(u.rolname, %[2]s))
 	AND NOT EXISTS (SELECT FROM pg_shdepend s WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = u.oid AND s.dbid NOT IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())))
 	AND (%[2]s <> '' AND starts_with(u.rolname, %[2]s)
 		OR EXISTS (SELECT FROM pg_shdepend s WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = u.oid AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()))) ORDER BY 1`

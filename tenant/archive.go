@@ -52,13 +52,14 @@ type DumpOptions struct {
 
 // Dumped is what a store's part of a backup is worth.
 type Dumped struct {
-	Server      string    `json:"server"`      // "PostgreSQL 15.4"
-	Version     int64     `json:"version"`     // newest migration applied
-	Applied     int       `json:"applied"`     // how many are applied
-	Fingerprint string    `json:"fingerprint"` // of the structure; the same for tenants whose structure is the same
-	Snapshot    bool      `json:"snapshot"`    // all of it is of one moment, From
-	From        time.Time `json:"from"`        // when reading began, by this machine's clock
-	Until       time.Time `json:"until"`       // when it ended; the same as From where it is a snapshot
+	Server      string    `json:"server"`          // "PostgreSQL 15.4"
+	Version     int64     `json:"version"`         // newest migration applied
+	Applied     int       `json:"applied"`         // how many are applied
+	Fingerprint string    `json:"fingerprint"`     // of the structure; the same for tenants whose structure is the same
+	Snapshot    bool      `json:"snapshot"`        // all of it is of one moment, From
+	From        time.Time `json:"from"`            // when reading began, by this machine's clock
+	Until       time.Time `json:"until"`           // when it ended; the same as From where it is a snapshot
+	Owner       string    `json:"owner,omitempty"` // who owned the place, where it was not the store's own user
 	Notes       []string  `json:"notes,omitempty"`
 }
 

@@ -79,7 +79,11 @@ func (s *Service) testRestore(ctx context.Context, b *Backup) error {
 	if err != nil {
 		return err
 	}
-	op, _, err := s.beginNew(ctx, OpTest, &t, restoreParams{Backup: b.ID, Of: b.TenantID, Way: RestoreSide})
+	owner, err := s.ownerFor(ctx, b, "", false)
+	if err != nil {
+		return err
+	}
+	op, _, err := s.beginNew(ctx, OpTest, &t, restoreParams{Backup: b.ID, Of: b.TenantID, Way: RestoreSide, Owner: owner})
 	if err != nil {
 		return err
 	}

@@ -63,6 +63,13 @@ func (s *Service) Clone(ctx context.Context, req CloneRequest) (*Outcome, error)
 	if err != nil {
 		return nil, err
 	}
+	for _, r := range each[CodeRunner](s) {
+		owner, err := r.OwnerOf(ctx, from)
+		if err != nil {
+			return nil, err
+		}
+		to.Adopted = to.Adopted || owner != ""
+	}
 	params := cloneParams{From: from.ID, Data: req.Data, To: req.To}
 	if params.Was, err = s.standing(ctx, from); err != nil {
 		return nil, err
@@ -148,6 +155,9 @@ func (s *Service) cloneInto(ctx context.Context, a Archiver, p cloneParams, t Te
 		return err
 	}
 	if err := s.sameSource(ctx, p); err != nil {
+		return err
+	}
+	if err := s.sweepWorkers(ctx); err != nil {
 		return err
 	}
 	if err := a.Drop(ctx, t); err != nil {

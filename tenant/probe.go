@@ -225,14 +225,31 @@ func (c *Catalog) anyOf(ctx context.Context, q *query, n int) ([]Tenant, error) 
 	return out, nil
 }
 
-// sweep removes what killed probes have left, and closes their operations.
-func (s *Service) sweep(ctx context.Context) error {
-	ended := func(id uuid.UUID) (bool, error) { // what this catalog does not know of is another's
+// ended tells whether an operation is over. What this catalog does not know of is another's.
+func (s *Service) ended(ctx context.Context) func(uuid.UUID) (bool, error) {
+	return func(id uuid.UUID) (bool, error) {
 		op, err := s.catalog.oneOperation(ctx, "o.id = $1", id)
 		return op != nil && (!op.State.Live() || s.catalog.dead(op)), err
 	}
+}
+
+// sweepWorkers removes the logins that killed operations have left in stores which run what tenants wrote.
+func (s *Service) sweepWorkers(ctx context.Context) error {
 	for _, r := range each[Prober](s) {
-		if err := r.Sweep(ctx, ended); err != nil {
+		if _, runs := r.(CodeRunner); !runs {
+			continue
+		}
+		if err := r.Sweep(ctx, s.ended(ctx)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweep removes what killed probes have left, and closes their operations.
+func (s *Service) sweep(ctx context.Context) error {
+	for _, r := range each[Prober](s) {
+		if err := r.Sweep(ctx, s.ended(ctx)); err != nil {
 			return err
 		}
 	}

@@ -25,6 +25,7 @@ const (
 type RestoreRequest struct {
 	Backup      string   // its id, a beginning or end of it, or NAME@latest
 	As          string   // the new tenant's name; empty: in the place of the tenant that it was made of
+	Owner       string   // who is to own what is made; empty: who owns the tenant's place
 	Only        string   // one Kind; empty for every store
 	Tables      []string // only the rows of these
 	Collections []string
@@ -51,6 +52,7 @@ type restoreParams struct {
 	Backup uuid.UUID           `json:"backup"`
 	Of     uuid.UUID           `json:"of"` // the tenant that the backup was made of
 	Way    string              `json:"way"`
+	Owner  string              `json:"owner,omitempty"`  // of what is made, where it is not the store's own user
 	Beside *Tenant             `json:"beside,omitempty"` // for a switch: the place that is filled
 	Names  map[string][]string `json:"names,omitempty"`  // by kind of store: only the rows of these; a store that is not in it is left out; nil for all
 }
@@ -83,6 +85,9 @@ func (s *Service) PlanRestore(ctx context.Context, req RestoreRequest) (*Restore
 		p.Way = RestoreNew
 	}
 	p.params.Way = p.Way
+	if p.params.Owner, err = s.ownerFor(ctx, b, req.Owner, true); err != nil {
+		return nil, err
+	}
 	if p.Way == RestoreSwitch {
 		p.Tenant, err = s.catalog.byID(ctx, b.TenantID, b.Tenant)
 		if errors.Is(err, ErrNotFound) {
@@ -105,6 +110,7 @@ func (s *Service) PlanRestore(ctx context.Context, req RestoreRequest) (*Restore
 	if err != nil {
 		return nil, err
 	}
+	p.Tenant.Adopted = p.params.Owner != ""
 	if p.Way == RestoreSide {
 		p.Tenant.Labels[labelOf] = string(b.Tenant)
 	}
@@ -285,6 +291,10 @@ func (s *Service) beginSwitch(ctx context.Context, p *RestorePlan) (*Operation, 
 		beside, err := s.plan(CreateRequest{Name: besideName(p.Tenant.Name, newID()), Labels: map[string]string{labelOf: string(p.Tenant.Name)}})
 		if err != nil {
 			return nil, false, err
+		}
+		beside.Adopted = p.params.Owner != ""
+		if p.Tenant.Role == "" { // of what is replaced, which stays as it is
+			beside.Role = ""
 		}
 		p.params.Beside = &beside
 		op, resumed, err := s.begin(ctx, intent{kind: OpRestore, tenant: &p.Tenant, params: p.params, reserve: func(ctx context.Context, tx pgx.Tx) error {

@@ -2,6 +2,8 @@ package tenant
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"strings"
 )
@@ -33,6 +35,9 @@ func (s *Service) loadStep(t Tenant, p restoreParams, role string, makeRole bool
 
 // load reads an archive once and gives each store its parts.
 func (s *Service) load(ctx context.Context, t Tenant, p restoreParams, role string, makeRole bool, n *notes) error {
+	if err := s.sweepWorkers(ctx); err != nil {
+		return err
+	}
 	v, err := s.vault(ctx)
 	if err != nil {
 		return err
@@ -60,7 +65,7 @@ func (s *Service) load(ctx context.Context, t Tenant, p restoreParams, role stri
 			names = nil
 		}
 		l, err := a.Load(ctx, t, LoadOptions{
-			Dumped: d, Role: role, MakeRole: makeRole, Names: names, Parallel: dumpParallel,
+			Dumped: d, Role: role, Owner: p.Owner, MakeRole: makeRole, Names: names, Parallel: dumpParallel,
 			Log: func(text string) { n.add(kind + ": " + text) },
 		})
 		if err != nil {
@@ -94,6 +99,34 @@ func (s *Service) load(ctx context.Context, t Tenant, p restoreParams, role stri
 		}
 	}
 	return nil
+}
+
+// ownerFor is who is to own what is made of a backup: who owns the tenant's place now. The backup's own word is not taken
+// for it, since code in it would run with the rights of whomever it names: where nobody else knows, wanted has to say it.
+func (s *Service) ownerFor(ctx context.Context, b *Backup, wanted string, needed bool) (string, error) {
+	if wanted != "" {
+		return wanted, nil
+	}
+	for _, r := range each[CodeRunner](s) {
+		owner := ""
+		of, err := s.catalog.byID(ctx, b.TenantID, b.Tenant)
+		if err == nil {
+			owner, err = r.OwnerOf(ctx, of)
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return "", err
+		}
+		if was := b.Stores[r.Kind()].Owner; owner == "" && was != "" && needed {
+			return "", &Error{
+				Kind: ErrInvalid, Tenant: b.Tenant, Store: r.Kind(), Msg: fmt.Sprintf("the backup is of a schema that belonged to %s, and the tenant's schema is not there any more or belongs to another", was),
+				Hint: fmt.Sprintf("say who is to own what is made: --owner %s, or the provisioning role", was),
+			}
+		}
+		if owner != "" {
+			return owner, nil
+		}
+	}
+	return "", nil
 }
 
 // migrateLoaded brings what was loaded to the newest versions.

@@ -100,7 +100,10 @@ func (s *Service) exchange(ctx context.Context, t, beside Tenant) error {
 		if err := s.putAside(ctx, tx, beside.ID, Active); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `UPDATE tenantctl.tenants b SET hold = t.hold FROM tenantctl.tenants t WHERE t.id = $1 AND b.id = $2`, t.ID, beside.ID); err != nil {
+		// What was replaced stays adopted; what replaces it is where its owner is another.
+		if _, err := tx.Exec(ctx, `WITH was AS (SELECT id, hold, adopted FROM tenantctl.tenants WHERE id IN ($1, $2))
+			UPDATE tenantctl.tenants n SET hold = CASE WHEN n.id = $2 THEN was.hold ELSE n.hold END, adopted = was.adopted OR n.id = $1 AND n.adopted
+			FROM was WHERE n.id IN ($1, $2) AND was.id IN ($1, $2) AND was.id <> n.id`, t.ID, beside.ID); err != nil {
 			return err
 		}
 		if a := s.archiver(KindPostgres); a != nil { // the catalog's own store takes part in its transaction
