@@ -111,7 +111,7 @@ docs-check:
 		diff -ru docs/reference "$$dir" || { echo "docs/reference is stale; run: make docs" >&2; exit 1; }
 
 .PHONY: fuzz
-fuzz: bin/devstack ## Fuzz each fuzz target for FUZZTIME (30s), and load every pair of types of an import
+fuzz: bin/devstack fuzz-goose ## Fuzz each fuzz target for FUZZTIME (30s), and load every pair of types of an import
 	@echo "== every pair of types"
 	@TENANTCTL_TEST_MATRIX=all bin/devstack run --fast -- go test ./legacy -run TestEveryPairOfTypes
 	@grep -rl --include='*_test.go' '^func Fuzz' $$(go list -f '{{.Dir}}' ./...) | sort | while read -r file; do \
@@ -120,6 +120,10 @@ fuzz: bin/devstack ## Fuzz each fuzz target for FUZZTIME (30s), and load every p
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" || exit 1; \
 		done; \
 	done
+
+.PHONY: fuzz-goose
+fuzz-goose: bin/devstack ## Compare tenants with what stock goose makes of random files, for FUZZTIME (30s)
+	@TENANTCTL_TEST_FUZZ=$(FUZZTIME) bin/devstack run --fast -- go test ./schema -count=1 -v -run '^TestTenantsAreWhatGooseMakesOfTheFiles$$'
 
 .PHONY: bench
 bench: bench-fleet bench-import bench-backup ## Measure fleet work, import and backup against bare drivers and what a team would write
