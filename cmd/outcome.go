@@ -12,11 +12,14 @@ import (
 
 // outcomeDoc is what create, delete and their like give to a script.
 type outcomeDoc struct {
-	Operation *operationDoc   `json:"operation"` // null where nothing had to be done, or with --dry-run
-	Tenant    tenant.Tenant   `json:"tenant"`
-	DryRun    bool            `json:"dry_run,omitempty"`
-	Warnings  []string        `json:"warnings,omitempty"`
-	Error     *tenant.Failure `json:"error,omitempty"`
+	Operation *operationDoc `json:"operation"` // null where nothing had to be done, or with --dry-run
+	Tenant    tenant.Tenant `json:"tenant"`
+	DryRun    bool          `json:"dry_run,omitempty"`
+
+	Dependents []tenant.Dependent `json:"dependents,omitempty"` // with --dry-run: what is outside and in the way
+
+	Warnings []string        `json:"warnings,omitempty"`
+	Error    *tenant.Failure `json:"error,omitempty"`
 }
 
 type operationDoc struct {
@@ -56,4 +59,17 @@ func (a *app) printPlan(t tenant.Tenant, format string, args ...any) error {
 	return a.print(outcomeDoc{Tenant: t, DryRun: true}, string(t.Name), func(w io.Writer) {
 		fmt.Fprintf(w, "would "+format+"\n", args...)
 	})
+}
+
+// printPlanWith is printPlan with what depends on the tenant's objects from outside them; the plan ends with refusal.
+func (a *app) printPlanWith(t tenant.Tenant, hanging []tenant.Dependent, refusal error, format string, args ...any) error {
+	if err := a.print(outcomeDoc{Tenant: t, DryRun: true, Dependents: hanging}, string(t.Name), func(w io.Writer) {
+		fmt.Fprintf(w, "would "+format+"\n", args...)
+		for _, d := range hanging {
+			fmt.Fprintf(w, "  %s depends on %s; free it: %s\n", d.Object, d.On, d.Free)
+		}
+	}); err != nil {
+		return err
+	}
+	return refusal
 }

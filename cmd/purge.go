@@ -12,7 +12,7 @@ import (
 
 type purgeOptions struct {
 	confirmFlags
-	due, andBackups bool
+	due, andBackups, leave bool
 }
 
 func newPurgeCmd(a *app) *cobra.Command {
@@ -24,9 +24,12 @@ func newPurgeCmd(a *app) *cobra.Command {
 looks into each store for remains; and writes a deletion record: what was there, counted, when, by whom, and which
 backups still exist. --and-backups removes those too, and destroys the tenant's own key where it has one. --due purges
 every deleted tenant whose purge_after has passed: for cron. A tenant that is active, suspended or on hold is refused.
+So is one whose tables something outside its schema depends on: a view, a foreign key, a function, another tenant's column.
+It is not the tenant's to drop; --dry-run lists it with the SQL that frees it. Publications and subscriptions would only
+lose the tenant's tables: --leave-dependents lets them.
 
 ` + exitHelp,
-		Example:           "  tenantctl purge acme\n  tenantctl purge acme --and-backups --yes\n  tenantctl purge --due --yes\n  tenantctl purge record acme",
+		Example:           "  tenantctl purge acme\n  tenantctl purge acme --and-backups --yes\n  tenantctl purge acme --leave-dependents\n  tenantctl purge --due --yes\n  tenantctl purge record acme",
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.due {
@@ -41,6 +44,7 @@ every deleted tenant whose purge_after has passed: for cron. A tenant that is ac
 	o.add(c)
 	c.Flags().BoolVar(&o.due, "due", false, "every deleted tenant whose time has come")
 	c.Flags().BoolVar(&o.andBackups, "and-backups", false, "remove its backups too, and destroy its own key")
+	c.Flags().BoolVar(&o.leave, "leave-dependents", false, "let publications and subscriptions lose the tenant's tables")
 	c.AddCommand(newPurgeRecordCmd(a))
 	return c
 }
@@ -60,7 +64,10 @@ func runPurge(cmd *cobra.Command, a *app, o purgeOptions, arg string) error {
 		what += "; and all its backups"
 	}
 	if o.dryRun {
-		return a.printPlan(d.Tenant, "purge %s for good: %s", name, what)
+		return a.printPlanWith(d.Tenant, d.Dependents, d.Refusal(o.leave), "purge %s for good: %s", name, what)
+	}
+	if err := d.Refusal(o.leave); err != nil {
+		return err
 	}
 	q := question{
 		text:  fmt.Sprintf("This purges tenant %s for good: %s.", name, what),
@@ -69,7 +76,7 @@ func runPurge(cmd *cobra.Command, a *app, o purgeOptions, arg string) error {
 	if err := a.confirm(o.yes, q); err != nil {
 		return err
 	}
-	out, err := s.Purge(cmd.Context(), name, tenant.PurgeRequest{AndBackups: o.andBackups})
+	out, err := s.Purge(cmd.Context(), name, tenant.PurgeRequest{AndBackups: o.andBackups, Leave: o.leave})
 	a.progress.end()
 	if err != nil {
 		return err
@@ -151,8 +158,17 @@ func runPurgeDue(cmd *cobra.Command, a *app, o purgeOptions, args []string) erro
 			break
 		}
 		doc, state := outcomeDoc{Tenant: tenant.Tenant{Name: name}, DryRun: o.dryRun}, "would be purged"
-		if !o.dryRun {
-			out, err := s.Purge(cmd.Context(), name, tenant.PurgeRequest{AndBackups: o.andBackups, Due: true})
+		if o.dryRun {
+			d, err := s.PlanPurge(cmd.Context(), name)
+			if err == nil {
+				doc.Dependents, err = d.Dependents, d.Refusal(o.leave)
+			}
+			if err != nil {
+				failed++
+				state, doc.Error = "would be refused: "+err.Error(), tenant.NewFailure(err)
+			}
+		} else {
+			out, err := s.Purge(cmd.Context(), name, tenant.PurgeRequest{AndBackups: o.andBackups, Leave: o.leave, Due: true})
 			state = "purged"
 			if err == nil {
 				done++

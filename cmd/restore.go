@@ -32,11 +32,17 @@ like a deleted tenant: to look at, or to copy from. Other tables are there, with
 What is restored belongs to whom the tenant's schema belongs to. Where that is gone and its owner was not the
 provisioning role, --owner has to say whose it is to be.
 
+What other schemas have on the tenant's tables (views, foreign keys, functions, publications) would stay with the data that
+is replaced. --dry-run lists it, and the restore is refused unless --repoint makes views, foreign keys and publications
+again on the restored tables, in the transaction that exchanges the two, or --leave-dependents leaves all of it. With both,
+what cannot be made again is left.
+
 ` + exitHelp,
 		Example: `  tenantctl restore acme@latest
   tenantctl restore 3f9a1c2b4d5e --as acme-copy
   tenantctl restore acme@latest --table orders --table order_items
   tenantctl restore 3f9a1c2b4d5e --as shop --owner shop_app
+  tenantctl restore acme@latest --repoint
   tenantctl restore acme@latest --dry-run`,
 		Args: oneBackup,
 		RunE: func(cmd *cobra.Command, args []string) error { return runRestore(cmd, a, o, args[0]) },
@@ -48,6 +54,8 @@ provisioning role, --owner has to say whose it is to be.
 	addOnly(c, &o.req.Only)
 	f.StringArrayVar(&o.req.Tables, "table", nil, "only the rows of this `table` (repeatable)")
 	f.StringArrayVar(&o.req.Collections, "collection", nil, "only the documents of this `collection` (repeatable)")
+	f.BoolVar(&o.req.Dependents.Repoint, "repoint", false, "make views, foreign keys and publications outside the schema again on the restored tables")
+	f.BoolVar(&o.req.Dependents.Leave, "leave-dependents", false, "leave what depends on the tenant's tables with the data that is replaced")
 	addIdentity(c)
 	addAllowSuperuser(c)
 	return c
@@ -65,7 +73,10 @@ func runRestore(cmd *cobra.Command, a *app, o restoreOptions, id string) error {
 	}
 	what := restoreWords(p)
 	if o.dryRun {
-		return a.printPlan(p.Tenant, "%s", what)
+		return a.printPlanWith(p.Tenant, p.Dependents, p.Refusal(), "%s", what)
+	}
+	if err := p.Refusal(); err != nil {
+		return err
 	}
 	if p.Way == tenant.RestoreSwitch {
 		q := question{

@@ -89,7 +89,7 @@ SELECT kind,
 	coalesce(pg_has_role(relowner, 'USAGE')
 		AND (kind = 'view' AND (kept OR NOT used) OR kind = 'foreign key' AND plain), false),
 	CASE kind WHEN 'foreign key' THEN format('ALTER TABLE %s DROP CONSTRAINT %s', whole, conname) END,
-	CASE kind WHEN 'view' THEN format(CASE WHEN kept THEN 'CREATE OR REPLACE VIEW %1$s %2$s AS %3$s'
+	CASE kind WHEN 'view' THEN reads || format(CASE WHEN kept THEN 'CREATE OR REPLACE VIEW %1$s %2$s AS %3$s'
 				ELSE 'DROP VIEW %1$s; CREATE VIEW %1$s %2$s AS %3$s%4$s' END, whole,
 			'WITH (' || array_to_string(reloptions, ', ') || ')', rtrim(pg_get_viewdef(relid), '; '), rights)
 		WHEN 'foreign key' THEN format('ALTER TABLE %s ADD CONSTRAINT %s %s', whole, conname, pg_get_constraintdef(con))
@@ -128,7 +128,16 @@ FROM o CROSS JOIN LATERAL (
 					ELSE format('COLUMN %s.%I', whole, (SELECT attname FROM pg_attribute WHERE attrelid = relid
 						AND attnum = objsubid)) END, description), '')
 				FROM pg_description WHERE classoid = 'pg_class'::regclass AND objoid = relid)) AS rights
-	) r
+	) r CROSS JOIN LATERAL (
+		-- What a view is on its owner reads, who keeps that right.
+		SELECT coalesce(string_agg(DISTINCT format('GRANT SELECT ON %s TO %I; ', i.identity, u.rolname), ''), '') AS reads
+		FROM pg_roles u JOIN pg_depend p ON p.classid = 'pg_rewrite'::regclass AND p.objid = o.objid
+			AND p.refclassid = 'pg_class'::regclass JOIN m ON m.classid = p.refclassid AND m.objid = p.refobjid
+			JOIN pg_class c ON c.oid = p.refobjid AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+			CROSS JOIN LATERAL pg_identify_object(m.classid, m.objid, 0) i
+		WHERE u.oid = o.relowner AND NOT u.rolsuper AND NOT pg_has_role(u.oid, c.relowner, 'USAGE')
+			AND has_table_privilege(u.oid, c.oid, 'SELECT')
+	) g
 UNION ALL
 SELECT 'publication', 'publication ' || quote_ident(p.pubname), NULL, u."on", NULL,
 	format('ALTER PUBLICATION %I DROP TABLE %s', p.pubname, t.name), false, pg_has_role(p.pubowner, 'USAGE'),

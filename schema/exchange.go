@@ -39,22 +39,18 @@ type exchange struct {
 }
 
 func (x exchange) run(ctx context.Context) error {
-	var settings []command
 	one, other := new(place), new(place)
 	now, before := new(ownership), new(ownership) // of what bears t's name, and of what it replaces
 	var comment, said string
 	var locked bool
-	for _, name := range []string{"search_path", "lock_timeout", "check_function_bodies"} {
-		c := cmd("SELECT current_setting('%s')", name)
-		c.row = func(row [][]byte) { settings = append(settings, cmd("SET LOCAL %s", setTo(name, string(row[0])))) }
-		if err := send(ctx, x.pg, []command{c}); err != nil {
-			return err
-		}
+	settings, err := keepSettings(ctx, x.pg, "search_path", "lock_timeout", "check_function_bodies")
+	if err != nil {
+		return err
 	}
 	state := cmd("SELECT obj_description(to_regnamespace(%[2]s), 'pg_namespace'), coalesce(obj_description(to_regnamespace(%[1]s), 'pg_namespace'), ''), NOT coalesce(has_schema_privilege(r.oid, to_regnamespace(%[1]s), 'USAGE'), true) FROM (SELECT (SELECT oid FROM pg_roles WHERE rolname = %[3]s) AS oid) r",
 		text(quote(x.t.Schema)), text(quote(x.beside.Schema)), text(x.t.Role))
 	state.row = func(row [][]byte) { comment, said, locked = string(row[0]), string(row[1]), is(row[2]) }
-	err := send(ctx, x.pg, []command{
+	err = send(ctx, x.pg, []command{
 		cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()), cmd("SET LOCAL lock_timeout = %d", milliseconds(x.r.cfg.LockTimeout)), cmd("SET LOCAL check_function_bodies = off"),
 		tryLock("pg_try_advisory_xact_lock", x.t, one), tryLock("pg_try_advisory_xact_lock", x.beside, other), look(x.t, one), look(x.beside, other), state,
 	})

@@ -108,8 +108,9 @@ func (e *exportTable) write(ctx context.Context, conn *pgxpool.Conn, t tenant.Te
 	from := e.only + quote(t.Schema) + "." + quote(e.Name)
 	sql := fmt.Sprintf("COPY (SELECT %s FROM %s t) TO STDOUT (FORMAT csv, HEADER)", strings.Join(names, ", "), from)
 	if format == tenant.FormatNDJSON {
-		// JSON has no control characters but between values, so that COPY finds nothing to quote.
-		sql = fmt.Sprintf(`COPY (SELECT translate(row_to_json(t)::text, E'\n\r', '  ') FROM %s t) TO STDOUT (FORMAT csv, DELIMITER E'\x02', QUOTE E'\x01', NULL E'\x03')`, from)
+		// A column may be called as the alias: t.* is the row all the same. JSON has no control characters but between values,
+		// so that COPY finds nothing to quote.
+		sql = fmt.Sprintf(`COPY (SELECT translate(row_to_json(t.*)::text, E'\n\r', '  ') FROM %s t) TO STDOUT (FORMAT csv, DELIMITER E'\x02', QUOTE E'\x01', NULL E'\x03')`, from)
 	}
 	l := newLines(f)
 	tag, err := conn.Conn().PgConn().CopyTo(ctx, l, sql)

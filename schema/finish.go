@@ -250,6 +250,7 @@ func (l *loader) grant() error {
 	if !own {
 		standard = grants(l.role(), true, false)
 	}
+	standard = append(standard, cmd(grantConstructors, text(quote(l.t.Schema))))
 	return refusal("grant rights to role "+l.o.Role, conn, l.role(), by.within(l.ctx, conn, l.t, standard))
 }
 

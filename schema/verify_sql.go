@@ -12,6 +12,7 @@ const (
 	rulePublicGrant   = "public-grant"
 	ruleReachesOut    = "reaches-out"
 	ruleReachedInto   = "reached-into"
+	ruleReadsReplaced = "reads-replaced"
 	ruleDefiner       = "security-definer"
 	ruleDefinerPinned = "security-definer-pinned"
 	ruleUnsafePath    = "unsafe-search-path"
@@ -35,6 +36,7 @@ type inquiry struct {
 // the owners in what was adopted are the other tool's (theirs), and what the provisioning role owns there is not as it should be.
 const subjects0 = `WITH w AS MATERIALIZED (
 	SELECT x.*, x.state IN ('active', 'suspended') AS lives, x.state <> 'active' AS locked, n.oid AS nsp, n.nspowner, n.nspacl, coalesce(split_part(d.description, ' ', 1) = x.mark, false) AS ours,
+		coalesce(split_part(d.description, ' ', 2) = 'replaced', false) AS replaced,
 		u.oid AS anyrole, CASE WHEN split_part(e.description, ' ', 1) = x.mark THEN u.oid END AS role
 	FROM jsonb_to_recordset(current_setting('tenantctl.ask')::jsonb) AS x(i integer, schema text, mark text, rolname text, state text, asked boolean, theirs boolean, behind text)
 		LEFT JOIN pg_namespace n ON n.nspname = x.schema
@@ -86,6 +88,9 @@ var inquiries = []inquiry{
 	{sql: objectsSQL + grantsSQL},
 	{ofRoles: true, sql: defaultsSQL},
 	{tells: true, sql: dependsSQL},
+	{tells: true, sql: `SELECT w.i, '` + ruleReadsReplaced + `', quote_ident(c.relname), 'was replaced by a restore and is used from outside by publication ' || quote_ident(p.pubname), ''
+	FROM w JOIN pg_class c ON c.relnamespace = w.nsp JOIN pg_publication_rel b ON b.prrelid = c.oid JOIN pg_publication p ON p.oid = b.prpubid
+	WHERE w.asked AND w.ours AND w.replaced ORDER BY w.i, c.relname, p.pubname`},
 	{tells: true, sql: `SELECT w.i, CASE WHEN p.unsafe AND p.path IS NOT NULL THEN '` + ruleUnsafePath + `' WHEN p.path IS NULL THEN '` + ruleDefiner + `' ELSE '` + ruleDefinerPinned + `' END,
 		'function ' || p.name || '(' || replace(p.args, w.schema || '.', '') || ')',
 		CASE WHEN p.unsafe AND p.path IS NOT NULL THEN 'has a search_path of its own that goes beyond the schema: ' || replace(p.path, w.schema, 'SCHEMA') WHEN p.path IS NULL THEN 'is SECURITY DEFINER with the search_path of its caller' ELSE 'is SECURITY DEFINER' END, ''
@@ -202,7 +207,8 @@ const dependsSQL = `, ms AS MATERIALIZED (
 )
 SELECT DISTINCT w.i, '` + ruleReachesOut + `', e.name, 'depends on another tenant''s ' || quote_ident(ms.nspname) || '.' || quote_ident(e.refname), '' FROM e JOIN w ON w.nsp = e.nsp JOIN ms ON ms.oid = e.refnsp WHERE w.asked AND w.ours
 UNION
-SELECT DISTINCT w.i, '` + ruleReachedInto + `', quote_ident(e.refname), 'is used from outside by ' || e.name || ' of schema ' || quote_ident(n.nspname), ''
+SELECT DISTINCT w.i, CASE WHEN w.replaced THEN '` + ruleReadsReplaced + `' ELSE '` + ruleReachedInto + `' END, quote_ident(e.refname),
+	CASE WHEN w.replaced THEN 'was replaced by a restore and ' ELSE '' END || 'is used from outside by ' || e.name || ' of schema ' || quote_ident(n.nspname), ''
 FROM e JOIN w ON w.nsp = e.refnsp JOIN pg_namespace n ON n.oid = e.nsp WHERE w.asked AND w.ours AND NOT EXISTS (SELECT FROM w o WHERE o.nsp = e.nsp AND o.asked) AND n.nspname NOT LIKE 'pg\_%'
 ORDER BY 1, 2, 3`
 

@@ -13,6 +13,14 @@ import (
 type Deletion struct {
 	Tenant Tenant          `json:"tenant"`
 	Stores map[string]Stat `json:"stores"`
+
+	// Dependents are outside the tenant's schema and depend on what a purge would take.
+	Dependents []Dependent `json:"dependents,omitempty"`
+}
+
+// Refusal tells why a purge would be refused because of dependents, nil where it would not.
+func (d *Deletion) Refusal(leave bool) error {
+	return purgeableDependents(d.Tenant, d.Dependents, leave)
 }
 
 // Inventory tells what there is of a tenant, and touches nothing.
@@ -79,6 +87,15 @@ func (s *Service) PlanDeletion(ctx context.Context, name Name, req DeleteRequest
 		return t, &Error{
 			Kind: ErrInvalid, Tenant: name, Msg: "there is no place for the backup that a delete takes first",
 			Hint: "set backup.url in the configuration, or add --no-backup",
+		}
+	}
+	if req.Now || leftover(t.State) {
+		hanging, err := s.purgeDependents(ctx, t)
+		if err == nil {
+			err = purgeableDependents(t, hanging, false)
+		}
+		if err != nil {
+			return t, err
 		}
 	}
 	if !req.NoBackup && t.State.Migrates() {

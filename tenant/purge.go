@@ -58,6 +58,7 @@ type BackupLeft struct {
 type PurgeRequest struct {
 	AndBackups bool // its backups and its own key too
 	Due        bool // nothing, unless its time has come
+	Leave      bool // publications and subscriptions may lose the tenant's tables
 }
 
 // Purge takes away for good what is left of a tenant: deleted, being deleted, or left by a create that failed. It proves
@@ -82,7 +83,14 @@ func (s *Service) Purge(ctx context.Context, name Name, req PurgeRequest) (*Outc
 		op, err := s.Abort(ctx, live.ID.String())
 		return &Outcome{Operation: op, Tenant: t}, err
 	}
-	copies, err := s.purgeCopies(ctx, t)
+	hanging, err := s.purgeDependents(ctx, t)
+	if err == nil {
+		err = purgeableDependents(t, hanging, req.Leave)
+	}
+	if err != nil {
+		return nil, err
+	}
+	copies, err := s.purgeCopies(ctx, t, req.Leave)
 	if err != nil {
 		return nil, err
 	}
@@ -123,19 +131,49 @@ func outlive(op *Operation) (n int) {
 	return n
 }
 
-// purgeCopies purges what restores have put aside of a tenant, and gives their names.
-func (s *Service) purgeCopies(ctx context.Context, t Tenant) ([]Name, error) {
+// copies are what restores have put aside of a tenant.
+func (s *Service) copies(ctx context.Context, t Tenant) ([]Tenant, error) {
 	var q query
 	q.and("t.of = " + q.arg(t.ID) + " AND t.state NOT IN ('active', 'suspended')")
-	names := []Name{}
+	var all []Tenant
 	for c, err := range s.catalog.tenants(ctx, &q) {
 		if err != nil {
 			return nil, err
 		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// purgeDependents lists what depends on what a purge takes.
+func (s *Service) purgeDependents(ctx context.Context, t Tenant) ([]Dependent, error) {
+	copies, err := s.copies(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	var all []Dependent
+	for _, c := range append(copies, t) {
+		list, err := s.dependents(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, list...)
+	}
+	return all, nil
+}
+
+// purgeCopies purges what restores have put aside of a tenant, and gives their names.
+func (s *Service) purgeCopies(ctx context.Context, t Tenant, leave bool) ([]Name, error) {
+	copies, err := s.copies(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	names := []Name{}
+	for _, c := range copies {
 		names = append(names, c.Name)
 	}
 	for _, name := range names {
-		if _, err := s.Purge(ctx, name, PurgeRequest{}); err != nil && !errors.Is(err, ErrNotFound) {
+		if _, err := s.Purge(ctx, name, PurgeRequest{Leave: leave}); err != nil && !errors.Is(err, ErrNotFound) {
 			return nil, err
 		}
 	}
@@ -179,7 +217,12 @@ func (s *Service) PlanPurge(ctx context.Context, name Name) (*Deletion, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.inventory(ctx, t)
+	d, err := s.inventory(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	d.Dependents, err = s.purgeDependents(ctx, t)
+	return d, err
 }
 
 func (s *Service) purgeable(ctx context.Context, name Name) (Tenant, error) {

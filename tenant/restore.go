@@ -29,6 +29,7 @@ type RestoreRequest struct {
 	Only        string   // one Kind; empty for every store
 	Tables      []string // only the rows of these
 	Collections []string
+	Dependents  DependentPolicy // for a restore in the tenant's place
 }
 
 // partial tells that not the whole backup is asked for.
@@ -44,6 +45,9 @@ type RestorePlan struct {
 	Stores   []string         `json:"stores"`             // kinds of those that are restored
 	Migrates map[string]int64 `json:"migrates,omitempty"` // by kind of store, the version that it would be migrated to
 
+	// Dependents are outside the tenant's schema and depend on what would be replaced.
+	Dependents []Dependent `json:"dependents,omitempty"`
+
 	params restoreParams
 }
 
@@ -55,6 +59,14 @@ type restoreParams struct {
 	Owner  string              `json:"owner,omitempty"`  // of what is made, where it is not the store's own user
 	Beside *Tenant             `json:"beside,omitempty"` // for a switch: the place that is filled
 	Names  map[string][]string `json:"names,omitempty"`  // by kind of store: only the rows of these; a store that is not in it is left out; nil for all
+
+	DependentPolicy
+}
+
+// Refusal tells why the restore would be refused because of what depends on the tenant's objects, nil where it would not.
+func (p *RestorePlan) Refusal() error {
+	_, err := p.params.repointed(p.Tenant, p.Dependents)
+	return err
 }
 
 // PlanRestore checks a restore against every rule, reads the manifest, and touches nothing.
@@ -70,7 +82,7 @@ func (s *Service) PlanRestore(ctx context.Context, req RestoreRequest) (*Restore
 	if err != nil {
 		return nil, err
 	}
-	p := &RestorePlan{Backup: b, Way: RestoreSwitch, params: restoreParams{Backup: b.ID, Of: b.TenantID, Names: names}}
+	p := &RestorePlan{Backup: b, Way: RestoreSwitch, params: restoreParams{Backup: b.ID, Of: b.TenantID, Names: names, DependentPolicy: req.Dependents}}
 	if p.Migrates, err = s.migrates(ctx, b, names); err != nil {
 		return nil, err
 	}
@@ -100,7 +112,13 @@ func (s *Service) PlanRestore(ctx context.Context, req RestoreRequest) (*Restore
 			}
 			return nil, &Error{Kind: ErrInvalid, Tenant: p.Tenant.Name, Msg: fmt.Sprintf("cannot restore it while it is %s", p.Tenant.State), Hint: hint}
 		}
+		if err == nil {
+			p.Dependents, err = s.dependents(ctx, p.Tenant)
+		}
 		return p, err
+	}
+	if req.Dependents != (DependentPolicy{}) {
+		return nil, Invalid("leave them away", "--repoint and --leave-dependents are for a restore in the tenant's place")
 	}
 	name := req.As
 	if name == "" {
@@ -228,6 +246,9 @@ func (s *Service) migrates(ctx context.Context, b *Backup, names map[string][]st
 // tenant. After a crash at any point the same call goes on.
 func (s *Service) Restore(ctx context.Context, req RestoreRequest) (*Outcome, error) {
 	p, err := s.PlanRestore(ctx, req)
+	if err == nil {
+		err = p.Refusal()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -20,7 +21,7 @@ func (s *Service) switchSaga(op *Operation, t, beside Tenant, p restoreParams, n
 			{name: "lock", do: func(ctx context.Context) error { return s.lock(ctx, t) }, undo: func(ctx context.Context) error { return s.unlock(ctx, t, t.State) }},
 			{
 				name: "switch",
-				do:   func(ctx context.Context) error { return s.exchange(ctx, t, beside) },
+				do:   func(ctx context.Context) error { return s.exchangePatiently(ctx, t, beside, p.DependentPolicy, n) },
 				undo: func(ctx context.Context) error { // the server may have committed what it could not say it had
 					switched, err := s.catalog.switched(ctx, s.catalog.pool, beside.ID)
 					if err == nil && switched {
@@ -81,8 +82,26 @@ func (c *Catalog) switched(ctx context.Context, tx DB, beside uuid.UUID) (bool, 
 	return state != Provisioning, err
 }
 
+// exchangeTries is how often the exchange is tried where live traffic holds what depends on the tenant's tables.
+const exchangeTries = 5
+
+// exchangePatiently is exchange that waits for live traffic: a restore is long, and this is its end.
+func (s *Service) exchangePatiently(ctx context.Context, t, beside Tenant, p DependentPolicy, n *notes) error {
+	for try := 1; ; try++ {
+		err := s.exchange(ctx, t, beside, p, n)
+		if try == exchangeTries || !errors.Is(err, ErrLocked) {
+			return err
+		}
+		select {
+		case <-time.After(time.Duration(try) * time.Second):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
 // exchange gives the filled place to t, and t's to beside, which is kept like a deleted tenant from then on.
-func (s *Service) exchange(ctx context.Context, t, beside Tenant) error {
+func (s *Service) exchange(ctx context.Context, t, beside Tenant, p DependentPolicy, n *notes) error {
 	return s.catalog.inTx(ctx, "exchange the tenant's places", func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, LeaseFrom(ctx).HoldSQL()); err != nil {
 			return err
@@ -107,7 +126,7 @@ func (s *Service) exchange(ctx context.Context, t, beside Tenant) error {
 			return err
 		}
 		if a := s.archiver(KindPostgres); a != nil { // the catalog's own store takes part in its transaction
-			return a.Exchange(ctx, tx, t, beside)
+			return p.exchangeWith(ctx, tx, a, t, beside, n)
 		}
 		return nil
 	})
