@@ -89,6 +89,7 @@ func (r *Resource) Doctor(ctx context.Context) []tenant.Check {
 	if err := r.examine(ctx, d, conn, f); err != nil {
 		return d.failed("limits", err)
 	}
+	r.examineLargeObjects(ctx, d)
 	return d.checks
 }
 

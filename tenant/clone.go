@@ -163,6 +163,9 @@ func (s *Service) cloneInto(ctx context.Context, a Archiver, p cloneParams, t Te
 	if err := a.Drop(ctx, t); err != nil {
 		return err
 	}
+	if err := s.warnUncarried(ctx, from); err != nil {
+		return err
+	}
 	if err := a.Clone(ctx, from, t, p.Data); err != nil {
 		return err
 	}
