@@ -4,6 +4,7 @@ package archive
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -50,6 +51,9 @@ type manifest struct {
 	Archive    file                     `json:"archive"`
 	Encryption encryption               `json:"encryption"`
 	Parts      []tenant.Part            `json:"parts"`
+
+	sum                 string // SHA-256 of its bytes, in hex
+	signature, signedBy string
 }
 
 // owner is the tenant as it was when the backup was made.
@@ -99,6 +103,11 @@ func (m *manifest) backup(location string) *tenant.Backup {
 		b.Versions[kind] = d.Version
 	}
 	return b
+}
+
+func sumOf(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }
 
 func (m *manifest) encode() ([]byte, error) {

@@ -38,6 +38,9 @@ func (v *Vault) Read(ctx context.Context, b *tenant.Backup, sink func(tenant.Par
 		return err
 	}
 	key := folder(b.TenantID, b.ID) + m.Archive.File
+	if b.ManifestSHA256 != "" && m.sum != b.ManifestSHA256 {
+		return damaged("the manifest of %s was changed while it was in use", v.store.at(key))
+	}
 	var identities []age.Identity
 	if m.Encryption.Scheme == schemeAge {
 		if identities, err = v.identities(ctx, m); err != nil {

@@ -23,6 +23,8 @@ type Config struct {
 	Recipients   []string      // age1...: whose identities open the backups; none: backups are not encrypted
 	KeyPerTenant bool          // encrypt to the tenant's own key, and that to Recipients
 	IdentityFile string        // secret keys that open backups, as age-keygen writes them; read when first needed
+	Signing      string        // SigningAuto, SigningRequire or SigningNone; empty is auto
+	SigningKeys  []string      // in base64; the first signs manifests, all verify them
 	Silence      time.Duration // after which a store in which nothing moves counts as gone; 5 minutes where it is 0
 }
 
@@ -32,6 +34,7 @@ type Vault struct {
 	store      *store
 	keys       *store
 	recipients []age.Recipient
+	signing    []signingKey
 }
 
 var _ tenant.Vault = (*Vault)(nil)
@@ -42,6 +45,12 @@ func OpenVault(ctx context.Context, cfg Config) (*Vault, error) {
 	var err error
 	if v.recipients, err = parseRecipients(cfg.Recipients); err != nil {
 		return nil, err
+	}
+	if v.signing, err = parseSigningKeys(cfg.SigningKeys); err != nil {
+		return nil, err
+	}
+	if cfg.Signing == SigningRequire && len(v.signing) == 0 {
+		return nil, tenant.Invalid("set it to a key that openssl rand -base64 32 makes", "backup.signing is require, and backup.signing_key is not set")
 	}
 	if cfg.KeyPerTenant && len(v.recipients) == 0 {
 		return nil, tenant.Invalid("name at least one recipient (age1...), to whom the tenants' keys are encrypted", "a key per tenant needs recipients")
@@ -84,7 +93,9 @@ func (v *Vault) Open(ctx context.Context, tenantID, id uuid.UUID) (*tenant.Backu
 	if err != nil {
 		return nil, err
 	}
-	return m.backup(v.store.at(folder(tenantID, id) + m.Archive.File)), nil
+	b := m.backup(v.store.at(folder(tenantID, id) + m.Archive.File))
+	b.ManifestSHA256, b.Signature, b.SignedBy = m.sum, m.signature, m.signedBy
+	return b, nil
 }
 
 func (v *Vault) manifest(ctx context.Context, tenantID, id uuid.UUID) (*manifest, error) {
@@ -106,7 +117,9 @@ func (v *Vault) manifest(ctx context.Context, tenantID, id uuid.UUID) (*manifest
 	case m.ID != id || m.Tenant.ID != tenantID:
 		return nil, damaged("%s is the manifest of backup %s of tenant %s", v.store.at(key), m.ID, m.Tenant.ID)
 	}
-	return m, nil
+	m.sum = sumOf(text)
+	m.signature, m.signedBy, err = v.signedBy(ctx, folder(tenantID, id), text)
+	return m, err
 }
 
 // List gives what the vault holds of a tenant, or of all with uuid.Nil, from the names alone; also archives without a
@@ -177,7 +190,7 @@ func parseKey(key string) (tenantID, id uuid.UUID, name string, ok bool) {
 	if tenantErr != nil || err != nil || key != folder(tenantID, id)+name {
 		return uuid.Nil, uuid.Nil, "", false
 	}
-	for _, own := range []string{manifestFile, plainFile, sealedFile} {
+	for _, own := range []string{manifestFile, signatureFile, plainFile, sealedFile} {
 		if name == own || strings.HasPrefix(name, own+".") && strings.HasSuffix(name, ".tmp") {
 			return tenantID, id, name, true
 		}

@@ -92,7 +92,7 @@ func (v *Vault) Create(ctx context.Context, b *tenant.Backup, about int64) (tena
 		recipients = []age.Recipient{own}
 		w.sealed.Recipients, w.sealed.Key = []string{own.String()}, keyObject(b.TenantID)
 	}
-	for _, name := range []string{manifestFile, plainFile, sealedFile} {
+	for _, name := range []string{manifestFile, signatureFile, plainFile, sealedFile} {
 		there, err := v.store.exists(ctx, dir+name)
 		if err != nil {
 			return nil, err
@@ -209,6 +209,9 @@ func (w *Writer) commit(ctx context.Context, b *tenant.Backup) error {
 		_, err = readManifest(text) // what could not be read again is no backup
 	}
 	if err == nil {
+		err = w.sign(ctx, b, text)
+	}
+	if err == nil {
 		err = w.v.store.write(ctx, folder(w.b.TenantID, w.b.ID)+manifestFile, jsonType, text)
 	}
 	if w.err = err; err != nil {
@@ -216,6 +219,21 @@ func (w *Writer) commit(ctx context.Context, b *tenant.Backup) error {
 	}
 	w.closed = true
 	return nil
+}
+
+// sign stores the signature, where there is a key: before the manifest, so that no backup waits for its own.
+func (w *Writer) sign(ctx context.Context, b *tenant.Backup, manifest []byte) error {
+	b.ManifestSHA256, b.Signature = sumOf(manifest), tenant.SignatureMissing
+	key := w.v.signer()
+	if key == nil {
+		return nil
+	}
+	text, err := key.sign(manifest)
+	if err != nil {
+		return fmt.Errorf("sign the manifest: %w", err)
+	}
+	b.Signature, b.SignedBy = tenant.SignatureVerified, key.id()
+	return w.v.store.write(ctx, folder(w.b.TenantID, w.b.ID)+signatureFile, jsonType, text)
 }
 
 func (w *Writer) end() error {

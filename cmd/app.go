@@ -170,7 +170,10 @@ func (a *app) vault() func(context.Context) (tenant.Vault, error) {
 		return nil
 	}
 	return func(ctx context.Context) (tenant.Vault, error) {
-		c := archive.Config{URL: b.URL, KeysURL: b.Keys, KeyPerTenant: b.Encryption == config.EncryptionTenantKey, IdentityFile: b.IdentityFile}
+		c := archive.Config{URL: b.URL, KeysURL: b.Keys, KeyPerTenant: b.Encryption == config.EncryptionTenantKey, IdentityFile: b.IdentityFile, Signing: b.Signing}
+		if keys := b.SigningKey.Reveal(); keys != "" {
+			c.SigningKeys = strings.Split(keys, ",")
+		}
 		if b.Encryption != config.EncryptionNone {
 			for _, r := range strings.Split(b.Recipients, ",") {
 				if r = strings.TrimSpace(r); r != "" {

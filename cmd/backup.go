@@ -68,11 +68,12 @@ type backupDoc struct {
 	Versions  map[string]int64 `json:"versions"`
 	Parts     []tenant.Part    `json:"parts,omitempty"` // left out where many backups are told of: backup show has them
 	Encrypted bool             `json:"encrypted"`
+	SignedBy  string           `json:"signed_by"` // id of the key whose signature was verified; empty: none was
 	Location  string           `json:"location"`
 }
 
 func docOfBackup(b *tenant.Backup) backupDoc {
-	return backupDoc{b.ID, b.Tenant, b.CreatedAt, b.Size, b.Versions, b.Parts, b.Encrypted, b.Location}
+	return backupDoc{b.ID, b.Tenant, b.CreatedAt, b.Size, b.Versions, b.Parts, b.Encrypted, b.SignedBy, b.Location}
 }
 
 // backupRunDoc is a run with what it made; the parts are left to backup show.
@@ -178,7 +179,7 @@ backups that were brought there or taken away by other means.
 					return err
 				}
 			}
-			l := a.newList("id", "tenant", "age", "size", "versions", "encrypted")
+			l := a.newList("id", "tenant", "age", "size", "versions", "encrypted", "signed by")
 			for b, err := range s.Backups(cmd.Context(), tenant.BackupFilter{Names: names(args)}) {
 				if err != nil {
 					return err
@@ -187,7 +188,7 @@ backups that were brought there or taken away by other means.
 				if b.Encrypted {
 					encrypted = "yes"
 				}
-				if err := l.add(docOfBackup(b), b.ID.String(), tenant.ShortID(b.ID), b.Tenant, age(b.CreatedAt), bytes(b.Size), versions(b.Versions), encrypted); err != nil {
+				if err := l.add(docOfBackup(b), b.ID.String(), tenant.ShortID(b.ID), b.Tenant, age(b.CreatedAt), bytes(b.Size), versions(b.Versions), encrypted, signedBy(b.SignedBy)); err != nil {
 					return err
 				}
 			}
@@ -196,6 +197,14 @@ backups that were brought there or taken away by other means.
 	}
 	c.Flags().BoolVar(&scan, "scan", false, "look into the place of backups first, and put the catalog right")
 	return c
+}
+
+// signedBy is the id of a key for a table.
+func signedBy(key string) string {
+	if key == "" {
+		return "-"
+	}
+	return key
 }
 
 func runBackupScan(cmd *cobra.Command, a *app, s *tenant.Service) error {
@@ -249,13 +258,26 @@ func newBackupShowCmd(a *app) *cobra.Command {
 	}
 }
 
+// signed says what was found of a signature.
+func signed(state, key string) string {
+	switch state {
+	case tenant.SignatureVerified:
+		return "by key " + key
+	case tenant.SignatureUnknownKey:
+		return "by a key that is not in backup.signing_key"
+	case tenant.SignatureIgnored:
+		return "not looked at: backup.signing is none"
+	}
+	return "no"
+}
+
 func (a *app) manifest(w io.Writer, b *tenant.Backup) {
 	encrypted := "no"
 	if b.Encrypted {
 		encrypted = "yes"
 	}
 	a.fields(w, "id", b.ID, "tenant", b.Tenant, "created", b.CreatedAt.Format(time.RFC3339), "size", bytes(b.Size), "versions", versions(b.Versions),
-		"encrypted", encrypted, "quiesced", b.Quiesced, "skew", millis(b.SkewMS), "location", b.Location, "made by", b.Tool)
+		"encrypted", encrypted, "signed", signed(b.Signature, b.SignedBy), "quiesced", b.Quiesced, "skew", millis(b.SkewMS), "location", b.Location, "made by", b.Tool)
 	for _, kind := range []string{tenant.KindPostgres, tenant.KindMongoDB} {
 		d, ok := b.Stores[kind]
 		if !ok {
@@ -313,6 +335,7 @@ anything differs, with the name of the part.
 				}
 				fmt.Fprintf(w, "%s %s of %s: %s in %s; %s, %s, %s\n", a.paint(green, "verified:"), tenant.ShortID(v.Backup), v.Tenant, how, millis(v.DurationMS),
 					tenant.Plural(v.Parts, "part"), tenant.Plural(int(v.Rows), "row"), bytes(v.Size))
+				a.fields(w, "signed", signed(v.Signature, v.SignedBy))
 			})
 		},
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// The values of postgres.roles, nosql.users, migrations.engine, backup.encryption and log.format.
+// The values of postgres.roles, nosql.users, migrations.engine, backup.encryption, backup.signing and log.format.
 const (
 	RolesPerTenant = "per-tenant"
 	RolesNone      = "none"
@@ -25,6 +25,10 @@ const (
 	EncryptionNone       = "none"
 	EncryptionRecipients = "recipients"
 	EncryptionTenantKey  = "tenant-key"
+
+	SigningAuto    = "auto"
+	SigningRequire = "require"
+	SigningNone    = "none"
 
 	LogText = "text"
 	LogJSON = "json"
@@ -112,6 +116,10 @@ type Backup struct {
 	Recipients   string `mapstructure:"recipients"` // age1..., separated by commas
 	IdentityFile string `mapstructure:"identity_file"`
 	Keys         string `mapstructure:"keys"` // a folder or a URL; empty: URL
+
+	Signing        string `mapstructure:"signing"`          // SigningAuto, SigningRequire or SigningNone
+	SigningKey     Secret `mapstructure:"signing_key"`      // in base64; several by commas or lines
+	SigningKeyFile string `mapstructure:"signing_key_file"` // where SigningKey was read from, if from a file
 }
 
 // Delete says what becomes of deleted tenants.

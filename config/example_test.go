@@ -7,6 +7,9 @@ import (
 	"testing"
 )
 
+// signingKey is a key as openssl rand -base64 32 makes one.
+const signingKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
 const exampleFile = "../tenantctl.yaml.example"
 
 func readExample(t *testing.T) string {
@@ -27,7 +30,7 @@ func TestExampleLoadsAsItIsAndLeavesDefaultsInForce(t *testing.T) {
 		t.Error(err)
 	}
 	for _, s := range config.Settings() {
-		if set := s.Source != "default"; set != (s.Secret && s.Key != "postgres.direct_url") {
+		if set := s.Source != "default"; set != (s.Secret && s.Key != "postgres.direct_url" && s.Key != "backup.signing_key") {
 			t.Errorf("%s is from %s", s.Key, s.Source)
 		}
 	}
@@ -58,13 +61,17 @@ func TestExampleCoversEveryKeyWithItsDefault(t *testing.T) {
 func TestExampleValuesOfUncommentedFileLoad(t *testing.T) {
 	example := readExample(t)
 	isolate(t)
-	active := regexp.MustCompile(`(?m)^  (url|#direct_url): .*$`)
+	active := regexp.MustCompile(`(?m)^  (url|#direct_url|#signing_key): .*$`)
 	commented := regexp.MustCompile(`(?m)^( *)#([a-z_]+:)`)
 	write(t, "tenantctl.yaml", commented.ReplaceAllString(active.ReplaceAllString(example, ""), "$1$2"))
 	write(t, "secrets/postgres-url", "postgres://u:pw@h/db")
 	write(t, "secrets/postgres-direct-url", "postgres://u:pw@h2/db")
 	write(t, "secrets/mongodb-url", "mongodb://u:pw@h/db")
+	write(t, "secrets/backup-signing-key", signingKey+"\n"+signingKey+"\n")
 	config := load(t, Options{})
+	if keys := config.Backup.SigningKey.Reveal(); keys != signingKey+","+signingKey {
+		t.Errorf("the keys are %q", keys)
+	}
 	if config.Postgres.URLFile != "secrets/postgres-url" || config.Postgres.DirectURLFile != "secrets/postgres-direct-url" || config.NoSQL.URLFile != "secrets/mongodb-url" {
 		t.Errorf("got %+v", config)
 	}

@@ -180,6 +180,7 @@ func TestRefusesValuesOutOfTheirRule(t *testing.T) {
 		"postgres.bin":                    {[]string{"", "/usr/lib/postgresql/15/bin"}, nil},
 		"postgres.extensions_schema":      {[]string{"", "extensions", "ext_1"}, []string{"public", "pg_ext", "tenantctl", "Ext", "a-b", "1a", "a.b", "a,b"}},
 		"backup.url":                      {[]string{"", "backups", "/srv/a b", "file:///srv", "s3://b?region=x", "gs://b", "azblob://c"}, nil},
+		"backup.signing":                  {[]string{"auto", "require", "none"}, []string{"yes", "Require"}},
 		"backup.encryption":               {[]string{"none", "recipients", "tenant-key"}, []string{"age", "None"}},
 		"backup.recipients":               {[]string{"", "age1a,age1b"}, nil},
 		"backup.identity_file":            {[]string{"", "a file"}, nil},
@@ -291,5 +292,20 @@ func TestRefusesAPlaceForBackupsOfAnotherScheme(t *testing.T) {
 		write(t, "c", strings.Replace(key, ".", ":\n  ", 1)+": http://u:hunter2@b\n")
 		_, err := Load(Options{File: "c"})
 		expectFaults(t, err, key+" (c:2): xxxxx is not "+keyNamed(t, key).Expects())
+	}
+}
+
+func TestRefusesSigningKeysThatAreNoneWithoutShowingThem(t *testing.T) {
+	isolate(t)
+	t.Setenv("TENANTCTL_BACKUP_SIGNING_KEY", signingKey+",hunter2")
+	_, err := Load(Options{})
+	expectFaults(t, err, "backup.signing_key (TENANTCTL_BACKUP_SIGNING_KEY): key 2 is not at least 32 bytes in base64; openssl rand -base64 32 makes one")
+}
+
+func TestShowsNoSigningKey(t *testing.T) {
+	isolate(t)
+	t.Setenv("TENANTCTL_BACKUP_SIGNING_KEY", signingKey+","+signingKey)
+	if s := setting(t, load(t, Options{}), "backup.signing_key"); !s.Secret || strings.Contains(s.Value.(string), signingKey[:8]) {
+		t.Errorf("shown is %+v", s)
 	}
 }

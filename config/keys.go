@@ -188,6 +188,20 @@ var keys = []Key{
 		Doc: "Where the tenants' own keys are kept, where that is not backup.url: a store whose objects can be removed, however long backup.url must keep them.",
 	},
 	{
+		Name: "backup.signing", Default: SigningAuto, kind: oneOf(SigningAuto, SigningRequire, SigningNone),
+		Doc: "auto: backups are signed where backup.signing_key is set, and a signature of one of its keys has to be right. require: what none of the keys has signed is " +
+			"neither restored nor verified nor entered by a scan. none: signatures are neither made nor looked at.",
+	},
+	{
+		Name: "backup.signing_key", Secret: true, kind: signingKeys(),
+		Doc: "The keys that sign backups (HMAC-SHA256), 32 bytes or more in base64 as openssl rand -base64 32 makes them, separated by commas. " +
+			"The first signs, all verify: a new key is put before the old ones.",
+	},
+	{
+		Name: "backup.signing_key_file", kind: secretFile(), holds: "backup.signing_key",
+		Doc: "A file whose content is backup.signing_key, a key a line. Set one of the two.",
+	},
+	{
 		Name: "delete.purge_after", Default: "7d", kind: durationFrom(0),
 		Doc: "How long a deleted tenant, and what a restore has replaced, is kept and can be undeleted; then purge --due takes it.",
 	},

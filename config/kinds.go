@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"math"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/dustin/go-humanize"
 )
@@ -180,6 +182,20 @@ func secretFile() kind {
 	k := shaped("the path of a file", func(text string) (any, bool) { return text, true })
 	k.path = true
 	return k
+}
+
+// signingKeys are secrets in base64, separated by commas or spaces. Faults never show them.
+func signingKeys() kind {
+	const least = 32
+	return kind{expects: "keys of at least 32 bytes in base64, separated by commas", parse: func(text string) (any, error) {
+		keys := strings.FieldsFunc(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
+		for i, k := range keys {
+			if b, err := base64.StdEncoding.DecodeString(k); err != nil || len(b) < least {
+				return nil, fmt.Errorf("key %d is not at least %d bytes in base64; openssl rand -base64 %d makes one", i+1, least, least)
+			}
+		}
+		return Secret(strings.Join(keys, ",")), nil
+	}}
 }
 
 func secretURL(expects string, check func(raw string) error) kind {

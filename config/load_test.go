@@ -114,12 +114,14 @@ func TestEveryKeyTakesFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
 		{"backup.recipients", func(c *Config) any { return c.Backup.Recipients }, "", "age1f", "age1f", "age1e", "", "age1e", nil},
 		{"backup.identity_file", func(c *Config) any { return c.Backup.IdentityFile }, "", "/f", "/f", "/e", "/g", "/e", "/g"},
 		{"backup.keys", func(c *Config) any { return c.Backup.Keys }, "", "/f", "/f", "/e", "", "/e", nil},
+		{"backup.signing", func(c *Config) any { return c.Backup.Signing }, "auto", "require", "require", "none", "", "none", nil},
+		{"backup.signing_key", func(c *Config) any { return c.Backup.SigningKey.Reveal() }, "", signingKey, signingKey, signingKey + "," + signingKey, "", signingKey + "," + signingKey, nil},
 		{"delete.purge_after", func(c *Config) any { return c.Delete.PurgeAfter }, 168 * time.Hour, 48 * time.Hour, "2d", "1h", "", time.Hour, nil},
 		{"log.level", func(c *Config) any { return c.Log.Level }, slog.LevelWarn, slog.LevelDebug, "debug", "info", "error", slog.LevelInfo, slog.LevelError},
 		{"log.format", func(c *Config) any { return c.Log.Format }, "text", "json", "json", "text", "json", "text", "json"},
 		{"actor", func(c *Config) any { return c.Actor }, "", "007", "007", "e", "", "e", ""},
 	}
-	tested := map[string]bool{"postgres.url_file": true, "postgres.direct_url": true, "postgres.direct_url_file": true, "nosql.url_file": true} // TestTakesTheSecretFromTheSourceOfHighestPrecedence
+	tested := map[string]bool{"postgres.url_file": true, "postgres.direct_url": true, "postgres.direct_url_file": true, "nosql.url_file": true, "backup.signing_key_file": true} // TestTakesTheSecretFromTheSourceOfHighestPrecedence
 	for _, c := range cases {
 		tested[c.key] = true
 		t.Run(c.key, func(t *testing.T) {

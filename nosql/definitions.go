@@ -144,6 +144,38 @@ func plainNumbers(v any) any {
 	return v
 }
 
+// collectionOptions are those that a server tells of a collection and takes in create.
+var collectionOptions = []string{
+	"capped", "size", "max", "storageEngine", "validator", "validationLevel", "validationAction", "indexOptionDefaults", "viewOn", "pipeline", "collation",
+	"timeseries", "expireAfterSeconds", "clusteredIndex", "changeStreamPreAndPostImages", "encryptedFields", "recordPreImages", "recordIdsReplicated",
+	"create", "autoIndexId", "temp", "flags", "idIndex",
+}
+
+// forged says what no server has told of a collection, or is empty: a definition is a document of a store in which others
+// may write, and its options become fields of a command.
+func (d definition) forged() string {
+	viewOn, isView := lookup(d.Options, "viewOn").(string)
+	switch {
+	case d.Name == "" || strings.ContainsAny(d.Name, "\x00$") || strings.HasPrefix(d.Name, "system.") || strings.HasPrefix(d.Name, "."):
+		return "no collection of an application has that name"
+	case isView != (d.Type == typeView) || isView && (viewOn == "" || strings.ContainsAny(viewOn, "\x00$") || strings.HasPrefix(viewOn, "system.")):
+		return "it is half a view, or one on a collection of the server's own"
+	}
+	seen := map[string]bool{}
+	for _, e := range d.Options {
+		if !slices.Contains(collectionOptions, e.Key) || seen[e.Key] {
+			return fmt.Sprintf("create has no option %q, or it comes twice", e.Key)
+		}
+		seen[e.Key] = true
+	}
+	for _, x := range d.Indexes {
+		if name, ok := lookup(x, "name").(string); !ok || name == "" {
+			return "an index has no name"
+		}
+	}
+	return ""
+}
+
 // createDefinition makes the collection without its indexes. What old servers kept among the options and new ones refuse
 // is left out.
 func (r *Resource) createDefinition(ctx context.Context, t tenant.Tenant, d definition) error {

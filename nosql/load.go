@@ -180,6 +180,12 @@ func (p *definitionPart) Close() error {
 	if d.Name == ownCollection {
 		return nil // made with the mark
 	}
+	if problem := d.forged(); problem != "" {
+		return &tenant.Error{
+			Kind: tenant.ErrDiffers, Code: "forged", Store: tenant.KindMongoDB, Msg: fmt.Sprintf("part %s: the definition of %q is refused: %s", p.path, d.Name, problem),
+			Hint: "no dump writes it: restore another backup, and look who can write to the place of backups",
+		}
+	}
 	if err := l.r.createDefinition(p.ctx, l.t, d); err != nil {
 		return err
 	}

@@ -24,6 +24,8 @@ type VerifiedBackup struct {
 	Size        int64     `json:"size"` // of the archive
 	Rows        int64     `json:"rows"`
 	RestoreTest bool      `json:"restore_test"`
+	Signature   string    `json:"signature"` // what was found of the manifest's: verified, missing, unknown_key or ignored
+	SignedBy    string    `json:"signed_by"` // id of the key; empty where no signature was verified
 	DurationMS  int64     `json:"duration_ms"`
 }
 
@@ -59,7 +61,7 @@ func (s *Service) VerifyBackup(ctx context.Context, id string, restoreTest bool)
 	if err != nil {
 		return nil, err
 	}
-	r := &VerifiedBackup{Backup: b.ID, Tenant: b.Tenant, Parts: len(b.Parts), Size: b.Size, RestoreTest: restoreTest, DurationMS: time.Since(start).Milliseconds()}
+	r := &VerifiedBackup{Backup: b.ID, Tenant: b.Tenant, Parts: len(b.Parts), Size: b.Size, RestoreTest: restoreTest, Signature: b.Signature, SignedBy: b.SignedBy, DurationMS: time.Since(start).Milliseconds()}
 	for _, p := range b.Parts {
 		r.Rows += p.Rows
 	}
@@ -121,7 +123,7 @@ func (s *Service) compare(ctx context.Context, t Tenant, p restoreParams) error 
 	if err != nil {
 		return err
 	}
-	b, err := v.Open(ctx, p.Of, p.Backup)
+	b, err := s.openKnown(ctx, v, p.Of, p.Backup)
 	if err != nil {
 		return err
 	}

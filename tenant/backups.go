@@ -14,20 +14,20 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const backupColumns = `b.id, b.tenant_id, b.tenant_name, b.created_at, b.location, b.size, b.versions, b.parts, b.encrypted, b.own_key`
+const backupColumns = `b.id, b.tenant_id, b.tenant_name, b.created_at, b.location, b.size, b.versions, b.parts, b.encrypted, b.own_key, b.manifest_sha256, b.signed_by`
 
 func scanBackup(row pgx.CollectableRow) (*Backup, error) {
 	var b Backup
-	err := row.Scan(&b.ID, &b.TenantID, &b.Tenant, &b.CreatedAt, &b.Location, &b.Size, &b.Versions, &b.Parts, &b.Encrypted, &b.OwnKey)
+	err := row.Scan(&b.ID, &b.TenantID, &b.Tenant, &b.CreatedAt, &b.Location, &b.Size, &b.Versions, &b.Parts, &b.Encrypted, &b.OwnKey, &b.ManifestSHA256, &b.SignedBy)
 	b.CreatedAt = b.CreatedAt.UTC()
 	return &b, err
 }
 
 // addBackup enters a backup that is whole. Of one that is known already only the place is new, if it was moved.
 func (c *Catalog) addBackup(ctx context.Context, tx DB, b *Backup) error {
-	_, err := tx.Exec(ctx, `INSERT INTO tenantctl.backups (id, tenant_id, tenant_name, created_at, location, size, versions, parts, encrypted, own_key)
-		VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9, $10) ON CONFLICT (id) DO UPDATE SET location = EXCLUDED.location`,
-		b.ID, b.TenantID, string(b.Tenant), b.CreatedAt, b.Location, b.Size, jsonText(b.Versions), jsonText(b.Parts), b.Encrypted, b.OwnKey)
+	_, err := tx.Exec(ctx, `INSERT INTO tenantctl.backups (id, tenant_id, tenant_name, created_at, location, size, versions, parts, encrypted, own_key, manifest_sha256, signed_by)
+		VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9, $10, $11, $12) ON CONFLICT (id) DO UPDATE SET location = EXCLUDED.location`,
+		b.ID, b.TenantID, string(b.Tenant), b.CreatedAt, b.Location, b.Size, jsonText(b.Versions), jsonText(b.Parts), b.Encrypted, b.OwnKey, b.ManifestSHA256, b.SignedBy)
 	return err
 }
 
@@ -157,7 +157,7 @@ func (s *Service) OpenBackup(ctx context.Context, id string) (*Backup, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := v.Open(ctx, known.TenantID, known.ID)
+	b, err := known.open(ctx, v)
 	if !errors.Is(err, ErrNotFound) {
 		return b, err
 	}
@@ -171,6 +171,29 @@ func (s *Service) OpenBackup(ctx context.Context, id string) (*Backup, error) {
 		Kind: ErrDiffers, Code: "lost_backup", Msg: fmt.Sprintf("backup %s is in the catalog, but not at %s", known.ID, known.Location),
 		Hint: "tenantctl backup list --scan puts the catalog right",
 	}
+}
+
+// open reads the manifest of a backup that the catalog knows. One that is another than it was is refused: who can write
+// to the place of backups may have put it there.
+func (known *Backup) open(ctx context.Context, v Vault) (*Backup, error) {
+	b, err := v.Open(ctx, known.TenantID, known.ID)
+	if err != nil || known.ManifestSHA256 == "" || b.ManifestSHA256 == known.ManifestSHA256 {
+		return b, err
+	}
+	return nil, &Error{
+		Kind: ErrDiffers, Code: "changed_manifest", Msg: fmt.Sprintf("the manifest of backup %s is not the one that the catalog knows: it was changed in %s", known.ID, known.Location),
+		Hint: "restore another backup, and look who can write to the place of backups",
+	}
+}
+
+// openKnown reads the manifest of a backup by its id, as open does where the catalog knows it.
+func (s *Service) openKnown(ctx context.Context, v Vault, tenant, id uuid.UUID) (*Backup, error) {
+	known := &Backup{ID: id, TenantID: tenant}
+	err := s.catalog.pool.QueryRow(ctx, `SELECT manifest_sha256, location FROM tenantctl.backups WHERE id = $1`, id).Scan(&known.ManifestSHA256, &known.Location)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return nil, catalogError("read the backup", err)
+	}
+	return known.open(ctx, v)
 }
 
 // Scan is what a look into the place of backups found to be otherwise than the catalog had it.
@@ -259,6 +282,28 @@ type PruneRequest struct {
 	DryRun bool
 }
 
+// keep judges the backups of a tenant. Those that are signed are judged among themselves too: a backup that somebody else
+// put into the place of backups takes none of them away.
+func (req PruneRequest) keep(group []*Backup, times []time.Time) [][]string {
+	reasons := req.Keep(times)
+	var signed []int
+	var theirs []time.Time
+	for i, b := range group {
+		if b.SignedBy != "" {
+			signed, theirs = append(signed, i), append(theirs, times[i])
+		}
+	}
+	if len(signed) == 0 || len(signed) == len(group) {
+		return reasons
+	}
+	for n, among := range req.Keep(theirs) {
+		if i := signed[n]; len(reasons[i]) == 0 {
+			reasons[i] = among
+		}
+	}
+	return reasons
+}
+
 // partialAge is how old an archive without a manifest must be to be taken for a dead process's.
 const partialAge = 24 * time.Hour
 
@@ -303,7 +348,7 @@ func (s *Service) Prune(ctx context.Context, req PruneRequest, verdict func(Kept
 		for i, b := range group {
 			times[i] = b.CreatedAt
 		}
-		reasons := req.Keep(times)
+		reasons := req.keep(group, times)
 		why, held := holds[group[0].TenantID]
 		for i, b := range group {
 			k := Kept{Backup: b, Reasons: reasons[i]}

@@ -42,7 +42,7 @@ func (s *Service) load(ctx context.Context, t Tenant, p restoreParams, role stri
 	if err != nil {
 		return err
 	}
-	b, err := v.Open(ctx, p.Of, p.Backup)
+	b, err := s.openKnown(ctx, v, p.Of, p.Backup)
 	if err != nil {
 		return err
 	}

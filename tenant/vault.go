@@ -28,7 +28,20 @@ type Backup struct {
 	Labels     map[string]string `json:"labels,omitempty"`
 	Domains    []string          `json:"domains,omitempty"`
 	Tool       string            `json:"tool,omitempty"` // version of tenantctl
+
+	// ManifestSHA256 is of the manifest's bytes, in hex. The catalog keeps it, so that another manifest is noticed.
+	ManifestSHA256 string `json:"manifest_sha256,omitempty"`
+	Signature      string `json:"signature,omitempty"` // what was found of the manifest's signature when it was read
+	SignedBy       string `json:"signed_by"`           // id of the key whose signature was verified; empty: none was
 }
+
+// What a look at a manifest's signature finds.
+const (
+	SignatureVerified   = "verified"
+	SignatureMissing    = "missing"
+	SignatureUnknownKey = "unknown_key" // by a key that is not in the configuration
+	SignatureIgnored    = "ignored"     // signatures are not looked at
+)
 
 // Vault is where backups are kept.
 type Vault interface {
