@@ -27,6 +27,10 @@ func (r *Resource) Align(ctx context.Context, t, like tenant.Tenant) ([]string, 
 
 // Realign looks at the structure before and after, in one transaction with the statements.
 func (r *Resource) Realign(ctx context.Context, t tenant.Tenant, statements []string, have, want string) error {
+	return r.asOwner(ctx, t, func(r *Resource) error { return r.realign(ctx, t, statements, have, want) })
+}
+
+func (r *Resource) realign(ctx context.Context, t tenant.Tenant, statements []string, have, want string) error {
 	conn, err := r.acquire(ctx)
 	if err != nil {
 		return err

@@ -48,7 +48,7 @@ func (r *Resource) applied(s stage, p *place) []command {
 func (r *Resource) conclude(s stage) []command {
 	p := s.program()
 	commands := []command{cmd("%s", p.book)}
-	if p.publishes && r.cfg.Roles {
+	if p.publishes && r.cfg.Roles && !s.tenant.Adopted { // what PUBLIC may do in an adopted schema is the other tool's
 		commands = append(commands, cmd("%s", unpublish))
 	}
 	return commands

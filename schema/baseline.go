@@ -17,6 +17,14 @@ func (r *Resource) Baseline(ctx context.Context, t tenant.Tenant, to int64, dry 
 	if err := set.knows(to); err != nil {
 		return moved, err
 	}
+	err = r.asOwner(ctx, t, func(r *Resource) (err error) {
+		moved, err = r.baseline(ctx, t, set, to, dry)
+		return err
+	})
+	return moved, err
+}
+
+func (r *Resource) baseline(ctx context.Context, t tenant.Tenant, set *files, to int64, dry bool) (moved tenant.Moved, err error) {
 	conn, err := r.acquire(ctx)
 	if err != nil {
 		return moved, err
@@ -45,8 +53,8 @@ func (r *Resource) Baseline(ctx context.Context, t tenant.Tenant, to int64, dry 
 		if dry {
 			return nil, nil
 		}
-		commands = append(append(commands, marks...), cmd("%s", tenant.LeaseFrom(ctx).RecordSQL(t.ID, tenant.KindPostgres, moved.To, moved.Applied)))
-		return commands, nil
+		p.noted = []command{cmd("%s", tenant.LeaseFrom(ctx).RecordSQL(t.ID, tenant.KindPostgres, moved.To, moved.Applied))}
+		return append(commands, marks...), nil
 	})
 	if err != nil {
 		return tenant.Moved{}, refusal("mark the migrations of schema "+t.Schema+" as applied", conn, t, err)

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,33 +33,24 @@ type Engine struct {
 // Delegates tells whether another tool migrates the schemas.
 func (r *Resource) Delegates() bool { return r.cfg.Engine != nil }
 
-// delegate is Up by the other tool: its command runs under the tenant's lock, which a guard holds, so that a pooler's
-// transaction mode will do. The versions before and after tell whether anything was changed.
-func (r *Resource) delegate(ctx context.Context, t tenant.Tenant) (tenant.Moved, error) {
-	var moved tenant.Moved
-	var g *guard
-	err := r.retry(ctx, func(ctx context.Context) (err error) {
-		if err := tenant.LeaseFrom(ctx).Check(ctx); err != nil { // a command may take long: a take-over does not wait for it
-			return err
-		}
-		p := new(place)
-		opening := append(local(r.settings(t)), tryLock("pg_try_advisory_xact_lock", t, p), lookAtSchema(t, p))
-		if g, err = r.guard(ctx, opening...); err != nil {
-			return err
-		}
-		if err = p.ours(t); !p.free {
-			err = busy()
-		}
-		if err != nil {
-			g.release(ctx)
-		}
+// delegate is Up by the other tool, with the rights of the schema's owner.
+func (r *Resource) delegate(ctx context.Context, t tenant.Tenant) (moved tenant.Moved, err error) {
+	err = r.asOwner(ctx, t, func(r *Resource) (err error) {
+		moved, err = r.delegateHere(ctx, t)
 		return err
 	})
+	return moved, err
+}
+
+// delegateHere runs the command under the tenant's lock, which a guard holds, so that a pooler's transaction mode will do.
+// The versions before and after tell whether anything was changed.
+func (r *Resource) delegateHere(ctx context.Context, t tenant.Tenant) (moved tenant.Moved, err error) {
+	g, err := r.guardCommand(ctx, t)
 	if err != nil {
 		return moved, failure("begin in schema "+t.Schema, err)
 	}
 	defer g.release(ctx)
-	if moved.From, err = r.versionHere(ctx, g.pg()); err != nil {
+	if moved.From, err = r.versionBeside(ctx, g, t); err != nil {
 		return moved, err
 	}
 	moved.To = moved.From
@@ -67,7 +59,7 @@ func (r *Resource) delegate(ctx context.Context, t tenant.Tenant) (tenant.Moved,
 		defer cancel()
 		return tenant.Moved{}, errors.Join(err, failure("keep the tag of schema "+t.Schema, g.end(clean, r.keepTag(ctx, t))))
 	}
-	if moved.To, err = r.versionHere(ctx, g.pg()); err != nil {
+	if moved.To, err = r.versionBeside(ctx, g, t); err != nil {
 		return moved, err
 	}
 	if err := g.end(ctx, r.keepTag(ctx, t)); err != nil {
@@ -80,6 +72,47 @@ func (r *Resource) delegate(ctx context.Context, t tenant.Tenant) (tenant.Moved,
 		return moved, failure("record the version", err)
 	}
 	return moved, tenant.Checkpoint(ctx, "postgres/command-run")
+}
+
+// guardCommand takes the tenant's lock for a command.
+func (r *Resource) guardCommand(ctx context.Context, t tenant.Tenant) (g *guard, err error) {
+	keeper := r
+	if r.keeper != nil {
+		keeper = r.keeper
+	}
+	err = r.retry(ctx, func(ctx context.Context) (err error) {
+		if err := tenant.LeaseFrom(ctx).Check(ctx); err != nil { // a command may take long: a take-over does not wait for it
+			return err
+		}
+		p := new(place)
+		opening := append(local(keeper.settings(t)), tryLock("pg_try_advisory_xact_lock", t, p), lookAtSchema(t, p))
+		if g, err = keeper.guard(ctx, opening...); err != nil {
+			return err
+		}
+		if err = p.ours(t); !p.free {
+			err = busy()
+		}
+		if err != nil {
+			g.release(ctx)
+		}
+		return err
+	})
+	return g, err
+}
+
+// versionBeside reads the version while a guard stands: in its transaction, or by the worker whom it guards, since a query of
+// what a tenant has made may run the tenant's code.
+func (r *Resource) versionBeside(ctx context.Context, g *guard, t tenant.Tenant) (int64, error) {
+	if r.keeper == nil {
+		return r.versionHere(ctx, g.pg())
+	}
+	conn, err := r.acquire(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Release()
+	v, err := r.delegatedIn(ctx, conn, t)
+	return v.Version, errors.Join(err, v.Err)
 }
 
 // versionHere asks for the version of the schema that is in force, in a transaction. A table that is not there yet is
@@ -106,23 +139,49 @@ func (r *Resource) versionHere(ctx context.Context, pg *pgconn.PgConn) (version 
 	return version, nil
 }
 
-// delegated reads the versions of many schemas, each by a query of its own.
+// delegated reads the versions of many schemas, each by a query of its own, with the rights of their owners.
 func (r *Resource) delegated(ctx context.Context, ts []tenant.Tenant) ([]tenant.Version, error) {
 	out := make([]tenant.Version, len(ts))
+	owners, err := r.otherOwners(ctx, ts)
+	if err != nil {
+		return nil, err
+	}
+	of := map[string][]int{}
+	for i, t := range ts {
+		of[owners[t.Schema]] = append(of[owners[t.Schema]], i)
+	}
+	for owner, some := range of {
+		read := func(r *Resource) error { return r.delegatedOf(ctx, ts, some, out) }
+		if owner == "" {
+			err = read(r)
+		} else if err = r.asOwner(ctx, ts[some[0]], read); err != nil && !errors.Is(err, tenant.ErrUnreachable) && ctx.Err() == nil {
+			for _, i := range some {
+				out[i].Err = cmp.Or(out[i].Err, err)
+			}
+			err = nil
+		}
+		if err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+func (r *Resource) delegatedOf(ctx context.Context, ts []tenant.Tenant, some []int, out []tenant.Version) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(readers)
-	for i, t := range ts {
+	for _, i := range some {
 		g.Go(func() error {
 			conn, err := r.acquire(ctx)
 			if err != nil {
 				return err
 			}
 			defer conn.Release()
-			out[i], err = r.delegatedIn(ctx, conn, t)
+			out[i], err = r.delegatedIn(ctx, conn, ts[i])
 			return err
 		})
 	}
-	return out, g.Wait()
+	return g.Wait()
 }
 
 // delegatedIn reads one version. What is wrong with the tenant is in the version, what is wrong with the connection is the error.
@@ -224,11 +283,14 @@ func (r *Resource) dsn(t tenant.Tenant) (string, error) {
 	return u.String(), nil
 }
 
-// masked takes the password out of what a command said.
+// masked takes the passwords out of what a command said.
 func (r *Resource) masked(said string) string {
-	passwords := []string{r.pool.Config().ConnConfig.Password}
-	if past, _, err := r.past(); err == nil {
-		passwords = append(passwords, past.Password)
+	var passwords []string
+	for of := r; of != nil; of = of.keeper {
+		passwords = append(passwords, of.pool.Config().ConnConfig.Password)
+		if past, _, err := of.past(); err == nil {
+			passwords = append(passwords, past.Password)
+		}
 	}
 	for _, p := range passwords {
 		if p != "" {

@@ -22,6 +22,14 @@ func (r *Resource) Exec(ctx context.Context, t tenant.Tenant, statement string, 
 	if err := oneStatement(statement); err != nil {
 		return 0, err
 	}
+	err = r.asOwner(ctx, t, func(r *Resource) (err error) {
+		rows, err = r.execHere(ctx, t, statement, sink)
+		return err
+	})
+	return rows, err
+}
+
+func (r *Resource) execHere(ctx context.Context, t tenant.Tenant, statement string, sink tenant.RowSink) (rows int64, err error) {
 	conn, err := r.connFor(ctx, statement)
 	if err != nil {
 		return 0, err

@@ -164,17 +164,21 @@ func (r *Resource) Sweep(ctx context.Context, ended func(uuid.UUID) (bool, error
 	return nil
 }
 
-// sweep removes the logins of an errand whose names begin in that way and whose operations have ended.
+// sweep removes the logins of an errand whose names begin in that way and whose operations have ended, and those that are
+// valid no longer and have no session.
 func (r *Resource) sweep(ctx context.Context, e errand, begins string, ended func(uuid.UUID) (bool, error)) error {
 	doing := "look for roles made to " + e.purpose
-	rows, err := r.pool.Query(ctx, `SELECT r.rolname, d.description FROM pg_shdescription d JOIN pg_roles r ON r.oid = d.objoid
+	rows, err := r.pool.Query(ctx, `SELECT r.rolname, d.description, coalesce(r.rolvaliduntil < now(), false) AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.usesysid = r.oid)
+		FROM pg_shdescription d JOIN pg_roles r ON r.oid = d.objoid
 		WHERE d.classoid = 'pg_authid'::regclass AND starts_with(d.description, $1) AND starts_with(r.rolname, $2)`, e.mark, begins)
 	if err != nil {
 		return failure(doing, err)
 	}
-	left := map[string]uuid.UUID{}
+	left, stale := map[string]uuid.UUID{}, map[string]bool{}
 	var role, mark string
-	_, err = pgx.ForEachRow(rows, []any{&role, &mark}, func() error {
+	var old bool
+	_, err = pgx.ForEachRow(rows, []any{&role, &mark, &old}, func() error {
+		stale[role] = old
 		if id, err := uuid.Parse(strings.TrimPrefix(mark, e.mark)); err == nil {
 			left[role] = id
 		}
@@ -185,7 +189,7 @@ func (r *Resource) sweep(ctx context.Context, e errand, begins string, ended fun
 	}
 	for role, id := range left {
 		over, err := ended(id)
-		if err == nil && over {
+		if err == nil && (over || stale[role]) {
 			err = r.dropLogin(ctx, e, role)
 		}
 		if err != nil {

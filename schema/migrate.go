@@ -44,7 +44,7 @@ func (r *Resource) up(ctx context.Context, t tenant.Tenant, to int64, outOfOrder
 	if err := set.knows(to); err != nil {
 		return tenant.Moved{}, err
 	}
-	return r.move(ctx, &run{t: t, set: set, up: true, watch: w, plan: func(book map[int64]bool) ([]*migration, error) { return set.above(book, to, outOfOrder) }})
+	return r.moveAsOwner(ctx, &run{t: t, set: set, up: true, watch: w, plan: func(book map[int64]bool) ([]*migration, error) { return set.above(book, to, outOfOrder) }})
 }
 
 // Down undoes the applied versions above to, newest first.
@@ -56,7 +56,7 @@ func (r *Resource) Down(ctx context.Context, t tenant.Tenant, to int64) (tenant.
 	if err := set.knows(to); err != nil {
 		return tenant.Moved{}, err
 	}
-	return r.move(ctx, &run{t: t, set: set, plan: func(book map[int64]bool) ([]*migration, error) { return set.below(book, to) }})
+	return r.moveAsOwner(ctx, &run{t: t, set: set, plan: func(book map[int64]bool) ([]*migration, error) { return set.below(book, to) }})
 }
 
 // knows refuses a version that no file has. 0 is before the first.

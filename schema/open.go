@@ -163,6 +163,7 @@ type Resource struct {
 	cfg  Config
 
 	keeper *Resource // the provisioning role's, where this one is a worker's: it guards its transactions
+	acts   string    // the role that a worker works as; empty for its own
 
 	reading sync.Once
 	set     *files

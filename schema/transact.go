@@ -170,11 +170,15 @@ const beginning = "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE, NOT DEFERRA
 
 // settings are in force while work is done for a tenant.
 func (r *Resource) settings(t tenant.Tenant) []string {
-	return []string{
+	all := []string{
 		"search_path = " + r.path(t.Schema),
 		fmt.Sprintf("lock_timeout = %d", milliseconds(r.cfg.LockTimeout)),
 		fmt.Sprintf("statement_timeout = %d", milliseconds(r.cfg.StatementTimeout)),
 	}
+	if r.acts != "" { // DISCARD ALL has taken it back
+		all = append(all, "role = "+quote(r.acts))
+	}
+	return all
 }
 
 // milliseconds are rounded up, since 0 is no limit.

@@ -34,8 +34,8 @@ func (r *Resource) workAs(ctx context.Context, t tenant.Tenant) (*worker, error)
 	if err != nil {
 		return nil, err
 	}
-	// What an earlier attempt of the same operation has left may be at work still.
-	err = r.sweep(ctx, working, working.base(of), func(id uuid.UUID) (bool, error) { return id == own, nil })
+	// What an earlier attempt of the same operation has left may be at work still. Work without an operation has no attempts.
+	err = r.sweep(ctx, working, working.base(of), func(id uuid.UUID) (bool, error) { return id == own && own != uuid.Nil, nil })
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (r *Resource) by(ctx context.Context, l *login) (*Resource, error) {
 	}
 	cfg := r.cfg
 	cfg.URL, cfg.DirectURL = address, ""
-	return &Resource{pool: pool, cfg: cfg, keeper: r}, nil
+	return &Resource{pool: pool, cfg: cfg, keeper: r, acts: l.acts}, nil
 }
 
 // done ends the worker's sessions and removes its login. What it still owns is handed over.
