@@ -171,16 +171,16 @@ const defaultsSQL = `, k AS (
 	FROM w JOIN pg_default_acl d ON d.defaclnamespace = w.nsp JOIN k ON k.objtype = d.defaclobjtype CROSS JOIN LATERAL aclexplode(d.defaclacl) g LEFT JOIN tr ON tr.oid = g.grantee
 	WHERE w.asked AND w.ours AND (g.grantee = 0 OR tr.oid IS NOT NULL AND tr.oid <> coalesce(w.role, 0)) GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), l AS (
-	SELECT w.i, w.schema, w.rolname, k.name, array_agg(r ORDER BY r) AS lacks
-	FROM w JOIN me ON true CROSS JOIN k CROSS JOIN unnest(k.rights) r LEFT JOIN pg_default_acl d ON d.defaclnamespace = w.nsp AND d.defaclobjtype = k.objtype AND d.defaclrole = me.oid
+	SELECT w.i, w.schema, w.rolname, k.name, CASE WHEN w.theirs AND w.nspowner <> me.oid THEN format('FOR ROLE %I ', pg_get_userbyid(w.nspowner)) ELSE '' END AS maker, array_agg(r ORDER BY r) AS lacks
+	FROM w JOIN me ON true CROSS JOIN k CROSS JOIN unnest(k.rights) r LEFT JOIN pg_default_acl d ON d.defaclnamespace = w.nsp AND d.defaclobjtype = k.objtype AND d.defaclrole = CASE WHEN w.theirs THEN w.nspowner ELSE me.oid END
 	WHERE w.asked AND w.ours AND w.lives AND w.role IS NOT NULL AND NOT EXISTS (SELECT FROM aclexplode(d.defaclacl) g WHERE g.grantee = w.role AND g.privilege_type = r)
-	GROUP BY 1, 2, 3, 4
+	GROUP BY 1, 2, 3, 4, 5
 )
 SELECT i, 'default-privileges', 'default privileges on ' || lower(name), 'are granted to ' || CASE grantee WHEN 0 THEN 'PUBLIC' ELSE 'another tenant''s role, ' || other END || ': ' || privileges,
 	format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I REVOKE ALL ON %s FROM %s', pg_get_userbyid(defaclrole), schema, name, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(other) END) FROM h
 UNION ALL
 SELECT i, 'default-privileges', 'default privileges on ' || lower(name), 'what migrations will make lacks rights of the tenant''s role: ' || array_to_string(lacks, ', '),
-	format('ALTER DEFAULT PRIVILEGES IN SCHEMA %I GRANT %s ON %s TO %I', schema, array_to_string(lacks, ', '), name, rolname) FROM l
+	format('ALTER DEFAULT PRIVILEGES %sIN SCHEMA %I GRANT %s ON %s TO %I', maker, schema, array_to_string(lacks, ', '), name, rolname) FROM l
 ORDER BY 1, 3, 4`
 
 // dependsSQL finds what crosses the border of a schema: of a tenant's objects that depend on another tenant's, both are
