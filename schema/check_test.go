@@ -216,10 +216,16 @@ func TestCheckFindsEverySpellingOfAPathOrRole(t *testing.T) {
 func TestCheckFindsWhatCannotRunInATransaction(t *testing.T) {
 	const block = "-- +goose StatementBegin\n%s\n-- +goose StatementEnd\n"
 	for _, c := range []struct{ header, sql, want string }{
-		{"", "REINDEX (VERBOSE) INDEX CONCURRENTLY a;", "no-transaction"}, {"", "REINDEX (CONCURRENTLY) TABLE a;", "no-transaction"},
-		{"", "REINDEX (CONCURRENTLY true, VERBOSE) TABLE a;", "no-transaction"}, {"", "REINDEX TABLE CONCURRENTLY a;", "no-transaction"},
-		{"", "REINDEX SCHEMA a;", "no-transaction"}, {"", "CLUSTER;", "no-transaction"}, {"", "CREATE UNIQUE INDEX CONCURRENTLY a ON b (c);", "no-transaction"},
-		{"", "REINDEX (CONCURRENTLY false) TABLE a;", ""}, {"", "REINDEX INDEX a;", ""}, {"", "CLUSTER a;", ""},
+		{"", "REINDEX (VERBOSE) INDEX CONCURRENTLY a;", "no-transaction"},
+		{"", "REINDEX (CONCURRENTLY) TABLE a;", "no-transaction"},
+		{"", "REINDEX (CONCURRENTLY true, VERBOSE) TABLE a;", "no-transaction"},
+		{"", "REINDEX TABLE CONCURRENTLY a;", "no-transaction"},
+		{"", "REINDEX SCHEMA a;", "no-transaction"},
+		{"", "CLUSTER;", "no-transaction"},
+		{"", "CREATE UNIQUE INDEX CONCURRENTLY a ON b (c);", "no-transaction"},
+		{"", "REINDEX (CONCURRENTLY false) TABLE a;", ""},
+		{"", "REINDEX INDEX a;", ""},
+		{"", "CLUSTER a;", ""},
 		{"-- +goose NO TRANSACTION\n", "CREATE INDEX CONCURRENTLY a ON c (d); CREATE INDEX CONCURRENTLY b ON c (d);", "no-transaction no-transaction"},
 		{"-- +goose NO TRANSACTION\n", "SET lock_timeout = 0; REINDEX (VERBOSE) TABLE CONCURRENTLY c;", "no-transaction"},
 		{"-- +goose NO TRANSACTION\n", "CREATE INDEX CONCURRENTLY a ON c (d);", ""},
