@@ -29,7 +29,7 @@ func dryRun(t *testing.T, command, without string) (said string, code int) {
 			writeProgram(t, dir, program, "exit 0")
 		}
 	}
-	for _, tool := range []string{"bash", "sort", "tr", "sed", "id"} {
+	for _, tool := range []string{"bash", "sed", "id"} {
 		found, err := exec.LookPath(tool)
 		if err != nil {
 			t.Fatal(err)

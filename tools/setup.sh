@@ -10,7 +10,10 @@
 set -euo pipefail
 
 # Where programs lie that need not be on PATH; another list is for the test of this script.
-servers=$(compgen -G '/usr/lib/postgresql/*/bin' | sort -rV | tr '\n' ':' || true)
+servers=
+for folder in /usr/lib/postgresql/*/bin; do # the newest comes first
+  servers=$folder:$servers
+done
 folders=${TENANTCTL_SETUP_FOLDERS-/usr/sbin:/usr/bin:$servers}
 
 # find prints the path of a program, on PATH or in those folders.
