@@ -251,6 +251,9 @@ func (l *loader) grant() error {
 		standard = grants(l.role(), true, false)
 	}
 	standard = append(standard, cmd(grantConstructors, text(quote(l.t.Schema))))
+	if l.o.Owner == "" { // what another tool makes keeps what it has
+		standard = append(standard, cmd(unpublishConstructors, text(quote(l.t.Schema))))
+	}
 	return refusal("grant rights to role "+l.o.Role, conn, l.role(), by.within(l.ctx, conn, l.t, standard))
 }
 

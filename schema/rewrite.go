@@ -52,7 +52,7 @@ func (r renaming) tokens(sql string, tokens []token) string {
 		roles = rolePositions(tokens)
 	}
 	clash := r.clashes(tokens, roles)
-	body := bodyOf(tokens)
+	body, query := bodyOf(tokens), isQuery(tokens)
 	var b strings.Builder
 	end := tokens[0].start
 	for i, t := range tokens {
@@ -68,7 +68,11 @@ func (r renaming) tokens(sql string, tokens []token) string {
 		case t.kind == literal && inSearchPath(tokens, i):
 			b.WriteString(r.whole(t.text))
 		case t.kind == literal:
-			b.WriteString(r.registered(tokens, i))
+			text := r.registered(tokens, i)
+			if text == t.text && query {
+				text = r.body(text, true) // such as the query that ts_stat is given
+			}
+			b.WriteString(text)
 		default:
 			b.WriteString(t.text)
 		}
@@ -153,6 +157,20 @@ func bodyOf(tokens []token) int {
 		}
 	}
 	return -1
+}
+
+// isQuery tells whether a statement is a view's, or a view's query alone. A text in it that names an object of the schema with
+// the schema's name in front means that object.
+func isQuery(tokens []token) bool {
+	if begins(tokens, "select") || begins(tokens, "with") {
+		return true
+	}
+	for i := 1; i < min(len(tokens), 6) && begins(tokens, "create"); i++ {
+		if tokens[i].is("view") {
+			return true
+		}
+	}
+	return false
 }
 
 // inSearchPath tells whether a token stands in SET search_path TO 'one', 'other'.
