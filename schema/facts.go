@@ -34,7 +34,6 @@ var structureFacts = []fact{
 		CASE r.relkind WHEN 'p' THEN pg_get_partkeydef(r.oid) END, CASE WHEN r.relkind IN ('v', 'm') THEN pg_get_viewdef(r.oid) END,
 		nullif(r.reloftype, 0)::regtype, (SELECT string_agg(i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno) FROM pg_inherits i WHERE i.inhrelid = r.oid)
 	FROM r LEFT JOIN pg_am m ON m.oid = r.relam LEFT JOIN pg_class t ON t.oid = r.reltoastrelid ORDER BY r.relname`},
-	{"nnn", 0, `SELECT 'populated', relname, relispopulated FROM r WHERE relkind = 'm' ORDER BY relname`},
 	{"nnnnsnsnnsnnnnnn", 0, `SELECT 'column', r.relname, row_number() OVER (PARTITION BY r.oid ORDER BY a.attnum), a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
 		pg_get_expr(d.adbin, d.adrelid), a.attidentity, a.attgenerated, CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation END,
 		nullif(a.attstorage, t.typstorage), coalesce(a.attstattarget, -1), ` + only("a.attoptions", columnOptions) + `, a.attislocal, a.attinhcount, col_description(r.oid, a.attnum)
@@ -102,6 +101,10 @@ SELECT 'all options of ' || r.oid::regclass FROM r LEFT JOIN pg_class t ON t.oid
 WHERE r.relkind NOT IN ('i', 'I') AND (` + unknown("r.reloptions || t.reloptions", relationOptions) + `
 	OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = r.oid AND NOT a.attisdropped AND ` + unknown("a.attoptions", columnOptions) + `))
 LIMIT 5`
+
+// populated are the materialized views that hold rows. A dump of the definitions tells it, but it is no difference of
+// structure: REFRESH changes it.
+var populated = fact{"nnn", 0, `SELECT 'populated', relname, relispopulated FROM r WHERE relkind = 'm' ORDER BY relname`}
 
 // rights are who owns what and may do what, as rows of the object, its owner and each grant.
 var rights = fact{"nsrrrnn", 0, `SELECT a.kind, a.object, pg_get_userbyid(a.owner), CASE WHEN g.grantee = 0 THEN 'PUBLIC' WHEN g.grantee IS NOT NULL THEN pg_get_userbyid(g.grantee) END,

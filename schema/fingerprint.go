@@ -24,7 +24,8 @@ const hashVersion = "3"
 // structure is what a schema is made of, without its rows.
 type structure struct {
 	fingerprint string   // the same for schemas whose definitions are the same but for the names of schema and role
-	rights      string   // the same where owners and grants are too
+	rights      string   // the same where owners, grants and which materialized views hold rows are too
+	matviews    bool     // there are materialized views
 	other       []string // objects of which the fingerprint does not tell
 	objects     map[string]bool
 	tables      []table
@@ -98,15 +99,18 @@ func structureOf(ctx context.Context, pg *pgconn.PgConn, t tenant.Tenant) (*stru
 		return &names
 	}
 	whole, granted := sha256.New(), sha256.New()
-	for _, f := range append(slices.Clone(structureFacts), rights) {
+	for _, f := range append(slices.Clone(structureFacts), populated, rights) {
 		if f.since > s.major {
 			continue
 		}
 		into := whole
-		if f.sql == rights.sql {
+		if f.sql == rights.sql || f.sql == populated.sql {
 			into = granted
 		}
-		ask(len(f.fields), f.sql, func(row [][]byte) { f.add(into, row, named()) })
+		ask(len(f.fields), f.sql, func(row [][]byte) {
+			s.matviews = s.matviews || f.sql == populated.sql
+			f.add(into, row, named())
+		})
 	}
 	all, misread := together(asked)
 	commands = append(commands, all)

@@ -356,7 +356,7 @@ func (l *loader) compare() error {
 	switch {
 	case err != nil:
 		return err
-	case !canCompare(l.o.Dumped.Fingerprint, was):
+	case !canCompare(l.o.Dumped.Fingerprint, was, s):
 		l.o.Log("the backup's fingerprint was made by another version of tenantctl: the structures cannot be compared")
 	case digest(s.fingerprint) != digest(l.o.Dumped.Fingerprint):
 		return &tenant.Error{

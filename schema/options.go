@@ -105,11 +105,11 @@ func settableOptions(sql string, list []token) (kept string, all bool) {
 // withoutOwn are the newest minor releases, by major ones, that are known to keep no options of their own.
 var withoutOwn = map[int]int{13: 23, 14: 23, 15: 18, 16: 14, 17: 10, 18: 4}
 
-// canCompare tells whether the fingerprint of a backup is made as fingerprints are made now: those of version 2 hashed all
-// options, and so what a server that is newer than these releases keeps for itself.
-func canCompare(fingerprint string, server release) bool {
+// canCompare tells whether the fingerprint of a backup is made as that of s is made now: those of version 2 hashed all
+// options, and so what a server that is newer than these releases keeps for itself, and which materialized views held rows.
+func canCompare(fingerprint string, server release, s *structure) bool {
 	version, _, _ := strings.Cut(fingerprint, ":")
-	return version == hashVersion || version == "2" && server.minor <= withoutOwn[server.major]
+	return version == hashVersion || version == "2" && server.minor <= withoutOwn[server.major] && !s.matviews
 }
 
 // digest is a fingerprint without its version.
