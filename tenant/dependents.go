@@ -31,6 +31,9 @@ type DependentLister interface {
 	Resource
 	// Dependents lists it, other tenants' objects included; nothing where the place is not there.
 	Dependents(ctx context.Context, t Tenant) ([]Dependent, error)
+	// Elsewhere refuses a tenant whose role owns something, or may use something, where the resource cannot take it away,
+	// such as in another database of the server.
+	Elsewhere(ctx context.Context, t Tenant) error
 	// DependentsIn lists it within a transaction.
 	DependentsIn(ctx context.Context, tx pgx.Tx, t Tenant) ([]Dependent, error)
 	// Repoint takes dependents off the tenant's objects, makes the change, and puts them on what bears the same names

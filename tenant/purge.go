@@ -159,6 +159,11 @@ func (s *Service) purgeDependents(ctx context.Context, t Tenant) ([]Dependent, e
 		}
 		all = append(all, list...)
 	}
+	for _, d := range each[DependentLister](s) {
+		if err := d.Elsewhere(ctx, t); err != nil {
+			return nil, err
+		}
+	}
 	return all, nil
 }
 
