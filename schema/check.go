@@ -143,6 +143,18 @@ func (c *linter) statement(s statement) bool {
 	return true
 }
 
+// setsDefaults tells whether a statement changes how later transactions of the session begin.
+func setsDefaults(sql []token) bool {
+	if begins(sql, "set", "session", "characteristics") {
+		return true
+	}
+	at := 1
+	if begins(sql, "set", "session") {
+		at = 2
+	}
+	return begins(sql, "set") && len(sql) > at && strings.HasPrefix(sql[at].name(), "default_transaction_")
+}
+
 // command looks at what one SQL statement does.
 func (c *linter) command(line int, sql []token) {
 	if !c.m.outside {
@@ -152,6 +164,9 @@ func (c *linter) command(line int, sql []token) {
 		if what := needsNoTransaction(sql); what != "" {
 			c.found(line, "no-transaction", "%s cannot run in a transaction: mark the file '-- +goose NO TRANSACTION'", what)
 		}
+	}
+	if setsDefaults(sql) {
+		c.found(line, "transaction-defaults", "the isolation and access mode of later transactions cannot be changed by a file: begin each file that needs another one with SET TRANSACTION")
 	}
 	if begins(sql, "create", "extension") && !slices.ContainsFunc(sql, func(t token) bool { return t.is("schema") }) {
 		c.found(line, "extension", "CREATE EXTENSION without SCHEMA lands in the first tenant's schema and serves all others: install it once, in the schema that postgres.extensions_schema names")

@@ -41,6 +41,8 @@ func TestBrokenFilesAreRefusedWithFileAndLine(t *testing.T) {
 		{"string over a semicolon", "-- +goose Up\nSELECT 'a;\nb';\n", "2", "a string begins here"},
 		{"comment over a semicolon", "-- +goose Up\nSELECT 1 /* ;\n*/ ;\n", "2", "a comment begins here"},
 		{"commit", "-- +goose Up\nSELECT 1;\nCOMMIT;\n", "3", "COMMIT would end the transaction"},
+		{"characteristics", "-- +goose Up\nSET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY;\n", "2", "begin each file that needs another one with SET TRANSACTION"},
+		{"default level", "-- +goose Up\nSET default_transaction_isolation = 'serializable';\n", "2", "begin each file that needs another one with SET TRANSACTION"},
 		{"begin in a block", "-- +goose Up\n-- +goose StatementBegin\nSELECT 1;\nbegin;\n-- +goose StatementEnd\n", "4", "BEGIN would end the transaction"},
 		{"concurrently", "-- +goose Up\nSELECT 1;\n\nCREATE INDEX CONCURRENTLY a ON b (c);\n", "4", "NO TRANSACTION"},
 		{"concurrently in Down", "-- +goose Up\nSELECT 1;\n-- +goose Down\nDROP INDEX CONCURRENTLY a;\n", "4", "NO TRANSACTION"},
@@ -254,7 +256,7 @@ func TestFilesAreOrderedByVersionNotByName(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	before := files[1].Checksum
-	write(t, dir, "9_b.sql", "-- +goose Up\nSELECT 2;\n-- changed\n")
+	write(t, dir, "9_b.sql", "-- +goose Up\nSELECT 2, 2;\n")
 	files, err = offline(dir).Files(t.Context())
 	must(t, err)
 	if files[1].Checksum == before {

@@ -49,6 +49,7 @@ var fileRules = []tenant.Rule{
 	{ID: "search-path", Severity: warning, Reason: reasonLeaves, Alternative: "leave it out"},
 	{ID: ruleSyntax, Severity: severe, Reason: "PostgreSQL's own parser, of version 17, cannot read the statement", Alternative: "put it right; if the server is newer and knows it, ignore this rule there"},
 	{ID: "transaction-control", Severity: severe, Reason: "it would end the transaction that the file runs in", Alternative: "leave it out, or mark the file '-- +goose NO TRANSACTION'"},
+	{ID: "transaction-defaults", Severity: severe, Reason: "goose would run the later files of the same run at another level; here each has its own", Alternative: "SET TRANSACTION, first in each file that needs it"},
 	{ID: "unfinished", Severity: severe, Reason: "goose cuts statements at semicolons at the end of a line", Alternative: "put it between StatementBegin and StatementEnd"},
 	{ID: ruleUnknownIgnore, Severity: severe, Reason: "an ignore names no rule that can be ignored", Alternative: "the rule's id, as tenantctl migrate check --rules has it"},
 	{ID: ruleUnusedIgnore, Severity: warning, Reason: "an ignore without anything to ignore would hide what comes later", Alternative: "take it out"},
