@@ -168,7 +168,7 @@ func TestPartsThatCannotBeRightAreRefused(t *testing.T) {
 		}, tenant.ErrDiffers, "1 rows"},
 		{"one _id twice", func(m *memory) { m.collection(t, "x", bson.D{{Key: "_id", Value: 1}}, bson.D{{Key: "_id", Value: 1}}) }, tenant.ErrDiffers, "collection x"},
 		{"an unknown document of ours", func(m *memory) { m.collection(t, ownCollection, bson.D{{Key: "_id", Value: "else"}}) }, tenant.ErrInvalid, `"else"`},
-		{"a name that the server refuses", func(m *memory) { m.collection(t, "a$b") }, tenant.ErrInvalid, `"a$b"`},
+		{"a name that the server refuses", func(m *memory) { m.collection(t, "a$b") }, tenant.ErrDiffers, `"a$b"`},
 		{"a view of another database", func(m *memory) {
 			m.add("mongodb/v.metadata.json", []byte(`{"indexes":[],"options":{"viewOn":"x","pipeline":[{"$lookup":{"from":{"db":"other","coll":"y"},"as":"z"}}]}}`))
 		}, tenant.ErrInvalid, "names a database"},

@@ -139,7 +139,7 @@ func TestRefusesWhatIsNotOurs(t *testing.T) {
 			refuses(t, err, tenant.ErrForeign)
 			_, err = r.Down(t.Context(), ten, 0)
 			refuses(t, err, tenant.ErrForeign)
-			must(t, r.Drop(t.Context(), ten))
+			refuses(t, r.Drop(t.Context(), ten), tenant.ErrForeign, ten.Database)
 			if after := content(t, plain(t), ten.Database); after != before {
 				t.Errorf("was changed from\n%s\nto\n%s", before, after)
 			}

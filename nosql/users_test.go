@@ -127,27 +127,51 @@ func TestPasswordLockAndUnlock(t *testing.T) {
 }
 
 func TestAUserOfSomebodyElseIsLeftAlone(t *testing.T) {
-	for _, data := range []any{nil, "text", bson.D{}, bson.D{{Key: "tenant", Value: "another"}}, bson.D{{Key: "tenant", Value: 1}}} {
+	r, p := proxied(t, example)
+	ten := newTenant(t)
+	userIs(p, ten, bson.D{{Key: "tenant", Value: "another"}})
+	refuses(t, r.Create(t.Context(), ten), tenant.ErrForeign, ten.Role)
+	_, err := r.Lock(t.Context(), ten)
+	refuses(t, err, tenant.ErrForeign, ten.Role)
+	refuses(t, r.Unlock(t.Context(), ten), tenant.ErrForeign, ten.Role)
+	refuses(t, r.SetPassword(t.Context(), ten, "x"), tenant.ErrForeign, ten.Role)
+	refuses(t, r.Drop(t.Context(), ten), tenant.ErrForeign)
+	for _, c := range p.Commands() {
+		if slices.Contains([]string{"createUser", "updateUser", "dropUser", "killAllSessions", "insert"}, c.Name) {
+			t.Errorf("sent %s", c.Name)
+		}
+	}
+}
+
+// userIs has the server tell of a tenant's user with such data, and take changes of it.
+func userIs(p *mongoproxy.Proxy, ten tenant.Tenant, data any) {
+	info := bson.D{{Key: "users", Value: bson.A{bson.D{{Key: "user", Value: ten.Role}, {Key: "customData", Value: data}, {Key: "roles", Value: bson.A{}}}}}, {Key: "ok", Value: 1.0}}
+	p.Intercept(func(c mongoproxy.Command) mongoproxy.Action {
+		switch c.Name {
+		case "usersInfo":
+			return mongoproxy.Action{Reply: info}
+		case "updateUser", "killAllSessions":
+			return mongoproxy.Action{Reply: bson.D{{Key: "ok", Value: 1.0}}}
+		}
+		return mongoproxy.Action{}
+	})
+}
+
+// A user of the tenant's name in the tenant's database that bears nobody's tag has lost it: it can be locked out, and nothing
+// is made or dropped over it.
+func TestAUserThatLostItsTagCanBeLockedOut(t *testing.T) {
+	for _, data := range []any{nil, "text", bson.D{}, bson.D{{Key: "tenant", Value: 1}}} {
 		r, p := proxied(t, example)
 		ten := newTenant(t)
-		info := bson.D{{Key: "users", Value: bson.A{bson.D{{Key: "user", Value: ten.Role}, {Key: "customData", Value: data}, {Key: "roles", Value: bson.A{}}}}}, {Key: "ok", Value: 1.0}}
-		p.Intercept(func(c mongoproxy.Command) mongoproxy.Action {
-			if c.Name == "usersInfo" {
-				return mongoproxy.Action{Reply: info}
-			}
-			return mongoproxy.Action{}
-		})
+		userIs(p, ten, data)
 		refuses(t, r.Create(t.Context(), ten), tenant.ErrForeign, ten.Role)
-		_, err := r.Lock(t.Context(), ten)
-		refuses(t, err, tenant.ErrForeign, ten.Role)
-		refuses(t, r.Unlock(t.Context(), ten), tenant.ErrForeign, ten.Role)
-		refuses(t, r.SetPassword(t.Context(), ten, "x"), tenant.ErrForeign, ten.Role)
-		must(t, r.Drop(t.Context(), ten))
-		for _, c := range p.Commands() {
-			if slices.Contains([]string{"createUser", "updateUser", "dropUser", "killAllSessions", "insert"}, c.Name) {
-				t.Errorf("sent %s", c.Name)
-			}
+		if len(sent(t, p, "updateUser"))+len(sent(t, p, "createUser")) > 0 {
+			t.Errorf("data %v: create changes the user", data)
 		}
+		if locked, err := r.Lock(t.Context(), ten); err != nil || !locked || len(sent(t, p, "updateUser")) != 1 {
+			t.Errorf("data %v: locked is %t, %v", data, locked, err)
+		}
+		refuses(t, r.Drop(t.Context(), ten), tenant.ErrForeign)
 	}
 }
 
