@@ -224,6 +224,9 @@ func TestABackupGoesThroughAPoolerThatSharesSessions(t *testing.T) {
 	pooled := b.at(pooler{backends: 2, roundRobin: true, version: b.scalar("current_setting('server_version')")}.start(t, b.cfg.URL))
 	pooled.definitions.put(definitionKeyOf(t, b, tn), b.definitions.get(definitionKeyOf(t, b, tn)))
 	same(t, direct, pooled.dump(tn))
+	pooled.cfg.DirectURL = b.cfg.URL // what loads works by a login of its own, which no pooler has
+	pooled.Resource = New(pooled.pool, pooled.cfg)
+	t.Cleanup(pooled.Close)
 	to := b.tenant("globex")
 	must(t, direct.into(t.Context(), pooled.Resource, to, tenant.LoadOptions{Role: to.Role, MakeRole: true, Parallel: 2}, 1<<20))
 	same(t, direct, b.dump(to))

@@ -35,10 +35,11 @@ func TestADatabaseWhoseDefaultIsSerializableIsWorkedWithAsAnyOther(t *testing.T)
 	var wg sync.WaitGroup
 	var all []tenant.Tenant
 	for i := range 8 {
-		all = append(all, b.tenant(fmt.Sprintf("acme%d", i)))
+		tn := b.tenant(fmt.Sprintf("acme%d", i))
+		all = append(all, tn)
 		wg.Go(func() {
-			if err := b.Create(t.Context(), all[i]); err != nil {
-				t.Errorf("create %s: %v", all[i].Name, err)
+			if err := b.Create(t.Context(), tn); err != nil {
+				t.Errorf("create %s: %v", tn.Name, err)
 			}
 		})
 	}

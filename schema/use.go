@@ -53,6 +53,9 @@ const ourDefaults = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL 
 
 // connected looks at a new connection. A session that is the program's own gets the defaults that it is written for.
 func connected(ctx context.Context, conn *pgx.Conn) error {
+	if _, old := tooOld(conn.PgConn().ParameterStatus("server_version")); old {
+		return nil // fit refuses it
+	}
 	u := useOf(conn.PgConn())
 	var pid uint32
 	err := conn.QueryRow(ctx, `SELECT pg_backend_pid(), current_setting('default_transaction_isolation') <> 'read committed' OR current_setting('default_transaction_deferrable')::bool`).Scan(&pid, &u.others)
