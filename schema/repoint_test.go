@@ -141,7 +141,7 @@ func TestExportTakesEveryNameOfAColumn(t *testing.T) {
 }
 
 // What makes a range comes with its type: its rights are those that it has where a migration makes it.
-func TestTheMakersOfARangeKeepTheirRights(t *testing.T) {
+func TestTheMakersOfARangeAreGrantedAsBefore(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, one(t, "CREATE TYPE span AS RANGE (subtype = int4, multirange_type_name = spans);\nCREATE TABLE s (s span);\n"))
 	tn, restored, cloned := b.created("acme"), b.tenant("globex"), b.tenant("initech")
