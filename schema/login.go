@@ -150,6 +150,9 @@ func (r *Resource) dropLogin(ctx context.Context, e errand, role string) error {
 	if err == nil && there {
 		defer rollback(ctx, conn)
 		err = send(ctx, conn.Conn().PgConn(), append(append([]command{cmd("BEGIN")}, dropRole(as)...), cmd("COMMIT")))
+		if code(err) == undefinedObject {
+			return nil // another process has swept it meanwhile
+		}
 	}
 	return refusal("remove role "+role+", which was made to "+e.purpose, conn, as, err)
 }

@@ -263,7 +263,7 @@ func (s *Service) purgeSaga(op *Operation, t Tenant) (saga, error) {
 		return saga{}, fmt.Errorf("read the operation's parameters: %w", err)
 	}
 	before := was.Tenant.State
-	refused := len(op.Steps) > 1 // by an earlier process: the second step was begun
+	refused := len(op.Steps) > 1 && op.Steps[1].State == "failed" // in an earlier process
 	g := saga{
 		steps: []step{{
 			name: "lock",
