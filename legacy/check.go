@@ -212,6 +212,14 @@ func (c *checker) columns(path []string, t *Table, src *sourceTable, model *targ
 			c.fault(at, "column %s of table %s is generated from others; remove it", shown(n.Name), t.To)
 		default:
 			given[n.Name] = true
+			c.casts(at, t, src, n.Column.From, column)
+		}
+	}
+	if len(t.Columns) == 0 {
+		for i := range model.columns {
+			if column := &model.columns[i]; given[column.name] {
+				c.casts(path, t, src, column.name, column)
+			}
 		}
 	}
 	if len(t.Columns) == 0 && src != nil && !slices.ContainsFunc(names, func(n string) bool { return given[n] }) {
@@ -236,6 +244,17 @@ func (c *checker) columns(path []string, t *Table, src *sourceTable, model *targ
 		if !given[name] {
 			c.fault(below(path, "mode"), "mode: upsert needs the whole primary key of table %s, and nothing is loaded into %s", t.To, shown(name))
 		}
+	}
+}
+
+// casts reports a column of a database whose values no column of the target's type takes.
+func (c *checker) casts(path []string, t *Table, src *sourceTable, from string, to *targetColumn) {
+	store := c.m.realStore(t.Source)
+	if src == nil || src.column(from) == nil || store != storePostgres && store != storeMySQL {
+		return
+	}
+	if why := convert(store, src.column(from), to).refused; why != "" {
+		c.fault(path, "%s.%s: %s", t.From, from, why)
 	}
 }
 

@@ -106,7 +106,7 @@ tables:
       unit: {value: piece}
       product_id: null
       Weird Name: {lookup: {table: products, match: {id: product_id}, take: title}}
-  - {from: products, shared: copy}
+  - {from: products, shared: copy, columns: {id: id, title: title, active: {sql: "x.active::int"}}}
   - {from: companies, shared: skip, to: anything}
   - from: orders
     key: company_id

@@ -1,6 +1,7 @@
 package legacy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,13 +12,15 @@ import (
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
-// dateCheck is a field with a date or time that the source has as text. PostgreSQL would guess the order of its parts, and
-// take words such as now and today for the moment of the load.
-type dateCheck struct {
+// textCheck is a field with a date, time or number that the source has as text. PostgreSQL would guess the order of a date's
+// parts, take words such as now and today for the moment of the load, and pass over commas in money.
+type textCheck struct {
 	field  int
 	name   string
 	kind   kind
-	layout string // of time.Parse, where the mapping names a format; else the text has to be in ISO order
+	layout string        // of time.Parse, where the mapping names a format; else the text has to be in ISO order
+	number *numberFormat // where the mapping names one
+	plain  bool          // a number without separators
 }
 
 const isoDay = `[0-9]{4,7}-[0-9]{2}-[0-9]{2}|[0-9]{8}`
@@ -45,58 +48,81 @@ func dateLayout(format string) (string, error) {
 	return layout, nil
 }
 
-// dateChecks are the fields of a query whose texts have to be looked at: a database writes its own dates and times in ISO order.
-func (i *Importer) dateChecks(q *query) []dateCheck {
-	store, src := i.m.realStore(q.table.Source), i.sourceTable(q.table)
-	var checks []dateCheck
+// textChecks are the fields of a query whose texts have to be looked at: a database writes its own dates, times and numbers in
+// one way.
+func (i *Importer) textChecks(q *query) []textCheck {
+	spec := i.m.Sources[q.table.Source]
+	var checks []textCheck
 	for n, f := range q.fields {
-		if isoTexts[f.kind] == nil {
+		check := textCheck{field: n, name: f.name, kind: f.kind}
+		switch f.conv.reading {
+		case readDate:
+			if format := cmp.Or(f.column.DateFormat, spec.DateFormat); format != "" && f.kind != kindTime {
+				check.layout, _ = dateLayout(format) // checkFormats has seen it
+			}
+		case readNumber, readMoney:
+			format := f.column.NumberFormat
+			if format == "" && i.textColumn(q.table, f) {
+				format = spec.NumberFormat
+			}
+			if format != "" {
+				check.number, _ = parseNumberFormat(format) // checkFormats has seen it
+			}
+			check.plain = check.number == nil && f.conv.reading == readMoney
+			if check.number == nil && !check.plain {
+				continue // PostgreSQL refuses what is no number
+			}
+		default:
 			continue
-		}
-		format := f.column.DateFormat
-		if format == "" {
-			format = i.m.Sources[q.table.Source].DateFormat
-		}
-		if c := src.column(f.column.From); c != nil && (store == storePostgres || store == storeMySQL) && isoTexts[c.kind] != nil {
-			continue
-		}
-		check := dateCheck{field: n, name: f.name, kind: f.kind}
-		if format != "" && f.kind != kindTime {
-			check.layout, _ = dateLayout(format) // checkFormats has seen it
 		}
 		checks = append(checks, check)
 	}
 	return checks
 }
 
-// checkFormats refuses a mapping with a date_format that is none.
+// textColumn tells whether a field's values are texts in the source, of which a format of the whole source speaks.
+func (i *Importer) textColumn(t *Table, f field) bool {
+	if i.m.realStore(t.Source) == storeFiles {
+		csv, _ := format(t.From)
+		return csv
+	}
+	c := i.sourceTable(t).column(f.column.From)
+	return c != nil && c.kind == kindText
+}
+
+// checkFormats refuses a mapping with a date_format or a number_format that is none.
 func (m *Mapping) checkFormats() error {
-	var formats []string
+	var dates, numbers []string
 	for _, s := range m.Sources {
-		formats = append(formats, s.DateFormat)
+		dates, numbers = append(dates, s.DateFormat), append(numbers, s.NumberFormat)
 	}
 	for _, t := range m.Tables {
 		for _, c := range t.Columns {
-			formats = append(formats, c.Column.DateFormat)
+			dates, numbers = append(dates, c.Column.DateFormat), append(numbers, c.Column.NumberFormat)
 		}
 	}
-	for _, f := range formats {
+	for _, f := range dates {
 		if _, err := dateLayout(f); f != "" && err != nil {
 			return tenant.Invalid("write it as in DD/MM/YYYY HH24:MI:SS", "%v", err)
+		}
+	}
+	for _, f := range numbers {
+		if _, err := parseNumberFormat(f); f != "" && err != nil {
+			return tenant.Invalid("write it as in 1.234,56", "%v", err)
 		}
 	}
 	return nil
 }
 
-// checkDates makes a record with a date that has two readings one that cannot be read, and writes dates of a format that the
-// mapping names in ISO order.
-func (q *query) checkDates(rec *record) {
-	if len(q.dates) == 0 || rec.line == nil {
+// checkTexts makes a record with a text that has two readings one that cannot be read, writes dates of a format that the
+// mapping names in ISO order, and numbers of such a format with a point alone.
+func (q *query) checkTexts(rec *record) {
+	if len(q.texts) == 0 || rec.line == nil {
 		return
 	}
 	fields, _ := splitLine(rec.line, nil, nil)
 	changed := false
-	for _, c := range q.dates {
+	for _, c := range q.texts {
 		if fields[c.field] == nil {
 			continue
 		}
@@ -123,8 +149,25 @@ func (q *query) checkDates(rec *record) {
 	rec.line = endLine(line)
 }
 
-// read gives a date's text in ISO order.
-func (c *dateCheck) read(text string) (string, error) {
+// read gives a text as PostgreSQL cannot misread it.
+func (c *textCheck) read(text string) (string, error) {
+	switch {
+	case c.number != nil:
+		if plain, ok := c.number.plain(text); ok {
+			return plain, nil
+		}
+		return "", fmt.Errorf("%s is not in the number_format of the mapping (column %s)", shown(text), c.name)
+	case c.plain:
+		if plainNumber.MatchString(text) {
+			return text, nil
+		}
+		return "", fmt.Errorf("%s is no number without separators; name its number_format in the mapping (column %s)", shown(text), c.name)
+	}
+	return c.readDate(text)
+}
+
+// readDate gives a date's text in ISO order.
+func (c *textCheck) readDate(text string) (string, error) {
 	if c.layout == "" {
 		if isoTexts[c.kind].MatchString(text) {
 			return text, nil
@@ -144,18 +187,18 @@ func (c *dateCheck) read(text string) (string, error) {
 	return at.Format("2006-01-02 15:04:05.999999999"), nil
 }
 
-// readRows reads a part as the query wants its dates.
+// readRows reads a part as the query wants its texts.
 func readRows(ctx context.Context, s source, q *query, p part, after string, yield func(*record) error) error {
 	return s.read(ctx, q, p, after, func(rec *record) error {
-		q.checkDates(rec)
+		q.checkTexts(rec)
 		return yield(rec)
 	})
 }
 
-// rereadRows reads rows of a rejects file as the query wants their dates.
+// rereadRows reads rows of a rejects file as the query wants their texts.
 func rereadRows(ctx context.Context, s source, q *query, rows []json.RawMessage, yield func(*record) error) error {
 	return s.reread(ctx, q, rows, func(rec *record) error {
-		q.checkDates(rec)
+		q.checkTexts(rec)
 		return yield(rec)
 	})
 }

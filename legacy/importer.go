@@ -309,7 +309,7 @@ func (i *Importer) query(t *Table, since string, only []string) *query {
 		return q
 	}
 	target := i.target[t.To]
-	src := i.sourceTable(t)
+	src, store := i.sourceTable(t), i.m.realStore(t.Source)
 	columns := t.Columns
 	if len(columns) == 0 {
 		for _, c := range target.columns {
@@ -323,18 +323,13 @@ func (i *Importer) query(t *Table, since string, only []string) *query {
 			continue
 		}
 		tc := target.column(c.Name)
-		q.fields = append(q.fields, field{name: c.Name, column: c.Column, kind: tc.kind, typ: tc.typ, cast: castOf(tc), key: slices.Contains(target.primaryKey, c.Name)})
+		q.fields = append(q.fields, field{
+			name: c.Name, column: c.Column, kind: tc.kind, typ: tc.typ, cast: castOf(tc), key: slices.Contains(target.primaryKey, c.Name),
+			conv: convert(store, src.column(c.Column.From), tc),
+		})
 	}
-	q.dates = i.dateChecks(q)
+	q.texts = i.textChecks(q)
 	return q
-}
-
-// castOf is a column's type where every PostgreSQL knows it.
-func castOf(c *targetColumn) string {
-	if c.kind == kindOther || strings.Contains(c.typ, `"`) || strings.Contains(c.typ, ".") || strings.HasPrefix(c.typ, "citext") {
-		return ""
-	}
-	return c.typ
 }
 
 func (i *Importer) sourceTable(t *Table) *sourceTable {

@@ -86,6 +86,11 @@ func (i *Importer) Run(ctx context.Context, req RunRequest) (*Report, error) {
 	if err := r.choose(); err != nil {
 		return nil, err
 	}
+	if req.Rejects == nil {
+		if err := r.checkSequences(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if req.DryRun {
 		err := r.count(ctx)
 		r.report.State, r.report.DurationMS = "planned", time.Since(start).Milliseconds()

@@ -218,13 +218,9 @@ func (l *load) begin(ctx context.Context) error {
 	clear(l.loaded)
 	clear(l.refused)
 	l.nobody = tenant.ImportCount{}
-	_, err = l.tx.Exec(ctx, localSettings+l.held.HoldSQL())
+	_, err = l.tx.Exec(ctx, localSettings+immediateConstraints+l.held.HoldSQL())
 	return targetError("begin", err)
 }
-
-// localSettings make PostgreSQL read values as the source wrote them, and report constraints at the row that breaks them.
-const localSettings = `SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, MDY'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL client_encoding = 'UTF8';
-	SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET CONSTRAINTS ALL IMMEDIATE;`
 
 func (l *load) rollback(ctx context.Context) {
 	if l.tx != nil {

@@ -200,10 +200,7 @@ func (r *run) canBinary(p *pass) bool {
 	if _, ok := p.src.(*postgresSource); !ok || p.q.document || r.Since != "" || len(p.q.fields) == 0 {
 		return false
 	}
-	src := r.sourceTable(p.table)
-	return !slices.ContainsFunc(p.q.fields, func(f field) bool {
-		return f.column.From == "" || !sameBinary(src.column(f.column.From), f)
-	})
+	return !slices.ContainsFunc(p.q.fields, func(f field) bool { return !f.conv.binary })
 }
 
 // withStrangers ends the scope of a pass that also deals with rows of no tenant.

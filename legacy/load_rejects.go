@@ -111,10 +111,7 @@ func (l *load) setRow(ctx context.Context, to, row int32, pg *pgconn.PgError) er
 	return l.set(ctx, x)
 }
 
-func (l *load) sumsInSource() bool {
-	_, ok := l.p.src.(digester)
-	return ok && !l.p.q.document && l.sameTexts(l.p.q)
-}
+func (l *load) sumsInSource() bool { return digesterOf(l.p) != nil }
 
 func (l *load) sumOf(ctx context.Context, line []byte) (*uint64, error) {
 	fields, _ := splitLine(line, nil, nil)
@@ -126,7 +123,9 @@ func (l *load) sumOf(ctx context.Context, line []byte) (*uint64, error) {
 		}
 	}
 	var sum int64
-	err := pgx.BeginFunc(ctx, l.tx, func(tx pgx.Tx) error { return tx.QueryRow(ctx, "SELECT "+checksumSQL(cells), args...).Scan(&sum) })
+	err := pgx.BeginFunc(ctx, l.tx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, "SELECT "+checksumSQL(l.p.q.fields, cells), args...).Scan(&sum)
+	})
 	if _, ofRow := rowError(err); ofRow {
 		return nil, nil // its values do not fit the types: nothing to compute
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -100,6 +101,35 @@ func (s *stand) sql(statements string) {
 	}
 }
 
+// database is a URL with another database.
+func database(t testing.TB, at, name string) string {
+	t.Helper()
+	u, err := url.Parse(at)
+	if err != nil {
+		t.Fatal("the test's URL cannot be read")
+	}
+	u.Path = "/" + name
+	return u.String()
+}
+
+// sqlAt is sql in the database that a URL names.
+func (s *stand) sqlAt(at, statements string) {
+	s.t.Helper()
+	cfg, err := pgx.ParseConfig(at)
+	if err != nil {
+		s.t.Fatal("the other URL cannot be read")
+	}
+	cfg.RuntimeParams["client_encoding"] = "UTF8"
+	conn, err := pgx.ConnectConfig(context.Background(), cfg)
+	if err != nil {
+		s.t.Fatal("the other database cannot be reached")
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.PgConn().Exec(context.Background(), statements).ReadAll(); err != nil {
+		s.t.Fatalf("%v\n%s", err, statements)
+	}
+}
+
 // rows are the lines that a query gives, with | between the columns.
 func (s *stand) rows(query string) []string {
 	s.t.Helper()
@@ -175,6 +205,27 @@ func (s *stand) clean(m *Mapping) {
 	}
 	s.want(`SELECT kind, name FROM tenantctl.import_undo`)
 	s.want(`SELECT target FROM tenantctl.import_passes UNION ALL SELECT part FROM tenantctl.import_parts`)
+}
+
+// differs verifies, and wants these rows of a table named and no others.
+func (s *stand) differs(m *Mapping, table string, keys ...string) {
+	s.t.Helper()
+	r, err := s.verify(m)
+	if !errors.Is(err, tenant.ErrDiffers) {
+		s.t.Fatalf("verify: %v", err)
+	}
+	var named []string
+	for _, one := range r.Tables {
+		for _, d := range one.Differences {
+			if one.Table == table {
+				named = append(named, d.Key)
+			}
+		}
+	}
+	slices.Sort(named)
+	if !slices.Equal(named, keys) {
+		s.t.Errorf("verify names %q, want %q\n%s", named, keys, shownAs(r))
+	}
 }
 
 func shownAs(v any) string {

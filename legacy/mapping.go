@@ -32,7 +32,8 @@ type SourceSpec struct {
 	Null           *string `yaml:"null,omitempty"`
 	MaxConnections int     `yaml:"max_connections,omitempty"`
 	Schema         string  `yaml:"schema,omitempty"`
-	DateFormat     string  `yaml:"date_format,omitempty"` // of dates that the source has as text; ISO order where empty
+	DateFormat     string  `yaml:"date_format,omitempty"`   // of dates that the source has as text; ISO order where empty
+	NumberFormat   string  `yaml:"number_format,omitempty"` // of numbers that the source has as text: 1234.56 where empty
 }
 
 // TenantList says which tenants there are, and by which key rows refer to them.
@@ -183,7 +184,7 @@ func (c Columns) MarshalYAML() (any, error) {
 	return node, nil
 }
 
-// Column says where a column's value comes from: one field is set, and with from also DateFormat may be.
+// Column says where a column's value comes from: one field is set, and with from also a format may be.
 type Column struct {
 	From    string  `yaml:"from,omitempty"`
 	SQL     string  `yaml:"sql,omitempty"`
@@ -191,7 +192,8 @@ type Column struct {
 	Lookup  *Lookup `yaml:"lookup,omitempty"`
 	Default bool    `yaml:"-"` // null in the file: the target's own default
 
-	DateFormat string `yaml:"date_format,omitempty" json:",omitempty"` // of a date that the source has as text
+	DateFormat   string `yaml:"date_format,omitempty" json:",omitempty"`   // of a date that the source has as text
+	NumberFormat string `yaml:"number_format,omitempty" json:",omitempty"` // of a number that the source has as text
 }
 
 // Lookup takes a value from another table of the source.
@@ -216,7 +218,7 @@ func (c Column) MarshalYAML() (any, error) {
 	switch {
 	case c.Default:
 		return nil, nil
-	case c.From != "" && c.DateFormat == "":
+	case c.From != "" && c.DateFormat+c.NumberFormat == "":
 		return c.From, nil
 	}
 	type plain Column

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	neturl "net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -112,16 +114,7 @@ func mysqlConfig(url string) (*mysql.Config, error) {
 	if cfg.Params == nil {
 		cfg.Params = map[string]string{}
 	}
-	for name, value := range map[string]string{
-		"time_zone": "'+00:00'",
-		// Without ANSI_QUOTES and NO_BACKSLASH_ESCAPES, which change what literals mean.
-		"sql_mode": "''",
-		// A loader that waits for its own server must not end the stream.
-		"net_write_timeout": "86400", "net_read_timeout": "86400", "wait_timeout": "86400",
-		"group_concat_max_len": "1073741824",
-	} {
-		cfg.Params[name] = value
-	}
+	maps.Copy(cfg.Params, mysqlSettings)
 	return cfg, cfg.Apply(mysql.Charset("utf8mb4", ""))
 }
 
@@ -236,6 +229,10 @@ func (s *mysqlSource) describeColumns(ctx context.Context, conn *sql.Conn, table
 		if c.kind != kindText || strings.HasSuffix(dataType, "text") {
 			c.length = 0
 		}
+		c.labels = nil
+		if dataType == "enum" {
+			c.labels = enumLabels(c.typ)
+		}
 		if t := tables[table]; t != nil {
 			t.columns = append(t.columns, c)
 			s.mu.Lock()
@@ -263,6 +260,17 @@ func (s *mysqlSource) describeColumns(ctx context.Context, conn *sql.Conn, table
 		}
 		return nil
 	})
+}
+
+var enumLabel = regexp.MustCompile(`'((?:[^']|'')*)'`)
+
+// enumLabels are those of a type such as enum('a','b').
+func enumLabels(typ string) []string {
+	var labels []string
+	for _, m := range enumLabel.FindAllStringSubmatch(typ, -1) {
+		labels = append(labels, strings.ReplaceAll(m[1], "''", "'"))
+	}
+	return labels
 }
 
 // mysqlKind is the kind of a type, such as "tinyint" written as "tinyint(1) unsigned".

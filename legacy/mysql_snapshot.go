@@ -53,6 +53,9 @@ func (s *mysqlSource) begin(ctx context.Context) (string, error) {
 		conns = append(conns, c)
 	}
 	for _, c := range conns {
+		if err := s.assertSession(ctx, c); err != nil {
+			return fail(err)
+		}
 		for _, statement := range []string{"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION WITH CONSISTENT SNAPSHOT"} {
 			if _, err := c.ExecContext(ctx, statement); err != nil {
 				return fail(err)

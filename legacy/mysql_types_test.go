@@ -19,7 +19,7 @@ import (
 var everyKind = []struct{ source, target, value string }{
 	{"INT UNSIGNED", "bigint", "4294967295"},
 	{"BIGINT UNSIGNED", "numeric(20,0)", "18446744073709551615"},
-	{"TINYINT(1)", "boolean", "2"},
+	{"TINYINT(1)", "boolean", "1"},
 	{"TINYINT(1)", "smallint", "2"},
 	{"BIT(1)", "boolean", "b'1'"},
 	{"BIT(5)", "integer", "b'10101'"},

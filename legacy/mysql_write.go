@@ -56,8 +56,16 @@ func appendMySQL(line, value []byte, writing int) []byte {
 			line = append(line, hexDigits[c>>4], hexDigits[c&15])
 		}
 		return append(line, '\t')
-	case writeBool, writeBitBool:
-		if bytes.IndexFunc(value, func(r rune) bool { return writing == writeBitBool && r != 0 || r >= '1' && r <= '9' }) >= 0 {
+	case writeBool:
+		switch string(value) {
+		case "0":
+			return append(line, 'f', '\t')
+		case "1":
+			return append(line, 't', '\t')
+		}
+		return appendField(line, value) // the target refuses it
+	case writeBitBool:
+		if bytes.ContainsFunc(value, func(r rune) bool { return r != 0 }) {
 			return append(line, 't', '\t')
 		}
 		return append(line, 'f', '\t')

@@ -191,7 +191,7 @@ func (o *orphans) remove(ctx context.Context, tx pgx.Tx, at int32, p *pass, cons
 		same = append(same, "f."+quoteColumn(f.references[j])+" = x."+quoteColumn(f.columns[j]))
 	}
 	rows, err := tx.Query(ctx, fmt.Sprintf(`DELETE FROM %s AS x WHERE %s AND NOT EXISTS (SELECT FROM %s.%s AS f WHERE %s) RETURNING %s::text, row_to_json(x.*)::text, %s`,
-		o.rows(at, p.table), strings.Join(given, " AND "), quoteColumn(o.list[at].tenant.Schema), quoteColumn(f.table), strings.Join(same, " AND "), o.targetKey(p, "x"), o.targetSum(p)))
+		o.rows(at, p.table), strings.Join(given, " AND "), quoteColumn(o.list[at].tenant.Schema), quoteColumn(f.table), strings.Join(same, " AND "), o.targetKey(p), o.targetSum(p)))
 	if err != nil {
 		return nil, err
 	}

@@ -315,7 +315,7 @@ func (p *planner) writeColumns(entry *yaml.Node, t *sourceTable, model *targetTa
 		default:
 			given[to.name] = true
 			value := textNode(c.name)
-			if why := misfit(c, to); why != "" {
+			if why := misfit(p.store, c, to); why != "" {
 				value.LineComment = "# " + inComment(why)
 				p.note("%s.%s: %s", t.name, c.name, why)
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -23,12 +24,14 @@ type postgresSource struct {
 	schema string
 	pool   *pgxpool.Pool
 	limit  chan struct{} // connections in use by readers
+	utf8   bool          // its checksums are of the same bytes as the target's
 
 	mu       sync.Mutex
 	tables   map[string]*sourceTable // as described, by name
 	leader   *pgxpool.Conn
 	snapshot string
-	idle     []*pgxpool.Conn // inside the snapshot
+	settings map[string]string // of each session
+	idle     []*pgxpool.Conn   // inside the snapshot
 }
 
 // defaultConnections is how many connections a source gets where the mapping does not say.
@@ -42,18 +45,17 @@ func openPostgres(ctx context.Context, spec *SourceSpec, url, name string) (sour
 	n := cmp.Or(spec.MaxConnections, defaultConnections)
 	cfg.MaxConns = int32(n + 1) // and the one that keeps the snapshot
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
-	for k, v := range sessionSettings {
-		cfg.ConnConfig.RuntimeParams[k] = v
-	}
-	s := &postgresSource{name: name, schema: cmp.Or(spec.Schema, "public"), limit: make(chan struct{}, n)}
-	cfg.ConnConfig.RuntimeParams["search_path"] = quoteColumn(s.schema)
-	// Rows that a policy would hide are an error, as they are for pg_dump.
-	cfg.ConnConfig.RuntimeParams["row_security"] = "off"
+	s := &postgresSource{name: name, schema: cmp.Or(spec.Schema, "public"), limit: make(chan struct{}, n), settings: maps.Clone(sessionSettings)}
+	s.settings["search_path"] = quoteColumn(s.schema)
+	maps.Copy(cfg.ConnConfig.RuntimeParams, s.settings)
+	cfg.ConnConfig.RuntimeParams["client_encoding"] = "UTF8"
 	conn, err := pgx.ConnectConfig(ctx, cfg.ConnConfig.Copy())
 	if err != nil {
 		return nil, s.failed("connect", err)
 	}
-	if conn.PgConn().ParameterStatus("server_encoding") == "SQL_ASCII" {
+	encoding := conn.PgConn().ParameterStatus("server_encoding")
+	s.utf8 = encoding == "UTF8"
+	if encoding == "SQL_ASCII" {
 		// Its bytes may be anything: they come as they are, and the target refuses the rows that are no UTF-8.
 		cfg.ConnConfig.RuntimeParams["client_encoding"] = "SQL_ASCII"
 	}
@@ -66,14 +68,6 @@ func openPostgres(ctx context.Context, spec *SourceSpec, url, name string) (sour
 	}
 	s.pool = pool
 	return s, nil
-}
-
-// sessionSettings make values the same text on both sides, whatever the servers are set to.
-var sessionSettings = map[string]string{
-	"application_name": "tenantctl", "client_encoding": "UTF8", "timezone": "UTC", "datestyle": "ISO, MDY", "intervalstyle": "postgres",
-	"extra_float_digits": "1", "bytea_output": "hex", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0",
-	// Blocks are read in their order: a part is a stretch of them.
-	"synchronize_seqscans": "off",
 }
 
 func (s *postgresSource) failed(verb string, err error) error {
@@ -95,14 +89,15 @@ func (s *postgresSource) describe(ctx context.Context, names []string) ([]*sourc
 	err := s.query(ctx, "look at the tables", `SELECT c.relname, c.relkind NOT IN ('r', 'p', 'm'), c.relkind = 'p', greatest(c.reltuples, 0)::bigint,
 			(SELECT coalesce(sum(pg_relation_size(p.relid)), 0) FROM pg_partition_tree(c.oid) p WHERE p.isleaf) + CASE WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) ELSE 0 END,
 			a.attname, format_type(a.atttypid, a.atttypmod), coalesce(b.typname, t.typname),
-			CASE WHEN t.typname IN ('varchar', 'bpchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 0 END, a.attnotnull
+			CASE WHEN t.typname IN ('varchar', 'bpchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 0 END, a.attnotnull,
+			ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = coalesce(b.oid, t.oid) ORDER BY e.enumsortorder)
 		FROM pg_class c
 		JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 		JOIN pg_type t ON t.oid = a.atttypid
 		LEFT JOIN pg_type b ON b.oid = t.typbasetype
 		WHERE c.relnamespace = to_regnamespace(quote_ident($1)) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
 			AND ($2::text[] IS NULL OR c.relname = ANY($2))
-		ORDER BY c.relname, a.attnum`, []any{s.schema, names}, []any{&table, &view, &partitioned, &count, &size, &c.name, &c.typ, &typname, &c.length, &c.notNull}, func() error {
+		ORDER BY c.relname, a.attnum`, []any{s.schema, names}, []any{&table, &view, &partitioned, &count, &size, &c.name, &c.typ, &typname, &c.length, &c.notNull, &c.labels}, func() error {
 		t := byName[table]
 		if t == nil {
 			t = &sourceTable{name: table, view: view, partitioned: partitioned, rows: count, bytes: size}
@@ -111,6 +106,7 @@ func (s *postgresSource) describe(ctx context.Context, names []string) ([]*sourc
 		}
 		c.kind = postgresKind(typname)
 		t.columns = append(t.columns, c)
+		c.labels = nil
 		return nil
 	})
 	if err != nil {
@@ -246,7 +242,7 @@ func (s *postgresSource) begin(ctx context.Context) (string, error) {
 		return "", s.failed("connect", err)
 	}
 	var snapshot string
-	if _, err = conn.Exec(ctx, `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`); err == nil {
+	if err = s.beginReading(ctx, conn, ""); err == nil {
 		err = conn.QueryRow(ctx, `SELECT pg_export_snapshot()`).Scan(&snapshot)
 	}
 	if err != nil {
@@ -289,7 +285,7 @@ func (s *postgresSource) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	s.mu.Unlock()
 	conn, err := s.pool.Acquire(ctx)
 	if err == nil && snapshot != "" {
-		if _, err = conn.Exec(ctx, `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT `+literal(snapshot)); err != nil {
+		if err = s.beginReading(ctx, conn, snapshot); err != nil {
 			conn.Release()
 		}
 	}

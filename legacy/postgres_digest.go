@@ -15,7 +15,7 @@ func (s *postgresSource) checksum(q *query) string {
 	for i, f := range q.fields {
 		texts[i] = canonicalSource(s.expression("x", f.column), f)
 	}
-	return checksumSQL(texts)
+	return checksumSQL(q.fields, texts)
 }
 
 // canonicalSource is a value's text on the source's side: as the target's type writes it, where both servers know it.
@@ -26,14 +26,21 @@ func canonicalSource(expr string, f field) string {
 	return expr + "::text::" + f.cast + "::text"
 }
 
-// checksumSQL is a signed 64-bit checksum of texts, in PostgreSQL.
-func checksumSQL(texts []string) string {
+// checksumSQL is a signed 64-bit checksum of the fields' texts, in PostgreSQL. A text that may hold what stands for NULL or
+// for the end of a field has its length in front.
+func checksumSQL(fields []field, texts []string) string {
 	cells := make([]string, len(texts))
 	for i, t := range texts {
+		switch fields[i].kind {
+		case kindText, kindJSON, kindOther:
+			t = "octet_length(" + t + ") || ':' || " + t
+		}
 		cells[i] = "coalesce(" + t + `, E'\x01') || E'\x1f'`
 	}
 	return "('x' || left(md5(" + strings.Join(cells, " || ") + "), 16))::bit(64)::bigint"
 }
+
+func (s *postgresSource) sameBytes() bool { return s.utf8 }
 
 func (s *postgresSource) digest(ctx context.Context, q *query, without []string) (map[string]digest, error) {
 	t, err := s.table(ctx, q.table.From)

@@ -142,7 +142,7 @@ func (s *postgresSource) buildRow(ctx context.Context, q *query, t *sourceTable)
 		b.fields = []string{doc}
 	} else {
 		for _, f := range q.fields {
-			b.fields = append(b.fields, s.value(f, t))
+			b.fields = append(b.fields, s.expression("x", f.column)+f.conv.cast)
 		}
 	}
 	if size != "" {
@@ -196,22 +196,6 @@ func (s *postgresSource) expression(alias string, c Column) string {
 		return fmt.Sprintf("(SELECT looked_up.%s FROM %s AS looked_up WHERE %s)", quoteColumn(c.Lookup.Take), s.from(c.Lookup.Table), strings.Join(on, " AND "))
 	}
 	return alias + "." + quoteColumn(c.From)
-}
-
-// value is a field's value in SQL, whose text is what is loaded. A truth value becomes true or false in a text, and char(n)
-// loses the spaces that fill it up, as they do by a cast.
-func (s *postgresSource) value(f field, t *sourceTable) string {
-	expr := s.expression("x", f.column)
-	c := (*sourceColumn)(nil)
-	if t != nil {
-		c = t.column(f.column.From)
-	}
-	switch {
-	case c == nil || f.typ == "":
-	case c.kind == kindBool && f.kind == kindText, strings.HasPrefix(c.typ, "character(") && !strings.HasPrefix(f.typ, "character("):
-		return expr + "::text"
-	}
-	return expr
 }
 
 func (s *postgresSource) read(ctx context.Context, q *query, p part, _ string, yield func(*record) error) error {

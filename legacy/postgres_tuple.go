@@ -3,7 +3,6 @@ package legacy
 import (
 	"encoding/binary"
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -62,19 +61,6 @@ func (w *tupleWriter) Write(message []byte) (int, error) {
 		return 0, errStopped
 	}
 	return len(message), nil
-}
-
-// sameBinary tells whether a column's values can be handed on as they are.
-func sameBinary(c *sourceColumn, f field) bool {
-	if c == nil || f.cast == "" {
-		return false
-	}
-	from, to := baseType(c.typ), baseType(f.typ)
-	if from == "character" && to != from {
-		return false // the spaces that fill it up stay behind
-	}
-	texts := []string{"text", "character varying", "character"}
-	return from == to || slices.Contains(texts, from) && slices.Contains(texts, to)
 }
 
 // baseType is a type without its length or precision.

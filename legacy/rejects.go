@@ -156,6 +156,13 @@ func (r *run) reloadRow(ctx context.Context, p *pass, line rejectLine, a *arena)
 		}
 		a.add(to, rec.ref, rec.line)
 		key = l.keyOf(rec.line)
+		if key == "null" { // without a primary key a row is named by its checksum
+			sum, err := l.sumOf(ctx, rec.line)
+			if err != nil || sum == nil {
+				return err
+			}
+			key = fmt.Sprintf(`["%d"]`, int64(*sum))
+		}
 		return nil
 	})
 	if _, ofRow := rowError(err); ofRow {

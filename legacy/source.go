@@ -33,6 +33,8 @@ type digester interface {
 	// digest gives for each tenant's key, as text, the number of rows and the sum of their checksums, without the rows
 	// whose keys are in without.
 	digest(ctx context.Context, q *query, without []string) (map[string]digest, error)
+	// sameBytes tells whether its texts have the bytes that UTF-8 gives them.
+	sameBytes() bool
 }
 
 // sourceTable is what a source knows of a table, collection or file.
@@ -64,6 +66,7 @@ type sourceColumn struct {
 	kind    kind
 	length  int // most characters of a text; 0 for no limit
 	notNull bool
+	labels  []string // of an enum
 }
 
 // kind is what a value is, across the stores.
@@ -110,7 +113,7 @@ type query struct {
 	since    string
 	maxRow   int64       // bytes; a longer row is a record with tooLong set
 	binary   bool        // lines are tuples of COPY's binary format: the types are the same on both sides
-	dates    []dateCheck // dates and times that the source has as text
+	texts    []textCheck // dates, times and numbers that the source has as text
 	only     []string    // keys of the tenants that are wanted; nil for all. A source may give the others' rows too
 }
 
@@ -122,6 +125,7 @@ type field struct {
 	typ    string // of the target, as format_type writes it; empty for a document
 	cast   string // typ where every PostgreSQL knows it: a type of the system's own; else empty
 	key    bool   // part of the target's primary key
+	conv   conversion
 }
 
 // part is a stretch of what a query reads.

@@ -30,8 +30,10 @@ type targetColumn struct {
 	notNull    bool // without a default: a value is needed
 	hasDefault bool // a default, an identity or a sequence
 	// sequenceMax is the last value that the column's sequence gives, where that is less than the type holds; else 0.
-	sequenceMax int64
-	generated   bool // from other columns: nothing can be loaded into it
+	// sequenceMin is the same of a sequence that goes down.
+	sequenceMax, sequenceMin int64
+	generated   bool     // from other columns: nothing can be loaded into it
+	labels      []string // of an enum
 }
 
 func (t *targetTable) column(name string) *targetColumn {
@@ -61,12 +63,15 @@ func readTarget(ctx context.Context, db queryer, schema string) (target, error) 
 			a.attnotnull, a.atthasdef AND a.attgenerated = '' OR a.attidentity <> '', a.attgenerated <> '',
 			coalesce(array_position(k.conkey, a.attnum), 0), c.relkind = 'p',
 			coalesce((SELECT min(q.seqmax) FROM (`+sequencesOf+`) o JOIN pg_sequence q ON q.seqrelid = o.sequence
-				WHERE o."table" = c.oid AND o."column" = a.attname AND q.seqmax < CASE t.typname WHEN 'int2' THEN 32767 WHEN 'int4' THEN 2147483647 ELSE 9223372036854775807 END), 0),
+				WHERE o."table" = c.oid AND o."column" = a.attname AND q.seqincrement > 0 AND q.seqmax < CASE t.typname WHEN 'int2' THEN 32767 WHEN 'int4' THEN 2147483647 ELSE 9223372036854775807 END), 0),
+			coalesce((SELECT max(q.seqmin) FROM (`+sequencesOf+`) o JOIN pg_sequence q ON q.seqrelid = o.sequence
+				WHERE o."table" = c.oid AND o."column" = a.attname AND q.seqincrement < 0 AND q.seqmin > CASE t.typname WHEN 'int2' THEN -32768 WHEN 'int4' THEN -2147483648 ELSE -9223372036854775808 END), 0),
 			c.relhastriggers AND EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal)
 				OR EXISTS (SELECT FROM pg_constraint h WHERE h.conrelid = c.oid AND h.contype NOT IN ('p', 'u', 'f', 'n'))
 				OR EXISTS (SELECT FROM pg_attrdef d WHERE d.adrelid = c.oid)
 				OR EXISTS (SELECT FROM pg_index x WHERE x.indrelid = c.oid AND (x.indexprs IS NOT NULL OR x.indpred IS NOT NULL))
-				OR EXISTS (SELECT FROM pg_attribute y JOIN pg_type z ON z.oid = y.atttypid WHERE y.attrelid = c.oid AND y.attnum > 0 AND z.typnamespace <> 'pg_catalog'::regnamespace)
+				OR EXISTS (SELECT FROM pg_attribute y JOIN pg_type z ON z.oid = y.atttypid WHERE y.attrelid = c.oid AND y.attnum > 0 AND z.typnamespace <> 'pg_catalog'::regnamespace),
+			ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = coalesce(b.oid, t.oid) ORDER BY e.enumsortorder)
 		FROM pg_class c
 		JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 		JOIN pg_type t ON t.oid = a.atttypid
@@ -82,7 +87,7 @@ func readTarget(ctx context.Context, db queryer, schema string) (target, error) 
 	var position int
 	var code, partitioned bool
 	keys := map[string]map[int]string{}
-	_, err = pgx.ForEachRow(rows, []any{&table, &c.name, &c.typ, &typname, &base, &c.length, &c.notNull, &c.hasDefault, &c.generated, &position, &partitioned, &c.sequenceMax, &code}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&table, &c.name, &c.typ, &typname, &base, &c.length, &c.notNull, &c.hasDefault, &c.generated, &position, &partitioned, &c.sequenceMax, &c.sequenceMin, &code, &c.labels}, func() error {
 		t := out[table]
 		if t == nil {
 			t = &targetTable{name: table, code: code, partitioned: partitioned}
@@ -90,6 +95,7 @@ func readTarget(ctx context.Context, db queryer, schema string) (target, error) 
 		}
 		c.kind = postgresKind(base)
 		t.columns = append(t.columns, c)
+		c.labels = nil
 		if position > 0 {
 			keys[table][position] = c.name
 		}

@@ -111,8 +111,9 @@ func (v *run) verifyCatalog(ctx context.Context) (bool, error) {
 type setAside struct {
 	counts  map[uuid.UUID]int64  // rejects that are still aside, by tenant; Nil for nobody's
 	sums    map[uuid.UUID]digest // rows of the source that are to be subtracted
-	without []string             // keys of rows that the source cannot compute a checksum of
-	unlike  map[uuid.UUID]int64  // how many those are, by tenant
+	rows    map[uuid.UUID][]keyedSum
+	without []string            // keys of rows that the source cannot compute a checksum of
+	unlike  map[uuid.UUID]int64 // how many those are, by tenant
 	// resolved are keys of rows that were mended and loaded: the source's rows are others. A mended row may have come to
 	// another tenant, and so counts for Nil, every one; a shared one has not.
 	resolved map[uuid.UUID][]string
@@ -127,7 +128,7 @@ func (a *setAside) resolvedOf(id uuid.UUID) []string {
 }
 
 func (v *run) rejectsOf(ctx context.Context, t *Table) (*setAside, error) {
-	out := &setAside{counts: map[uuid.UUID]int64{}, sums: map[uuid.UUID]digest{}, unlike: map[uuid.UUID]int64{}, resolved: map[uuid.UUID][]string{}}
+	out := &setAside{counts: map[uuid.UUID]int64{}, sums: map[uuid.UUID]digest{}, rows: map[uuid.UUID][]keyedSum{}, unlike: map[uuid.UUID]int64{}, resolved: map[uuid.UUID][]string{}}
 	err := v.Service.AllRejects(ctx, v.m.Name, t.Name(), func(r tenant.ImportReject, loaded string) error {
 		if loaded != "" {
 			owner := uuid.Nil
@@ -142,6 +143,7 @@ func (v *run) rejectsOf(ctx context.Context, t *Table) (*setAside, error) {
 		case r.Tenant == uuid.Nil && t.Shared != SharedSchema:
 			out.nobodys++
 		case r.Sum != nil:
+			out.rows[r.Tenant] = append(out.rows[r.Tenant], keyedSum{r.Key, int64(*r.Sum)})
 			d := out.sums[r.Tenant]
 			d.add(digest{1, *r.Sum})
 			out.sums[r.Tenant] = d
@@ -191,11 +193,11 @@ func (v *run) verifyTable(ctx context.Context, t *Table) (*TableReport, error) {
 	var target []tableDigest
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		d, ok := p.src.(digester)
+		d := digesterOf(p)
 		switch {
 		case t.ToCollection != "":
 			source, err = v.digestDocuments(gctx, p)
-		case ok && v.sameTexts(p.q):
+		case d != nil:
 			source, err = d.digest(gctx, p.q, aside.without)
 		default:
 			source, err = v.digestByStaging(gctx, p, aside.without)
@@ -221,21 +223,13 @@ func (v *run) verifyTable(ctx context.Context, t *Table) (*TableReport, error) {
 	return v.compare(ctx, p, source, target, aside)
 }
 
-// sameTexts tells whether a source of PostgreSQL's own writes each value of a query with the text that it has in the target.
-// Where that is not sure, the rows are read and written by the target.
-func (i *Importer) sameTexts(q *query) bool {
-	src := i.sourceTable(q.table)
-	return len(q.dates) == 0 && !slices.ContainsFunc(q.fields, func(f field) bool {
-		c := src.column(f.column.From)
-		switch {
-		case f.column.From == "" || c == nil:
-			return f.kind != kindText && f.cast == ""
-		case c.typ == f.typ:
-			return false
-		}
-		// A text is parsed by a column with its length and fields, and by a cast without them.
-		return f.cast == "" || c.kind == kindOther || c.kind == kindText && f.kind != kindText
-	})
+// digesterOf is the source of a pass where it computes the checksums that the target's rows have; else nil.
+func digesterOf(p *pass) digester {
+	d, ok := p.src.(digester)
+	if !ok || p.q.document || !d.sameBytes() || len(p.q.texts) > 0 || slices.ContainsFunc(p.q.fields, func(f field) bool { return !f.conv.sameSum }) {
+		return nil
+	}
+	return d
 }
 
 // compare sets a table's two sides against each other.
@@ -324,7 +318,7 @@ func (v *run) digestTables(ctx context.Context, p *pass, aside *setAside) ([]tab
 		if len(without) == 0 {
 			return ""
 		}
-		return fmt.Sprintf(" FILTER (WHERE NOT (%s = ANY(ARRAY[%s]::jsonb[])))", v.targetKey(p, "x"), literals(without))
+		return fmt.Sprintf(" FILTER (WHERE NOT (%s = ANY(ARRAY[%s]::jsonb[])))", v.targetKey(p), literals(without))
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(v.Parallel)
@@ -357,7 +351,7 @@ func (v *run) digestTables(ctx context.Context, p *pass, aside *setAside) ([]tab
 // inSession runs f in a transaction in which values have the same texts as in a source.
 func (v *run) inSession(ctx context.Context, f func(tx pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, v.Postgres, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, strings.TrimSuffix(localSettings, "SET CONSTRAINTS ALL IMMEDIATE;")); err != nil {
+		if _, err := tx.Exec(ctx, localSettings); err != nil {
 			return targetError("begin", err)
 		}
 		return f(tx)
@@ -370,19 +364,19 @@ func (v *run) targetSum(p *pass) string {
 	for n, f := range p.q.fields {
 		texts[n] = "x." + quoteColumn(f.name) + "::text"
 	}
-	return checksumSQL(texts)
+	return checksumSQL(p.q.fields, texts)
 }
 
-// targetKey is the SQL of what names a target row.
-func (v *run) targetKey(p *pass, alias string) string {
+// targetKey is the SQL of what names a target row, called x: its primary key, else its checksum.
+func (v *run) targetKey(p *pass) string {
 	var key []string
 	for _, f := range p.q.fields {
 		if f.key {
-			key = append(key, alias+"."+quoteColumn(f.name)+"::text")
+			key = append(key, "x."+quoteColumn(f.name)+"::text")
 		}
 	}
 	if len(key) == 0 {
-		return "jsonb_build_array(md5((" + alias + ".*)::text))"
+		return "jsonb_build_array((" + v.targetSum(p) + ")::text)"
 	}
 	return "jsonb_build_array(" + strings.Join(key, ", ") + ")"
 }
@@ -393,47 +387,6 @@ func literals(texts []string) string {
 		out[n] = literal(t)
 	}
 	return strings.Join(out, ", ")
-}
-
-// differences finds the first rows of one tenant that are not the same on both sides.
-func (v *run) differences(ctx context.Context, p *pass, n int32, aside *setAside) ([]Difference, error) {
-	if p.table.ToCollection != "" {
-		return v.differentDocuments(ctx, p, n)
-	}
-	at := p.tenants[n]
-	one := v.alone(p, at)
-	left := append(slices.Clone(aside.without), aside.resolvedOf(v.tenantAt(at))...)
-	cond := "true"
-	if len(left) > 0 {
-		cond = fmt.Sprintf("NOT (key = ANY(ARRAY[%s]::jsonb[]))", literals(left))
-	}
-	sum, name := v.targetSum(p), v.list[at].tenant.Name
-	var out []Difference
-	// What lies in one arena is compared with the whole table: enough for rows that differ or are missing here.
-	err := v.stage(ctx, one, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, fmt.Sprintf(`WITH s AS (SELECT %[1]s AS key, %[2]s AS sum FROM pg_temp.tenantctl_staged AS x WHERE tenantctl_tenant = 0),
-				t AS (SELECT %[1]s AS key, %[2]s AS sum FROM %[3]s AS x)
-			SELECT key::text, s.sum IS NULL, t.sum IS NULL FROM s FULL JOIN t USING (key) WHERE s.sum IS DISTINCT FROM t.sum AND (%[4]s) ORDER BY key LIMIT %[5]d`,
-			v.targetKey(p, "x"), sum, v.rows(at, p.table), cond, differencesShown))
-		if err != nil {
-			return targetError("compare "+p.name, err)
-		}
-		var key string
-		var notThere, notHere bool
-		_, err = pgx.ForEachRow(rows, []any{&key, &notThere, &notHere}, func() error {
-			what := "differs"
-			switch {
-			case notThere:
-				what = "not in the source"
-			case notHere:
-				what = "missing"
-			}
-			out = append(out, Difference{name, compactKey(key), what})
-			return nil
-		})
-		return targetError("compare "+p.name, err)
-	})
-	return out, err
 }
 
 // alone is a pass for one of its tenants.

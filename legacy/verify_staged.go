@@ -22,9 +22,9 @@ func (p *pass) leaveOut(to int32) {
 	p.leftOut[to]++
 }
 
-// stage copies what a source gives for a pass into a temporary table of the target's types, an arena at a time, and has
-// look see each. Rows whose values do not fit the types are left out: they were rejected too.
-func (v *run) stage(ctx context.Context, p *pass, look func(tx pgx.Tx) error) error {
+// stage copies what a source gives for a pass into a temporary table of the target's types, and has look see it: an arena at
+// a time, or all of it. Rows whose values do not fit the types are left out: they were rejected too.
+func (v *run) stage(ctx context.Context, p *pass, atOnce bool, look func(tx pgx.Tx) error) error {
 	return v.inSession(ctx, func(tx pgx.Tx) error {
 		columns := make([]string, len(p.q.fields))
 		for n, f := range p.q.fields {
@@ -55,7 +55,7 @@ func (v *run) stage(ctx context.Context, p *pass, look func(tx pgx.Tx) error) er
 			}, func(row int32, _ *pgconn.PgError) error { p.leaveOut(staged[row]); return nil })
 			staged = staged[:0]
 			a.reset()
-			if err != nil {
+			if err != nil || atOnce {
 				return targetError("compute checksums of "+p.name, err)
 			}
 			if err := look(tx); err != nil {
@@ -100,7 +100,10 @@ func (v *run) stage(ctx context.Context, p *pass, look func(tx pgx.Tx) error) er
 				return err
 			}
 		}
-		return flush()
+		if err := flush(); err != nil || !atOnce {
+			return err
+		}
+		return look(tx)
 	})
 }
 
@@ -109,9 +112,9 @@ func (v *run) digestByStaging(ctx context.Context, p *pass, without []string) (m
 	out := map[string]digest{}
 	cond := ""
 	if len(without) > 0 {
-		cond = fmt.Sprintf(" WHERE NOT (%s = ANY(ARRAY[%s]::jsonb[]))", v.targetKey(p, "x"), literals(without))
+		cond = fmt.Sprintf(" WHERE NOT (%s = ANY(ARRAY[%s]::jsonb[]))", v.targetKey(p), literals(without))
 	}
-	err := v.stage(ctx, p, func(tx pgx.Tx) error {
+	err := v.stage(ctx, p, false, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, fmt.Sprintf("SELECT tenantctl_tenant, count(*), coalesce(sum(%s), 0)::text FROM pg_temp.tenantctl_staged AS x%s GROUP BY 1", v.targetSum(p), cond))
 		if err != nil {
 			return targetError("compute checksums of "+p.name, err)
