@@ -117,6 +117,14 @@ func (m *Mapping) checkFormats() error {
 // checkTexts makes a record with a text that has two readings one that cannot be read, writes dates of a format that the
 // mapping names in ISO order, and numbers of such a format with a point alone.
 func (q *query) checkTexts(rec *record) {
+	if q.maxRow > 0 && !q.binary && int64(len(rec.line)) > q.maxRow {
+		// A line is longer than its values by what is escaped in it.
+		if rec.tooLong = valueBytes(rec.line); rec.tooLong > q.maxRow {
+			rec.line = nil
+			return
+		}
+		rec.tooLong = 0
+	}
 	if len(q.texts) == 0 || rec.line == nil {
 		return
 	}
@@ -147,6 +155,15 @@ func (q *query) checkTexts(rec *record) {
 		}
 	}
 	rec.line = endLine(line)
+}
+
+// valueBytes is how many bytes a line's values have.
+func valueBytes(line []byte) (total int64) {
+	fields, _ := splitLine(line, nil, nil)
+	for _, f := range fields {
+		total += int64(len(f))
+	}
+	return total
 }
 
 // read gives a text as PostgreSQL cannot misread it.

@@ -78,7 +78,7 @@ type listed struct {
 func Open(ctx context.Context, m *Mapping, o Options) (*Importer, error) {
 	o.Memory = cmp.Or(o.Memory, defaultMemory)
 	o.PartSize = cmp.Or(o.PartSize, defaultPartSize)
-	o.MaxRow = cmp.Or(o.MaxRow, defaultMaxRow)
+	o.MaxRow = cmp.Or(m.MaxRowBytes, o.MaxRow, defaultMaxRow)
 	o.Parallel = max(1, o.Parallel)
 	if o.Events == nil {
 		o.Events = func(Event) {}

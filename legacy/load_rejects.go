@@ -22,7 +22,7 @@ func (l *load) refuse(ctx context.Context, rec *record, to int32) error {
 	case rec.broken != "":
 		x.code, x.reason = codeUnreadable, rec.broken
 	case rec.tooLong > 0:
-		x.code, x.reason = codeTooLong, fmt.Sprintf("the row has %d bytes, more than the %d that are allowed", rec.tooLong, l.p.q.maxRow)
+		x.code, x.reason = codeTooLong, fmt.Sprintf("the row has %d bytes, more than the %d of max_row_bytes", rec.tooLong, l.p.q.maxRow)
 	case rec.orphan != "":
 		x.code, x.reason = codeOrphan, "the row of "+rec.orphan+" that it refers to is missing, or its own reference is NULL"
 	case rec.key == nil:

@@ -16,6 +16,7 @@ type Mapping struct {
 	Sources      map[string]*SourceSpec `yaml:"sources"`
 	Tenants      TenantList             `yaml:"tenants"`
 	SharedSchema string                 `yaml:"shared_schema,omitempty"`
+	MaxRowBytes  int64                  `yaml:"max_row_bytes,omitempty"`
 	Tables       []*Table               `yaml:"tables"`
 
 	file string     // for messages; paths in the mapping are relative to its folder

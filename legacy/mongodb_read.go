@@ -94,10 +94,6 @@ func (w *mongoWriter) write(doc bson.Raw) {
 		return
 	}
 	w.rec.ref, w.rec.after = place, string(place)
-	if w.q.maxRow > 0 && int64(len(doc)) > w.q.maxRow {
-		w.rec.tooLong = int64(len(doc))
-		return
-	}
 	if err := doc.Validate(); err != nil {
 		w.rec.broken = "the document is malformed: " + err.Error()
 		return
@@ -106,6 +102,10 @@ func (w *mongoWriter) write(doc bson.Raw) {
 		if w.rec.key, err = bsonText(w.key[:0], lookUp(doc, w.q.table.Key)); err == nil && w.rec.key != nil {
 			w.key = w.rec.key
 		}
+	}
+	if w.q.maxRow > 0 && int64(len(doc)) > w.q.maxRow {
+		w.rec.tooLong = int64(len(doc))
+		return
 	}
 	w.line = w.line[:0]
 	if w.q.document {

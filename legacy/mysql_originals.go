@@ -65,14 +65,10 @@ func (s *mysqlSource) originalsOf(ctx context.Context, b *mysqlSelect, refs [][]
 		ordinal = "x." + mysqlOrdinal
 	}
 	length := "0"
-	if b.length != "" {
-		length = b.length
-	}
-	guard := func(cell string) string {
-		if b.length == "" {
-			return cell
-		}
-		return fmt.Sprintf("IF(%s > %d, NULL, %s)", b.length, b.q.maxRow, cell)
+	guard := func(cell string) string { return cell }
+	if all := mysqlLength(b.t.columns); all != "" && b.q.maxRow > 0 {
+		length = all
+		guard = func(cell string) string { return fmt.Sprintf("IF(%s > %d, NULL, %s)", all, b.q.maxRow, cell) }
 	}
 	cells := []string{ordinal, length}
 	for i := range b.place {

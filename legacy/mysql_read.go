@@ -72,7 +72,7 @@ func (s *mysqlSource) selection(ctx context.Context, q *query) (*mysqlSelect, er
 		}
 	}
 	if q.maxRow > 0 {
-		b.length = mysqlLength(t)
+		b.length = mysqlLength(b.longColumns())
 	}
 	if q.document {
 		doc, err := s.document(ctx, q, b)
@@ -88,10 +88,24 @@ func (s *mysqlSource) selection(ctx context.Context, q *query) (*mysqlSelect, er
 	return b, nil
 }
 
-// mysqlLength is the SQL of about how many bytes a row has in its long columns.
-func mysqlLength(t *sourceTable) string {
+// longColumns are those of a query's fields; of a table without a primary key all, since the whole row finds it again.
+func (b *mysqlSelect) longColumns() []sourceColumn {
+	if len(b.t.primaryKey) == 0 {
+		return b.t.columns
+	}
+	var columns []sourceColumn
+	for _, f := range b.fields {
+		if c := b.column(f); c != nil {
+			columns = append(columns, *c)
+		}
+	}
+	return columns
+}
+
+// mysqlLength is the SQL of how many bytes a row has in those of some columns that are long: what is longer is not even sent.
+func mysqlLength(columns []sourceColumn) string {
 	var sizes []string
-	for _, c := range t.columns {
+	for _, c := range columns {
 		if typ := strings.ToLower(c.typ); strings.HasPrefix(typ, "long") || strings.HasPrefix(typ, "medium") && c.kind != kindInt || c.kind == kindJSON {
 			size := "COALESCE(OCTET_LENGTH(x." + quoteMySQL(c.name) + "), 0)"
 			if c.kind == kindBytes {
@@ -281,11 +295,8 @@ func (s *mysqlSource) stream(ctx context.Context, b *mysqlSelect, query string, 
 			for i, v := range values[first:] {
 				line = appendMySQL(line, v, writings[i])
 			}
-			if line = endLine(line); b.q.maxRow > 0 && int64(len(line)) > b.q.maxRow {
-				rec.tooLong = int64(len(line))
-			} else {
-				rec.line = line
-			}
+			line = endLine(line)
+			rec.line = line
 		}
 		if b.q.document && rec.line != nil && len(b.q.table.Embed)+len(b.q.table.Document) > 0 && !isJSONObject(unescape(nil, rec.line[:len(line)-1])) {
 			rec.line, rec.broken = nil, "its document is no JSON object, or was cut off at the source's max_allowed_packet"

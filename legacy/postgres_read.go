@@ -116,7 +116,9 @@ func (s *postgresSource) buildRow(ctx context.Context, q *query, t *sourceTable)
 	}
 	var states []string
 	if size != "" {
-		states = append(states, fmt.Sprintf("WHEN %s > %d THEN 'L' || (%s)", size, q.maxRow, size))
+		// It is worked out once for each row.
+		b.joins += " CROSS JOIN LATERAL (SELECT " + size + " AS bytes OFFSET 0) AS tenantctl_size"
+		states = append(states, fmt.Sprintf("WHEN tenantctl_size.bytes > %d THEN 'L' || tenantctl_size.bytes", q.maxRow))
 	}
 	if states = append(states, missing...); len(states) > 0 {
 		b.state = "CASE " + strings.Join(states, " ") + " END"
@@ -147,37 +149,45 @@ func (s *postgresSource) buildRow(ctx context.Context, q *query, t *sourceTable)
 	}
 	if size != "" {
 		for i, f := range b.fields {
-			b.fields[i] = fmt.Sprintf("CASE WHEN %s <= %d THEN %s END", size, q.maxRow, f)
+			b.fields[i] = fmt.Sprintf("CASE WHEN tenantctl_size.bytes <= %d THEN %s END", q.maxRow, f)
 		}
 	}
 	return b, nil
 }
 
-// rowSize is the SQL of a row's length in bytes; empty where the table holds nothing long. Lengths of values that lie
-// outside the row are known without reading them.
+// rowSize is the SQL of a row's length in bytes, that of its fields' texts; empty where the table holds nothing long. A value
+// that is a thousandth of the limit where it is stored is not longer than the limit as text, and is not looked into.
 func (s *postgresSource) rowSize(ctx context.Context, q *query, t *sourceTable) (string, error) {
 	var long bool
 	err := s.query(ctx, "look at table "+t.name, `SELECT EXISTS (SELECT FROM pg_class c WHERE c.reltoastrelid <> 0 AND pg_relation_size(c.reltoastrelid) >= $2
-		AND (c.oid = $1::text::regclass OR c.oid IN (SELECT relid FROM pg_partition_tree($1::text::regclass))))`, []any{s.relation(t.name), q.maxRow / 200}, []any{&long}, func() error { return nil })
+		AND (c.oid = $1::text::regclass OR c.oid IN (SELECT relid FROM pg_partition_tree($1::text::regclass))))`, []any{s.relation(t.name), q.maxRow / 1000}, []any{&long}, func() error { return nil })
 	if err != nil {
 		return "", err
 	}
-	if !long && !t.view {
+	// What is not stored outside lies in a block, at most 255 times shorter than it is.
+	if !long && !t.view && q.maxRow > 255*blockSize {
 		return "", nil
 	}
-	var sizes []string
-	for _, c := range t.columns {
-		column := "x." + quoteColumn(c.name)
+	var stored, sizes []string
+	for _, f := range q.fields {
+		value, c := s.expression("x", f.column), t.column(f.column.From)
+		if f.column.Value != nil {
+			continue
+		}
+		stored = append(stored, "coalesce(pg_column_size("+value+"), 0)")
 		switch {
-		case c.kind == kindText && c.length == 0 && (c.typ == "text" || strings.HasPrefix(c.typ, "character varying")):
-			sizes = append(sizes, "coalesce(octet_length("+column+"), 0)::bigint")
-		case c.kind == kindBytes:
-			sizes = append(sizes, "2 * coalesce(octet_length("+column+"), 0)::bigint")
-		case c.kind == kindJSON || c.kind == kindOther:
-			sizes = append(sizes, "4 * coalesce(pg_column_size("+column+"), 0)::bigint")
+		case c != nil && c.kind == kindBytes:
+			sizes = append(sizes, "coalesce(2 * octet_length("+value+")::bigint + 2, 0)")
+		case c != nil && (c.typ == "text" || strings.HasPrefix(c.typ, "character varying")):
+			sizes = append(sizes, "coalesce(octet_length("+value+"), 0)::bigint")
+		default:
+			sizes = append(sizes, "coalesce(octet_length(("+value+")::text), 0)::bigint")
 		}
 	}
-	return strings.Join(sizes, " + "), nil
+	if len(sizes) == 0 {
+		return "", nil
+	}
+	return fmt.Sprintf("CASE WHEN %s > %d THEN %s ELSE 0 END", strings.Join(stored, " + "), q.maxRow/1000, strings.Join(sizes, " + ")), nil
 }
 
 // expression is a column's value in SQL.

@@ -32,8 +32,8 @@ type targetColumn struct {
 	// sequenceMax is the last value that the column's sequence gives, where that is less than the type holds; else 0.
 	// sequenceMin is the same of a sequence that goes down.
 	sequenceMax, sequenceMin int64
-	generated   bool     // from other columns: nothing can be loaded into it
-	labels      []string // of an enum
+	generated                bool     // from other columns: nothing can be loaded into it
+	labels                   []string // of an enum
 }
 
 func (t *targetTable) column(name string) *targetColumn {
