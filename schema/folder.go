@@ -94,8 +94,10 @@ type files struct {
 	list      []*migration // by version
 	byVersion map[int64]*migration
 
-	looking sync.Once
-	left    remains // see leaves
+	looking   sync.Once // see look, which sets what follows
+	left      remains   // in a session at most
+	apart     bool      // some are not plain, and need a session
+	operators bool      // some speak of operators or event triggers, see ownOperators
 }
 
 // load reads a whole folder and refuses it where a single file cannot be run.

@@ -157,15 +157,22 @@ func leavesIn(code string) remains {
 	return something
 }
 
-// leaves is what the files leave in a session at most: one may call what another has made.
-func (f *files) leaves() remains {
+// look looks once at what the files may do, since a run asks for it for each tenant.
+func (f *files) look() {
 	f.looking.Do(func() {
 		f.left = something
 		for _, m := range f.list {
+			f.apart = f.apart || m.outside || !m.up.plain || !m.down.plain
+			f.operators = f.operators || ownOperators.Match(m.content)
 			if leavesIn(string(m.content)) == lasting {
 				f.left = lasting
 			}
 		}
 	})
+}
+
+// leaves is what the files leave in a session at most: one may call what another has made.
+func (f *files) leaves() remains {
+	f.look()
 	return f.left
 }

@@ -48,11 +48,14 @@ type plainReader struct {
 
 // words takes key words, all of them or none.
 func (p *plainReader) words(keys string) bool {
-	all := strings.Fields(keys)
-	if !begins(p.tokens[p.at:], all...) {
-		return false
+	at := p.at
+	for key := range strings.SplitSeq(keys, " ") {
+		if at == len(p.tokens) || !p.tokens[at].is(key) {
+			return false
+		}
+		at++
 	}
-	p.at += len(all)
+	p.at = at
 	return true
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -83,12 +82,13 @@ type sessions struct {
 
 // sessionsFor looks what sessions there are, if any of the files needs one.
 func (r *Resource) sessionsFor(ctx context.Context, conn *pgxpool.Conn, set *files) (s sessions, err error) {
-	if slices.ContainsFunc(set.list, func(m *migration) bool { return m.outside || !m.up.plain || !m.down.plain }) {
+	set.look()
+	if set.apart {
 		if s.shared, err = r.sharesSessions(ctx, conn); err != nil {
 			return s, err
 		}
 	}
-	if s.joins = !slices.ContainsFunc(set.list, func(m *migration) bool { return ownOperators.Match(m.content) }); s.joins {
+	if s.joins = !set.operators; s.joins {
 		s.joins, err = r.noEventTriggers(ctx, conn)
 	}
 	return s, err

@@ -107,7 +107,10 @@ func (r *Resource) step(ctx context.Context, x *run) (group []stage, err error) 
 			group = group[:1]
 		}
 		s := &group[0]
-		p.noted = []command{r.keepTag(ctx, x.t), group[len(group)-1].record(ctx)} // by the guard, where there is one
+		p.noted = []command{group[len(group)-1].record(ctx)} // by the guard, where there is one
+		if s.migration == nil || !s.together() || !x.sessions.joins {
+			p.noted = append([]command{r.keepTag(ctx, x.t)}, p.noted...)
+		}
 		if s.migration == nil {
 			return nil, nil
 		}
