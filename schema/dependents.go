@@ -38,7 +38,7 @@ func dependents(schema string, major int, list *[]tenant.Dependent) command {
 	c.row = func(row [][]byte) {
 		d := tenant.Dependent{
 			Kind: string(row[0]), Object: string(row[1]), Schema: string(row[2]), On: string(row[3]),
-			Extension: string(row[4]), Free: string(row[5]), Dropped: is(row[6]), Repoints: is(row[7]),
+			Extension: string(row[4]), Free: string(row[5]), Dropped: is(row[6]), Repoints: is(row[7]), Fixed: is(row[10]),
 		}
 		for i, into := range []*[]string{&d.Unmake, &d.Remake} {
 			if s := string(row[8+i]); s != "" {
@@ -63,6 +63,6 @@ SELECT 'publication', 'publication ' || quote_ident(p.pubname), NULL, 'schema ' 
 	format('ALTER PUBLICATION %I DROP TABLES IN SCHEMA %s', p.pubname, n.name), false,
 	(SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
 	format('ALTER PUBLICATION %I DROP TABLES IN SCHEMA %s', p.pubname, n.name),
-	format('ALTER PUBLICATION %I ADD TABLES IN SCHEMA %s', p.pubname, n.name)
+	format('ALTER PUBLICATION %I ADD TABLES IN SCHEMA %s', p.pubname, n.name), false
 FROM n JOIN pg_publication_namespace s ON s.pnnspid = n.oid JOIN pg_publication p ON p.oid = s.pnpubid`
 )

@@ -18,6 +18,7 @@ WITH n AS MATERIALIZED (
 ), d AS MATERIALIZED (
 	SELECT d.classid, d.objid, max(d.objsubid) AS sub, bool_or(d.refclassid = 'pg_class'::regclass) AS onrel,
 		string_agg(DISTINCT i.type || ' ' || i.identity, ', ') AS "on", min(x.extname) AS extension,
+		bool_and(x.extrelocatable) AS moves,
 		min(i.identity) FILTER (WHERE d.refclassid = 'pg_class'::regclass) AS parent
 	FROM m JOIN pg_depend d ON d.refclassid = m.classid AND d.refobjid = m.objid
 		CROSS JOIN LATERAL pg_identify_object(m.classid, m.objid, 0) i
@@ -94,7 +95,8 @@ SELECT kind,
 			'WITH (' || array_to_string(reloptions, ', ') || ')', rtrim(pg_get_viewdef(relid), '; '), rights)
 		WHEN 'foreign key' THEN format('ALTER TABLE %s ADD CONSTRAINT %s %s', whole, conname, pg_get_constraintdef(con))
 			|| coalesce(format('; COMMENT ON CONSTRAINT %s ON %s IS %L', conname, whole,
-				obj_description(con, 'pg_constraint')), '') END
+				obj_description(con, 'pg_constraint')), '') END,
+	extension IS NOT NULL AND NOT moves
 FROM o CROSS JOIN LATERAL (
 		-- A view keeps its identity, unless one of its columns is of a type of the schema's: another has to take its place.
 		SELECT NOT EXISTS (SELECT FROM pg_attribute a JOIN m ON m.classid = 'pg_type'::regclass AND m.objid = a.atttypid
@@ -143,13 +145,13 @@ SELECT 'publication', 'publication ' || quote_ident(p.pubname), NULL, u."on", NU
 	format('ALTER PUBLICATION %I DROP TABLE %s', p.pubname, t.name), false, pg_has_role(p.pubowner, 'USAGE'),
 	format('ALTER PUBLICATION %I DROP TABLE %s', p.pubname, t.name),
 	format('ALTER PUBLICATION %I ADD TABLE %s%s%s', p.pubname, t.name, ' (' || <columns> || ')',
-		' WHERE (' || <filter> || ')')
+		' WHERE (' || <filter> || ')'), false
 FROM u JOIN pg_publication_rel b ON b.oid = u.pub JOIN pg_publication p ON p.oid = b.prpubid CROSS JOIN LATERAL (
 	SELECT n.name || '.' || quote_ident(c.relname) AS name FROM n CROSS JOIN pg_class c WHERE c.oid = b.prrelid) t
 UNION ALL
 SELECT 'subscription', 'subscription ' || quote_ident(s.subname), NULL,
 	string_agg('table ' || n.name || '.' || quote_ident(c.relname), ', ' ORDER BY c.relname), NULL,
-	format('ALTER SUBSCRIPTION %I REFRESH PUBLICATION', s.subname), false, false, NULL, NULL
+	format('ALTER SUBSCRIPTION %I REFRESH PUBLICATION', s.subname), false, false, NULL, NULL, false
 FROM n CROSS JOIN m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid
 	JOIN pg_subscription_rel r ON r.srrelid = c.oid JOIN pg_subscription s ON s.oid = r.srsubid
 GROUP BY s.subname

@@ -13,12 +13,14 @@ import (
 // examineExtensions finds extensions in tenants' schemas, which serve all tenants and would be dropped with one, what else
 // of a tenant's other schemas depend on, and whether the schema for extensions is fit for all tenants.
 func (r *Resource) examineExtensions(ctx context.Context, d *doctor, conn *pgxpool.Conn) error {
-	var installed, fixes []string
+	var installed, names, fixed []string
 	ext := cmd(misplacedSQL)
 	ext.row = func(row [][]byte) {
 		installed = append(installed, fmt.Sprintf("%s in %s", row[0], row[1]))
-		to := quote(r.extensionsSchema())
-		fixes = append(fixes, fmt.Sprintf("ALTER EXTENSION %s SET SCHEMA %s", quote(string(row[0])), to))
+		names = append(names, string(row[0]))
+		if !is(row[2]) {
+			fixed = append(fixed, string(row[0]))
+		}
 	}
 	var shared []string
 	used := cmd(sharedSQL, likeOthers)
@@ -29,7 +31,7 @@ func (r *Resource) examineExtensions(ctx context.Context, d *doctor, conn *pgxpo
 	if len(installed) == 0 {
 		d.ok("extensions", "no extension is installed in a tenant's schema")
 	} else {
-		d.check("extensions", false, tenant.CheckError, strings.Join(fixes, "; "), "",
+		d.check("extensions", false, tenant.CheckError, tenant.MoveExtensions(names, fixed, r.extensionsSchema()), "",
 			"installed in a tenant's schema, with which it would be dropped for all: %s", strings.Join(installed, ", "))
 	}
 	if len(shared) == 0 {
@@ -54,7 +56,7 @@ func (r *Resource) extensionsSchema() string {
 }
 
 // misplacedSQL finds the extensions in schemas that bear a tenant's tag.
-const misplacedSQL = `SELECT e.extname, n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+const misplacedSQL = `SELECT e.extname, n.nspname, e.extrelocatable FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
 	LEFT JOIN pg_description d ON d.objoid = n.oid AND d.classoid = 'pg_namespace'::regclass AND d.objsubid = 0
 WHERE starts_with(d.description, '` + anyMark + `') ORDER BY 1`
 

@@ -21,6 +21,7 @@ type Dependent struct {
 	Free      string `json:"free"`                // SQL that takes it off the tenant's objects
 	Dropped   bool   `json:"dropped"`             // DROP ... CASCADE of the tenant's objects would drop it too
 	Repoints  bool   `json:"repoints"`            // it can be made again on other tables of the same names
+	Fixed     bool   `json:"-"`                   // the extension cannot be moved to another schema
 
 	// Unmake takes it off the objects that it is on, Remake puts it on those that bear the same names afterwards.
 	Unmake, Remake []string `json:"-"`
@@ -181,7 +182,7 @@ func (p DependentPolicy) exchangeWith(ctx context.Context, tx pgx.Tx, a Archiver
 // UsedOutside refuses to drop what objects outside a tenant depend on: the drop would take them with it. whose tells
 // which tenant a schema is of, as far as the caller knows. It is nil where nothing would be taken.
 func UsedOutside(store, place string, deps []Dependent, whose func(schema string) Name) error {
-	var used, extensions, owners []string
+	var used, extensions, fixed, owners []string
 	for _, d := range deps {
 		if !d.Dropped {
 			continue
@@ -189,6 +190,9 @@ func UsedOutside(store, place string, deps []Dependent, whose func(schema string
 		used = append(used, d.Object)
 		if d.Extension != "" && !slices.Contains(extensions, d.Extension) {
 			extensions = append(extensions, d.Extension)
+			if d.Fixed {
+				fixed = append(fixed, d.Extension)
+			}
 		}
 		if owner := owner(d.Schema, whose); owner != "" && !slices.Contains(owners, owner) {
 			owners = append(owners, owner)
@@ -207,12 +211,30 @@ func UsedOutside(store, place string, deps []Dependent, whose func(schema string
 		slices.Sort(extensions)
 		e.Msg = fmt.Sprintf("extension %s is installed in %s and is used by %s: by %s",
 			list(extensions), place, firstOf(owners), firstOf(used))
-		e.Hint = fmt.Sprintf("give it a schema of its own (postgres.extensions_schema): ALTER EXTENSION %s SET SCHEMA extensions",
-			strings.Join(extensions, " SET SCHEMA extensions; ALTER EXTENSION "))
+		e.Hint = MoveExtensions(extensions, fixed, "extensions")
 	case len(tenants) > 0:
 		e.Msg += ", of " + firstOf(tenants)
 	}
 	return e
+}
+
+// MoveExtensions says how extensions get a schema of their own; fixed are those that ALTER EXTENSION does not move.
+func MoveExtensions(extensions, fixed []string, to string) string {
+	var moves []string
+	for _, x := range extensions {
+		if !slices.Contains(fixed, x) {
+			moves = append(moves, "ALTER EXTENSION "+pgx.Identifier{x}.Sanitize()+" SET SCHEMA "+pgx.Identifier{to}.Sanitize())
+		}
+	}
+	var ways []string
+	if len(moves) > 0 {
+		ways = append(ways, "give it a schema of its own (postgres.extensions_schema): "+strings.Join(moves, "; "))
+	}
+	if len(fixed) > 0 {
+		ways = append(ways, fmt.Sprintf("%s cannot be moved: dump what uses it, DROP EXTENSION %s CASCADE, CREATE EXTENSION %[2]s SCHEMA %s, and load that again",
+			list(fixed), pgx.Identifier{fixed[0]}.Sanitize(), pgx.Identifier{to}.Sanitize()))
+	}
+	return strings.Join(ways, "; ")
 }
 
 func owner(schema string, whose func(schema string) Name) string {
