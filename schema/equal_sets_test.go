@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -34,6 +35,21 @@ func (s fileSet) titles() string {
 func (s fileSet) without(i int) fileSet {
 	s.files = slices.Delete(slices.Clone(s.files), i, i+1)
 	return s
+}
+
+// mirrored is the set whose files do on the way down, from the last to the first, what those of this one do on the way up.
+func (s fileSet) mirrored() (mirror fileSet, ok bool) {
+	mirror = s
+	mirror.files = nil
+	for _, f := range slices.Backward(s.files) {
+		header := regexp.MustCompile(`(?m)^-- \+goose Up(\r?\n)`)
+		if strings.Contains(f.content, "+goose Down") || !header.MatchString(f.content) {
+			return mirror, false
+		}
+		f.content = header.ReplaceAllString(f.content, "-- +goose Up${1}SELECT 1;${1}-- +goose Down${1}")
+		mirror.files = append(mirror.files, f)
+	}
+	return mirror, true
 }
 
 // write makes a folder of the set. role is one that files may work as.

@@ -61,18 +61,19 @@ const (
 	lookedAt                   // the same, where the catalog does not
 	fileByFile                 // one call for each
 	fileByFileKnown            // one call for each, as the catalog knows the tenant
+	back                       // what the files do they do on the way down, from the last to the first
 	ways
 )
 
 func (w way) String() string {
-	return [...]string{"at creation", "in one round trip", "after a look", "file by file", "file by file in one round trip"}[w]
+	return [...]string{"at creation", "in one round trip", "after a look", "file by file", "file by file in one round trip", "on the way down"}[w]
 }
 
 // stops are the versions up to which one call goes.
 func (w way) stops(s fileSet) []int64 {
 	all := []int64{int64(len(s.files))}
 	switch {
-	case len(s.files) == 1 || w == atCreation:
+	case len(s.files) == 1 || w == atCreation || w == back:
 	case w == inOneTrip, w == lookedAt:
 		all = []int64{1, all[0]}
 	default:
@@ -92,6 +93,7 @@ type compared struct {
 	schema  string
 	err     error
 	stops   []int64 // how far goose is to go for the same
+	bottom  int64   // how far goose is to come down then, where it is to come down
 	refused bool    // it was refused, as the set says that it may be
 }
 
@@ -179,8 +181,11 @@ func (c *comparison) faults(sets []fileSet) [][]string {
 	var all []*compared
 	for i, s := range sets {
 		dir := s.write(c.t, c.role)
-		for w := range ways {
+		for w := range back {
 			all = append(all, &compared{set: i, dir: dir, way: w, stops: w.stops(s)})
+		}
+		if mirror, ok := s.mirrored(); ok {
+			all = append(all, &compared{set: i, dir: mirror.write(c.t, c.role), way: back, stops: back.stops(s)})
 		}
 	}
 	made := map[string]*made{}
@@ -269,8 +274,12 @@ func (c *comparison) work(b catalog, workers int, sets []fileSet, trials []*comp
 
 // run takes a tenant the trial's way.
 func (tr *compared) run(ctx context.Context, r *Resource, tn tenant.Tenant) error {
-	if tr.way == atCreation {
-		return r.Create(ctx, tn)
+	if tr.way == atCreation || tr.way == back {
+		err := r.Create(ctx, tn)
+		if err == nil && tr.way == back {
+			_, err = r.Down(ctx, tn, 0)
+		}
+		return err
 	}
 	set, err := r.files()
 	if err != nil {
@@ -298,8 +307,13 @@ func (tr *compared) settleRefusal(r *Resource, s fileSet) {
 		return
 	}
 	last := fileOf(tr.err) - 1
-	if _, broken := r.files(); broken != nil {
+	_, broken := r.files()
+	switch {
+	case broken != nil:
 		last = 0
+	case tr.way == back:
+		tr.bottom = last + 1
+		return
 	}
 	tr.stops = slices.DeleteFunc(slices.Clone(tr.stops), func(v int64) bool { return v > last })
 	if last > 0 && !slices.Contains(tr.stops, last) {
@@ -320,7 +334,7 @@ func fileOf(err error) int64 {
 }
 
 // key names what goose is to do for the same.
-func (tr *compared) key() string { return fmt.Sprint(tr.set, tr.stops) }
+func (tr *compared) key() string { return fmt.Sprint(tr.set, tr.stops, tr.way == back, tr.bottom) }
 
 // made is what goose did with a set.
 type made struct {
@@ -344,9 +358,12 @@ func (c *comparison) byGoose(all map[string]*made, trials []*compared) {
 		c.alone.exec("CREATE SCHEMA %s", m.schema)
 		g.Go(func() error {
 			for _, stop := range tr.stops {
-				if m.failed, m.err = gooseTo(c.t.Context(), c.alone.cfg.URL, m.schema, tr.dir, stop); m.err != nil {
-					break
+				if m.failed, m.err = gooseTo(c.t.Context(), c.alone.cfg.URL, m.schema, tr.dir, stop, (*goose.Provider).UpTo); m.err != nil {
+					return nil
 				}
+			}
+			if tr.way == back && len(tr.stops) > 0 {
+				m.failed, m.err = gooseTo(c.t.Context(), c.alone.cfg.URL, m.schema, tr.dir, tr.bottom, (*goose.Provider).DownTo)
 			}
 			return nil
 		})
@@ -355,7 +372,7 @@ func (c *comparison) byGoose(all map[string]*made, trials []*compared) {
 }
 
 // gooseTo is a process of stock goose: connections of its own, and goose's own provider.
-func gooseTo(ctx context.Context, url, schema, dir string, to int64) (failed int64, err error) {
+func gooseTo(ctx context.Context, url, schema, dir string, to int64, move func(*goose.Provider, context.Context, int64) ([]*goose.MigrationResult, error)) (failed int64, err error) {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
 		return 0, err
@@ -368,7 +385,7 @@ func gooseTo(ctx context.Context, url, schema, dir string, to int64) (failed int
 	if err != nil {
 		return 0, err
 	}
-	_, err = provider.UpTo(ctx, to)
+	_, err = move(provider, ctx, to)
 	var partial *goose.PartialError
 	if errors.As(err, &partial) {
 		failed = partial.Failed.Source.Version
