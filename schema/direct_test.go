@@ -37,6 +37,47 @@ func TestWhatNeedsASessionGoesPastPgBouncer(t *testing.T) {
 	refused(t, without.Create(t.Context(), never), tenant.ErrUnsupported, "NO TRANSACTION", "PgBouncer", "postgres.direct_url")
 }
 
+// A file that leaves something in its session runs past the pooler, whose one session stays as new; without a way past it
+// the file is refused before anything is done.
+func TestWhatAFileLeavesReachesNoSessionOfPgBouncer(t *testing.T) {
+	t.Parallel()
+	for what, sql := range map[string]string{
+		"SET timezone":             "SET timezone = 'Asia/Tokyo'",
+		"SET of another reading":   "SET standard_conforming_strings = off",
+		"set_config":               "SELECT set_config('statement_timeout', '12345', false)",
+		"PREPARE":                  "PREPARE left_over AS SELECT 1",
+		"LISTEN":                   "LISTEN left_over",
+		"a temporary object":       "CREATE TEMP TABLE left_over (id int)",
+		"an object in pg_temp":     "CREATE FUNCTION pg_temp.left_over() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+		"a cursor WITH HOLD":       "DECLARE left_over CURSOR WITH HOLD FOR SELECT 1",
+		"pg_advisory_lock":         "SELECT pg_advisory_lock(4242)",
+		"a temporary object in DO": "DO $$ BEGIN CREATE TEMP TABLE left_over (id int); END $$",
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			dir := folder(t, map[string]string{"00001_leaves.sql": "-- +goose Up\n-- +goose StatementBegin\n" + sql + ";\n-- +goose StatementEnd\n"})
+			b := newBench(t, dir).pooled(1)
+			before := b.session1(t)
+			without := b.over(dir, func(c *Config) { c.DirectURL = "" })
+			refused(t, without.Create(t.Context(), b.tenant("never")), tenant.ErrUnsupported, "00001_leaves.sql", "PgBouncer", "postgres.direct_url")
+			b.created("acme")
+			if after := b.session1(t); after != before {
+				t.Errorf("the session was\n%s\nand is\n%s", before, after)
+			}
+		})
+	}
+}
+
+// session1 is what there is in the one session that the pooler has.
+func (b bench) session1(t *testing.T) string {
+	t.Helper()
+	return b.scalar(`SELECT concat_ws(E'\n', (SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings WHERE source = 'session'),
+		(SELECT string_agg(name, ' ') FROM pg_prepared_statements WHERE from_sql), (SELECT string_agg(c, ' ') FROM pg_listening_channels() c),
+		(SELECT string_agg(name, ' ') FROM pg_cursors WHERE is_holdable), (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
+		(SELECT string_agg(relname, ' ') FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relname = 'left_over'),
+		(SELECT count(*) FROM pg_proc WHERE pronamespace = pg_my_temp_schema()))`)
+}
+
 func TestAWrongWayPastThePoolerIsNamedByItsKey(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, example)
