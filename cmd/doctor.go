@@ -101,6 +101,11 @@ func diagnose(ctx context.Context, a *app, cfg *config.Config) []tenant.Check {
 				err = &tenant.Error{Msg: fmt.Sprintf("%s interrupted, the oldest is a %s", tenant.Plural(left, "operation"), first), Hint: "tenantctl ops list --unfinished tells which; run their commands again, or tenantctl ops resume"}
 			}
 			warn("catalog", "operations", err, "none is interrupted")
+			n, imports, err := catalog.LeftAway(ctx)
+			if err == nil && n > 0 {
+				err = &tenant.Error{Msg: fmt.Sprintf("imports have taken away and not put back: %d in all", n), Hint: tenant.LeftAwayHint(imports)}
+			}
+			warn("catalog", "imports", err, "all indexes, foreign keys and triggers are back that imports have taken away")
 		}
 	}
 	err = nil

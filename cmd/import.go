@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -199,6 +200,7 @@ type importRunOptions struct {
 	importFlags
 	since, maxErrors, rejects, rejectsTo string
 	deferIndexes, again, dryRun          bool
+	restart                              []string
 }
 
 func newImportRunCmd(a *app) *cobra.Command {
@@ -215,11 +217,14 @@ A row that does not fit is set aside with its reason, alone: see --max-errors an
 there are some. --since tops up: it loads the rows whose since column is at least that, over those that are there;
 a table without such a column is loaded whole, in the same way.
 
+A table whose mapping was changed since it was loaded is refused until --restart names it.
+
 ` + exitHelp,
 		Example: `  tenantctl import run -f mapping.yaml --dry-run
   tenantctl import run -f mapping.yaml
   tenantctl import run -f mapping.yaml --tenant acme --table orders
   tenantctl import run -f mapping.yaml --since 2026-11-01
+  tenantctl import run -f mapping.yaml --restart orders
   tenantctl import run -f mapping.yaml --rejects legacy.rejects.ndjson`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runImport(cmd, a, &o) },
@@ -231,6 +236,7 @@ a table without such a column is loaded whole, in the same way.
 	c.Flags().StringVar(&o.rejectsTo, "rejects-to", "", "write the rows that were set aside to this `file` (default NAME.rejects.ndjson)")
 	c.Flags().BoolVar(&o.deferIndexes, "defer-indexes", false, "drop the secondary indexes of tables that start empty, and rebuild them after their load")
 	c.Flags().BoolVar(&o.again, "again", false, "load also what is loaded already, for tables of mode upsert or replace")
+	c.Flags().StringSliceVar(&o.restart, "restart", nil, "empty these `tables` of what this import loaded there, in the tenants it loaded, and load them again")
 	addDryRun(c, &o.dryRun)
 	return c
 }
@@ -238,17 +244,21 @@ a table without such a column is loaded whole, in the same way.
 func runImport(cmd *cobra.Command, a *app, o *importRunOptions) error {
 	req := o.request()
 	req.Since, req.DeferIndexes, req.Again, req.DryRun = o.since, o.deferIndexes, o.again, o.dryRun
+	req.Restart = o.restart
 	var err error
 	if req.MaxErrors, err = legacy.ParseLimit(o.maxErrors); err != nil {
 		return err
 	}
 	if o.rejects != "" {
-		if o.since != "" || o.again || len(o.tables) > 0 || o.dryRun {
-			return tenant.Invalid("the file says which rows are loaded", "--rejects cannot be used together with --since, --again, --table or --dry-run")
+		if o.since != "" || o.again || len(o.tables) > 0 || o.dryRun || len(o.restart) > 0 {
+			return tenant.Invalid("the file says which rows are loaded", "--rejects cannot be used together with --since, --again, --restart, --table or --dry-run")
 		}
 		if req.Rejects, err = os.ReadFile(o.rejects); err != nil {
 			return tenant.Invalid("the import names the file that it wrote", "read %s: %v", o.rejects, reasonOf(err))
 		}
+	}
+	if o.since != "" && len(o.restart) > 0 {
+		return tenant.Invalid("restart the tables first, and top them up by another run", "--restart cannot be used together with --since")
 	}
 	i, m, s, err := o.open(cmd, a)
 	if err != nil {
@@ -260,7 +270,7 @@ func runImport(cmd *cobra.Command, a *app, o *importRunOptions) error {
 		return err
 	}
 	if !o.dryRun {
-		if werr := writeRejects(cmd.Context(), a, s, m.Name, o, report); werr != nil && err == nil {
+		if werr := writeRejects(cmd.Context(), s, m, o, report); werr != nil && err == nil {
 			err = werr
 		}
 	}
@@ -278,8 +288,8 @@ func runImport(cmd *cobra.Command, a *app, o *importRunOptions) error {
 }
 
 // writeRejects writes the rejects that there are to their file; never over the file that was just read.
-func writeRejects(ctx context.Context, a *app, s *tenant.Service, name string, o *importRunOptions, report *legacy.Report) error {
-	path := o.rejectsTo
+func writeRejects(ctx context.Context, s *tenant.Service, m *legacy.Mapping, o *importRunOptions, report *legacy.Report) error {
+	name, path := m.Name, o.rejectsTo
 	if path == "" {
 		path = name + ".rejects.ndjson"
 		if o.rejects != "" && filepath.Clean(o.rejects) == path {
@@ -290,7 +300,7 @@ func writeRejects(ctx context.Context, a *app, s *tenant.Service, name string, o
 	if err != nil {
 		return tenant.Invalid("choose another file with --rejects-to; the rejects are kept in the catalog", "write %s: %v", path, reasonOf(err))
 	}
-	n, err := legacy.WriteRejects(context.WithoutCancel(ctx), s, name, f)
+	n, err := legacy.WriteRejects(context.WithoutCancel(ctx), s, m, f)
 	err = errors.Join(err, f.Close())
 	if err == nil && n > 0 {
 		err = os.Rename(f.Name(), path)
@@ -403,6 +413,8 @@ type importStatus struct {
 	Loaded    int64     `json:"loaded_rows"`
 	Rejected  int64     `json:"rejected_rows"`
 	Owed      int       `json:"to_put_back"` // indexes, constraints and triggers
+
+	Changes []legacy.Change `json:"mapping_changes,omitempty"` // since earlier runs; only where the mapping is given
 }
 
 func newImportStatusCmd(a *app) *cobra.Command {
@@ -421,9 +433,10 @@ func newImportStatusCmd(a *app) *cobra.Command {
 
 func runImportStatus(cmd *cobra.Command, a *app, file string) error {
 	name := ""
+	var m *legacy.Mapping
 	if file != "" {
-		m, err := legacy.Load(file)
-		if err != nil {
+		var err error
+		if m, err = legacy.Load(file); err != nil {
 			return err
 		}
 		name = m.Name
@@ -442,7 +455,18 @@ func runImportStatus(cmd *cobra.Command, a *app, file string) error {
 	l := a.newList("import", "state", "loaded", "rejected", "age", "not over")
 	for _, f := range found {
 		st := importStatus{Import: f.Name, State: "loaded", UpdatedAt: f.Updated, Loading: []string{}, Owed: f.Owed}
+		if m != nil {
+			if st.Changes, err = legacy.Changes(cmd.Context(), s, m); err != nil {
+				return err
+			}
+		}
+		for _, c := range st.Changes {
+			fmt.Fprintln(a.errOut, a.paint(yellow, "note:"), c)
+		}
 		for _, p := range f.Passes {
+			if slices.ContainsFunc(st.Changes, func(c legacy.Change) bool { return c.Table == p.Target && c.Gone() }) {
+				continue // the mapping does not load it any more
+			}
 			st.Loading = append(st.Loading, p.Target)
 			st.State = "interrupted"
 		}
@@ -459,6 +483,9 @@ func runImportStatus(cmd *cobra.Command, a *app, file string) error {
 		for _, x := range loads {
 			st.Loaded += x.Loaded
 			st.Rejected += x.Rejected
+		}
+		if st.Owed > 0 && st.State != "running" {
+			fmt.Fprintf(a.errOut, "%s import %s: indexes, foreign keys and triggers that it took away are still to be put back (%d): run it again to its end\n", a.paint(yellow, "note:"), f.Name, st.Owed)
 		}
 		if err := l.add(st, st.Import, st.Import, st.State, st.Loaded, st.Rejected, age(st.UpdatedAt), strings.Join(st.Loading, ", ")); err != nil {
 			return err

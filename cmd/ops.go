@@ -61,6 +61,15 @@ func newOpsListCmd(a *app) *cobra.Command {
 					return err
 				}
 			}
+			if f.Unfinished {
+				n, imports, err := s.LeftAway(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if n > 0 {
+					fmt.Fprintf(a.errOut, "%s indexes, foreign keys and triggers that imports took away are still to be put back (%d): %s\n", a.paint(yellow, "note:"), n, tenant.LeftAwayHint(imports))
+				}
+			}
 			return l.end("no operations")
 		},
 	}

@@ -134,6 +134,10 @@ func (l *load) insertDocuments(ctx context.Context, to int32, rows []int32) erro
 func (l *load) insertOnce(ctx context.Context, to int32, docs []any, from []int32) error {
 	at := l.p.tenants[to]
 	c := l.collection(at, l.p.table)
+	// The transaction keeps others from taking the import over, as long as its connection lives.
+	if _, err := l.tx.Exec(ctx, l.held.HoldSQL()); err != nil {
+		return targetError("ask whether the import is still this one's", err)
+	}
 	if l.p.table.Mode == ModeUpsert || l.Since != "" {
 		return l.replaceDocuments(ctx, to, c, docs, from)
 	}

@@ -282,6 +282,20 @@ func (s *fileSource) parts(ctx context.Context, q *query, _ int64) ([]part, erro
 	return parts, nil
 }
 
+// resume tells files that were changed by their stamps, which are part of the ids.
+func (s *fileSource) resume(ctx context.Context, q *query, before []plannedPart) ([]part, string, error) {
+	now, err := s.parts(ctx, q, 0)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, b := range before {
+		if b.begun && !slices.ContainsFunc(now, func(p part) bool { return p.id == b.id }) {
+			return nil, "file " + b.low + " is another now, or is gone", nil
+		}
+	}
+	return now, "", nil
+}
+
 // unchanged says so where a file is not the one that a part stands for.
 func (s *fileSource) unchanged(p part) error {
 	now, err := s.stamp(p.low)

@@ -3,9 +3,6 @@ package legacy
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -208,10 +205,11 @@ func (i *Importer) readList(ctx context.Context) error {
 		if r.name != nil {
 			name = *r.name
 		}
-		if other, twice := names[name]; twice {
+		name = strings.TrimSpace(name)
+		if other, twice := names[strings.ToLower(name)]; twice {
 			faults = append(faults, fmt.Sprintf("keys %s and %s of the tenant list both give the name %q", other, *r.key, name))
 		}
-		names[name] = *r.key
+		names[strings.ToLower(name)] = *r.key
 		i.byKey[*r.key] = int32(len(i.list))
 		i.list = append(i.list, listed{key: *r.key, request: tenant.CreateRequest{Name: name, Domains: r.domains, Labels: r.labels, From: "key " + *r.key}})
 		return nil
@@ -222,9 +220,11 @@ func (i *Importer) readList(ctx context.Context) error {
 	if len(i.list) == 0 {
 		return tenant.Invalid("check tenants in the mapping", "the tenant list is empty")
 	}
-	if err := i.findTenants(ctx); err != nil {
+	twice, err := i.findTenants(ctx)
+	if err != nil {
 		return err
 	}
+	faults = append(faults, twice...)
 	missing := 0
 	for at := range i.list {
 		e := &i.list[at]
@@ -255,16 +255,17 @@ func (i *Importer) readList(ctx context.Context) error {
 	return nil
 }
 
-// findTenants looks the list up in the catalog: first by what earlier runs kept of each key, then by name.
-func (i *Importer) findTenants(ctx context.Context) error {
+// findTenants looks the list up in the catalog: first by what earlier runs kept of each key, then by name. It names keys
+// that mean one tenant.
+func (i *Importer) findTenants(ctx context.Context) (faults []string, err error) {
 	known, err := i.Service.ImportKeys(ctx, i.m.Name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	byID, byName := map[uuid.UUID]tenant.Tenant{}, map[string]tenant.Tenant{}
 	for t, err := range i.Service.List(ctx, tenant.Selection{}) {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		byID[t.ID], byName[string(t.Name)] = t, t
 	}
@@ -279,10 +280,10 @@ func (i *Importer) findTenants(ctx context.Context) error {
 				e.there = false // its create is gone on with
 				continue
 			}
-			return &tenant.Error{Kind: tenant.ErrBusy, Tenant: e.tenant.Name, Msg: "is " + string(e.tenant.State), Hint: "an import goes into active and suspended tenants"}
+			return nil, &tenant.Error{Kind: tenant.ErrBusy, Tenant: e.tenant.Name, Msg: "is " + string(e.tenant.State), Hint: "an import goes into active and suspended tenants"}
 		}
 	}
-	return nil
+	return i.oneKeyEach(known), nil
 }
 
 // sameVersion refuses tenants whose model is another than the newest among them.
@@ -374,14 +375,4 @@ func (i *Importer) documentFields(q *query) {
 			add(c.Name, c.Column)
 		}
 	}
-}
-
-// checksumOf tells one version of a table's mapping from another.
-func checksumOf(m *Mapping, t *Table) string {
-	b, err := json.Marshal([]any{t, m.Tenants.Key})
-	if err != nil {
-		panic(err) // plain structs of texts
-	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:8])
 }

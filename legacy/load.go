@@ -24,6 +24,7 @@ type RunRequest struct {
 	Tables       []string      // only these, by the names of their targets
 	Since        string        // only rows whose since column is at least that; they overwrite what is there
 	Again        bool          // also what is loaded already
+	Restart      []string      // tables whose rows that the import loaded are taken away and loaded again
 	DeferIndexes bool          // drop the secondary indexes of tables that start empty, and rebuild them after the load
 	MaxErrors    Limit         // more rejects than that stop the import
 	Rejects      []byte        // a rejects file: load its rows and nothing else
@@ -92,7 +93,7 @@ func (i *Importer) Run(ctx context.Context, req RunRequest) (*Report, error) {
 		}
 	}
 	if req.DryRun {
-		err := r.count(ctx)
+		err := errors.Join(r.checkChanges(ctx), r.count(ctx))
 		r.report.State, r.report.DurationMS = "planned", time.Since(start).Milliseconds()
 		return r.report, err
 	}
@@ -168,6 +169,11 @@ func (r *run) choose() error {
 			return tenant.Invalid("the mapping's tables are: "+strings.Join(names, ", "), "there is no table %s in the mapping", n)
 		}
 	}
+	for _, n := range r.Restart {
+		if !slices.ContainsFunc(r.wanted(), func(t *Table) bool { return t.Name() == n }) {
+			return tenant.Invalid("the mapping's tables are: "+strings.Join(names, ", "), "--restart names %s, which is not a table that is loaded", n)
+		}
+	}
 	for _, t := range r.wanted() {
 		upsert := t.Mode == ModeUpsert || r.Since != "" && t.ToCollection == ""
 		switch {
@@ -235,7 +241,16 @@ func (r *run) createTenants(ctx context.Context) error {
 
 // work loads the tables level by level: what others refer to comes first, collections come last.
 func (r *run) work(ctx context.Context, keys map[string]uuid.UUID) error {
+	if err := r.rereadTenants(ctx); err != nil {
+		return err
+	}
 	if err := r.held.KeepKeys(ctx, keys); err != nil {
+		return err
+	}
+	if err := r.checkRestarts(ctx); err != nil {
+		return err
+	}
+	if err := r.checkChanges(ctx); err != nil {
 		return err
 	}
 	for name, s := range r.sources {
@@ -254,6 +269,9 @@ func (r *run) work(ctx context.Context, keys map[string]uuid.UUID) error {
 	if err := r.makeShared(ctx); err != nil {
 		return err
 	}
+	if err := r.beginAgain(ctx); err != nil {
+		return err
+	}
 	if err := r.empty(ctx); err != nil {
 		return err
 	}
@@ -262,7 +280,7 @@ func (r *run) work(ctx context.Context, keys map[string]uuid.UUID) error {
 			return err
 		}
 	}
-	return nil
+	return r.putBackGone(ctx)
 }
 
 // levels are the tables in the order they are loaded.
@@ -431,6 +449,6 @@ func (r *run) overBudget() error {
 	}
 	return &tenant.Error{
 		Kind: tenant.ErrPartial, Code: "too_many_rejects", Msg: fmt.Sprintf("%s were set aside, which is more than --max-errors allows; mostly %s", tenant.Plural(int(n), "row"), r.mostly()),
-		Hint: "mend the source or the mapping, or allow more; the same command goes on",
+		Hint: "the same command goes on with what is not loaded yet, after a change in the source or with a larger --max-errors; after a change of a table's mapping add --restart TABLE",
 	}
 }

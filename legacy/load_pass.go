@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -61,7 +62,7 @@ func (q *jobQueue) next(p *pass) (j job, ok bool) {
 // groups splits the tenants that a table is still to be loaded for.
 func (r *run) groups(ctx context.Context, t *Table) ([][]int32, error) {
 	left := r.recipients(t)
-	if r.Since == "" && !r.Again {
+	if r.Since == "" {
 		whole, err := r.whole(ctx, t.Name())
 		if err != nil {
 			return nil, err
@@ -140,23 +141,19 @@ func (r *run) begin(ctx context.Context, t *Table, tenants []int32, first bool) 
 	p.q = r.query(t, r.sinceOf(t), only)
 	p.q.binary = r.canBinary(p)
 	want := tenant.ImportPass{Target: p.name, Mapping: checksumOf(r.m, t), Scope: r.scopeOf(ids, p.strangers)}
+	var all []part
 	switch {
 	case there == nil:
-		if r.Again {
-			if err := r.held.Forget(ctx, p.name, ids); err != nil {
-				return nil, nil, err
-			}
-		}
-		if err := r.held.BeginPass(ctx, want, p.strangers); err != nil {
+		if all, err = p.src.parts(ctx, p.q, r.PartSize); err != nil {
 			return nil, nil, err
 		}
-		if err := r.clear(ctx, p); err != nil {
+		if err := r.held.BeginPass(ctx, want, kept(all), p.strangers); err != nil {
 			return nil, nil, err
 		}
 	case there.Mapping != want.Mapping:
-		return nil, nil, tenant.Invalid("put the mapping back as it was and finish the load; then use mode replace or upsert and --again", "the mapping of %s was changed while the table is half loaded", p.name)
+		return nil, nil, tenant.Invalid(restartHint(p.name), "the mapping of %s was changed while the table is half loaded", p.name)
 	case there.Scope != want.Scope:
-		return nil, nil, tenant.Invalid("finish it with the same --tenant, --since and --parallel as before", "%s is half loaded for other tenants or another --since", p.name)
+		return nil, nil, tenant.Invalid("finish it with the same --tenant, --since and --parallel as before, or "+restartHint(p.name), "%s is half loaded for other tenants or another --since", p.name)
 	}
 	if r.Since != "" {
 		p.aside = map[string]bool{}
@@ -165,11 +162,12 @@ func (r *run) begin(ctx context.Context, t *Table, tenants []int32, first bool) 
 		}
 	}
 	p.done = parts
-	all, err := p.src.parts(ctx, p.q, r.PartSize)
-	if err != nil {
-		return nil, nil, err
+	if there != nil {
+		if all, err = r.resume(ctx, p, parts); err != nil {
+			return nil, nil, err
+		}
 	}
-	if err := r.sameSource(p, all, parts); err != nil {
+	if err := r.clear(ctx, p); err != nil {
 		return nil, nil, err
 	}
 	if err := r.takeAway(ctx, p); err != nil {
@@ -221,19 +219,40 @@ func (r *run) scopeOf(ids []uuid.UUID, strangers bool) string {
 	return scope
 }
 
-// sameSource refuses to go on with checkpoints of a source that is another now.
-func (r *run) sameSource(p *pass, all []part, done map[string]tenant.ImportPart) error {
-	ids := map[string]bool{}
-	for _, one := range all {
-		ids[one.id] = true
+// kept are parts as the catalog keeps them.
+func kept(parts []part) []tenant.ImportPart {
+	out := make([]tenant.ImportPart, len(parts))
+	for n, p := range parts {
+		out[n] = tenant.ImportPart{Part: p.id, Low: p.low, High: p.high, Rows: p.rows}
 	}
-	for id, d := range done {
-		if d.Part != "" && !strings.HasPrefix(id, "cleared/") && !ids[id] {
-			return tenant.Invalid("set mode: replace in the mapping and run with --again, which begins anew",
-				"table %s of the source was rewritten or has grown since its load was interrupted: what is loaded cannot be told from what is not", p.table.From)
+	return out
+}
+
+// resume gives the parts of a load that was interrupted, and keeps those that have come since. It refuses to go on with
+// checkpoints that do not mean the same rows any more.
+func (r *run) resume(ctx context.Context, p *pass, checkpoints map[string]tenant.ImportPart) ([]part, error) {
+	var before []plannedPart
+	for _, id := range slices.Sorted(maps.Keys(checkpoints)) {
+		c := checkpoints[id]
+		before = append(before, plannedPart{part{id: id, low: c.Low, high: c.High, rows: c.Rows}, c.Done || c.Position != ""})
+	}
+	all, changed, err := p.src.resume(ctx, p.q, before)
+	switch {
+	case err != nil:
+		return nil, err
+	case changed != "":
+		return nil, tenant.Invalid(restartHint(p.name), "table %s of the source changed since its load was interrupted, and what is loaded cannot be told from what is not: %s", p.table.From, changed)
+	}
+	var more []part
+	for _, one := range all {
+		if _, known := checkpoints[one.id]; !known {
+			more = append(more, one)
 		}
 	}
-	return nil
+	if len(more) == 0 {
+		return all, nil
+	}
+	return all, r.held.AddParts(ctx, p.name, kept(more))
 }
 
 // endPass brings a table to its end: what was taken away is put back, sequences are set, statistics gathered.
@@ -256,7 +275,7 @@ func (r *run) endPass(ctx context.Context, p *pass) error {
 	if r.Since != "" {
 		ids = nil // a part of the rows makes nobody whole
 	}
-	if err := r.held.EndPass(ctx, p.name, ids); err != nil {
+	if err := r.held.EndPass(ctx, p.name, checksumOf(r.m, p.table), ids); err != nil {
 		return err
 	}
 	if r.Since != "" {

@@ -29,6 +29,7 @@ type stand struct {
 	tables  *tables
 	service *tenant.Service
 	options Options
+	last    *Mapping
 }
 
 // tables is the store of a stand: a tenant is a schema with the model's tables.
@@ -159,6 +160,7 @@ func (s *stand) mapping(tables string) *Mapping {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.last = m
 	if t, ok := s.t.(*testing.T); ok && os.Getenv("LEGACY_TEST_URL") != s.url {
 		t.Setenv("LEGACY_TEST_URL", s.url)
 	}
@@ -246,7 +248,7 @@ func (s *stand) rejects() []string {
 func (s *stand) rejectsFile() string {
 	s.t.Helper()
 	var b strings.Builder
-	if _, err := WriteRejects(context.Background(), s.service, "old", &b); err != nil {
+	if _, err := WriteRejects(context.Background(), s.service, s.last, &b); err != nil {
 		s.t.Fatal(err)
 	}
 	return b.String()

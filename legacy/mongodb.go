@@ -285,6 +285,11 @@ func (s *mongoSource) parts(ctx context.Context, q *query, _ int64) ([]part, err
 	return []part{{id: "all", rows: rows}}, nil
 }
 
+// resume goes on by _id, which stays what it is.
+func (s *mongoSource) resume(_ context.Context, _ *query, before []plannedPart) ([]part, string, error) {
+	return planned(before), "", nil
+}
+
 func (s *mongoSource) read(ctx context.Context, q *query, _ part, after string, yield func(*record) error) error {
 	w, err := newMongoWriter(q)
 	if err != nil {

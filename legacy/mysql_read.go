@@ -414,6 +414,11 @@ func (s *mysqlSource) parts(ctx context.Context, q *query, size int64) ([]part, 
 	return parts, nil
 }
 
+// resume goes on by ranges of the primary key; a table without one is loaded in one transaction.
+func (s *mysqlSource) resume(_ context.Context, _ *query, before []plannedPart) ([]part, string, error) {
+	return planned(before), "", nil
+}
+
 func (s *mysqlSource) read(ctx context.Context, q *query, p part, after string, yield func(*record) error) error {
 	b, err := s.selection(ctx, q)
 	if err != nil {

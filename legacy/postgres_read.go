@@ -4,58 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
 	"strings"
 )
-
-func (s *postgresSource) parts(ctx context.Context, q *query, size int64) ([]part, error) {
-	t, err := s.table(ctx, q.table.From)
-	if err != nil {
-		return nil, err
-	}
-	if t.view {
-		return []part{{id: "all", rows: t.rows}}, nil
-	}
-	// Another hash of the parents is built for each part: it must not cost more than the part itself.
-	for _, h := range q.table.Via {
-		parent, err := s.table(ctx, h.Table)
-		if err != nil {
-			return nil, err
-		}
-		size = max(size, 4*parent.bytes)
-	}
-	var leaf string
-	var bytes, tuples, node int64
-	var ranges bool
-	var out []part
-	err = s.query(ctx, "look at table "+q.table.From, `SELECT c.oid::regclass::text, pg_relation_size(c.oid), greatest(c.reltuples, 0)::bigint, current_setting('server_version_num')::int >= 140000, pg_relation_filenode(c.oid)::bigint
-		FROM pg_class c WHERE c.oid = $1::text::regclass AND c.relkind IN ('r', 'm')
-		UNION ALL SELECT c.oid::regclass::text, pg_relation_size(c.oid), greatest(c.reltuples, 0)::bigint, current_setting('server_version_num')::int >= 140000, pg_relation_filenode(c.oid)::bigint
-		FROM pg_partition_tree($1::text::regclass) p JOIN pg_class c ON c.oid = p.relid WHERE p.isleaf AND c.oid <> $1::text::regclass ORDER BY 1`, []any{s.relation(q.table.From)}, []any{&leaf, &bytes, &tuples, &ranges, &node}, func() error {
-		blocks := (bytes + blockSize - 1) / blockSize
-		step := max(1, size/blockSize)
-		if !ranges || blocks == 0 {
-			// Older servers read the whole table for each range.
-			step = blocks + 1
-		}
-		for low := int64(0); low == 0 || low < blocks; low += step {
-			p := part{
-				// A table that was rewritten has its rows elsewhere: its checkpoints are of another file.
-				id:  fmt.Sprintf("%s/%d/%d+%d", leaf, node, low, step),
-				low: "ONLY " + leaf, high: fmt.Sprintf("x.ctid >= '(%d,0)'", low), rows: tuples * min(step, blocks-low) / max(1, blocks),
-			}
-			if low+step < blocks {
-				p.high += fmt.Sprintf(" AND x.ctid < '(%d,0)'", low+step)
-			}
-			out = append(out, p)
-		}
-		return nil
-	})
-	return out, err
-}
 
 // selection is a query's SELECT from rel, an SQL relation; what is in it is called x.
 func (s *postgresSource) selection(ctx context.Context, q *query, rel, ref string, conds ...string) (string, error) {
@@ -213,7 +168,13 @@ func (s *postgresSource) read(ctx context.Context, q *query, p part, _ string, y
 	if err != nil {
 		return err
 	}
-	rel, conds, ref := p.low, []string{p.high}, "x.ctid"
+	var b bounds
+	if p.high != "" {
+		if err := json.Unmarshal([]byte(p.high), &b); err != nil {
+			return fmt.Errorf("read the bounds of part %s: %w", p.id, err)
+		}
+	}
+	rel, conds, ref := p.low, b.conditions("x", t.primaryKey), "x.ctid"
 	switch {
 	case rel == "": // a view
 		object, err := s.rowObject(ctx, q)

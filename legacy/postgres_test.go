@@ -82,7 +82,7 @@ func TestASourceThatWasRewrittenIsNotGoneOnWith(t *testing.T) {
 	s.options.Events = nil
 	s.sql(`CREATE INDEX a_id ON old.a (id); CLUSTER old.a USING a_id`)
 	_, err := s.run(t.Context(), m, RunRequest{})
-	if !errors.Is(err, tenant.ErrInvalid) || !strings.Contains(err.Error(), "table a of the source was rewritten or has grown") {
+	if !errors.Is(err, tenant.ErrInvalid) || !strings.Contains(err.Error(), "it has no primary key and was rewritten") {
 		t.Fatalf("%v", err)
 	}
 	s.want(`SELECT state FROM tenantctl.operations WHERE state = 'running'`)

@@ -30,12 +30,16 @@ type rejectLine struct {
 }
 
 // WriteRejects writes the rows that an import has set aside as NDJSON, each with its reason, and tells how many there are.
-func WriteRejects(ctx context.Context, s *tenant.Service, name string, w io.Writer) (int64, error) {
+// Those of tables that the mapping does not load any more stay in the catalog alone.
+func WriteRejects(ctx context.Context, s *tenant.Service, m *Mapping, w io.Writer) (int64, error) {
 	b := bufio.NewWriter(w)
 	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
 	var n int64
-	err := s.Rejects(ctx, name, "", func(r tenant.ImportReject) error {
+	err := s.Rejects(ctx, m.Name, "", func(r tenant.ImportReject) error {
+		if !m.loads(r.Target) {
+			return nil
+		}
 		n++
 		line := rejectLine{ID: r.ID, Table: r.Target, Tenant: r.Name, Key: r.TenantKey, Code: r.Code, Reason: r.Reason, Row: json.RawMessage("null")}
 		line.RowKey = json.RawMessage(r.Key)

@@ -15,9 +15,11 @@ type source interface {
 	// does not cover; "" where it covers everything.
 	begin(ctx context.Context) (limits string, err error)
 	end()
-	// parts splits what a query reads into parts that can be read independently, each about size bytes. Their ids and
-	// bounds are the same at every call as long as the source does not change.
+	// parts splits what a query reads into parts that can be read independently, each about size bytes.
 	parts(ctx context.Context, q *query, size int64) ([]part, error)
+	// resume gives the parts by which an interrupted load goes on: those that it was planned as, by the same ids, and others
+	// for what has come since. changed says in words for a person why what is loaded cannot be told from what is not.
+	resume(ctx context.Context, q *query, planned []plannedPart) (parts []part, changed string, err error)
 	// read streams a part's records, from behind the position after where that is not empty. The record and what it
 	// points to are only valid until yield returns.
 	read(ctx context.Context, q *query, p part, after string, yield func(*record) error) error
@@ -133,6 +135,21 @@ type part struct {
 	id        string // stable
 	low, high string // the source's own bounds
 	rows      int64  // about
+}
+
+// plannedPart is a part of an interrupted load.
+type plannedPart struct {
+	part
+	begun bool // some of its rows are loaded
+}
+
+// planned are all of them as they were.
+func planned(parts []plannedPart) []part {
+	out := make([]part, len(parts))
+	for n, p := range parts {
+		out[n] = p.part
+	}
+	return out
 }
 
 // record is one row on its way to a tenant.

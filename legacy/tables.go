@@ -37,69 +37,6 @@ func (r *run) inTx(ctx context.Context, verb string, f func(tx pgx.Tx) error) er
 	}))
 }
 
-// empty takes the rows of tables with mode replace away, before the first of them is loaded. Each tenant's tables go
-// together, so that their foreign keys to each other are no obstacle.
-func (r *run) empty(ctx context.Context) error {
-	var tables []*Table
-	for _, t := range r.wanted() {
-		if t.Mode != ModeReplace || t.ToCollection != "" || r.Since != "" {
-			continue
-		}
-		there, _, err := r.held.Pass(ctx, t.Name())
-		if err != nil {
-			return err
-		}
-		whole, err := r.whole(ctx, t.Name())
-		if err != nil {
-			return err
-		}
-		loaded := !slices.ContainsFunc(r.recipients(t), func(at int32) bool { return !whole[r.tenantAt(at)] })
-		if there == nil && (!loaded || r.Again) {
-			tables = append(tables, t)
-		}
-	}
-	if len(tables) == 0 {
-		return nil
-	}
-	return r.each(ctx, append(slices.Clone(r.scope), r.sharedPlaces(tables)...), func(ctx context.Context, at int32) error {
-		var names []string
-		for _, t := range tables {
-			if slices.Contains(r.recipients(t), at) {
-				names = append(names, r.relation(at, t))
-			}
-		}
-		if len(names) == 0 {
-			return nil
-		}
-		err := r.inTx(ctx, "empty the tables of mode replace", func(tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, "TRUNCATE "+strings.Join(names, ", "))
-			return err
-		})
-		return tenant.WithTenant(err, r.list[at].tenant.Name)
-	})
-}
-
-// sharedPlaces is the shared schema, where one of the tables lies in it.
-func (r *run) sharedPlaces(tables []*Table) []int32 {
-	if slices.ContainsFunc(tables, func(t *Table) bool { return t.Shared == SharedSchema }) {
-		return []int32{r.sharedEntry()}
-	}
-	return nil
-}
-
-func (r *run) tenantAt(at int32) uuid.UUID { return r.list[at].tenant.ID }
-
-// clear empties the collections of a pass with mode replace.
-func (r *run) clear(ctx context.Context, p *pass) error {
-	if p.table.ToCollection == "" || p.table.Mode != ModeReplace || r.Since != "" {
-		return nil
-	}
-	return r.each(ctx, p.tenants, func(ctx context.Context, at int32) error {
-		_, err := r.collection(at, p.table).DeleteMany(ctx, struct{}{})
-		return documentError("empty the collection "+p.table.ToCollection, r.list[at].tenant.Name, err)
-	})
-}
-
 // undoable is something of a table that is in the way of a load.
 type undoable struct{ kind, name, away, back string }
 
@@ -190,16 +127,7 @@ func (r *run) putBack(ctx context.Context, p *pass) error {
 	}
 	return r.each(ctx, p.tenants, func(ctx context.Context, at int32) error {
 		for _, u := range owed[r.tenantAt(at)] {
-			err := r.inTx(ctx, fmt.Sprintf("put the %s %s back", u.Kind, u.Name), func(tx pgx.Tx) error {
-				if _, err := tx.Exec(ctx, u.Statement); err != nil {
-					return err
-				}
-				return r.held.Paid(ctx, tx, u.ID)
-			})
-			if err != nil {
-				return tenant.WithTenant(err, r.list[at].tenant.Name)
-			}
-			if err := tenant.Checkpoint(ctx, "import/putback/after"); err != nil {
+			if err := r.putOne(ctx, at, u); err != nil {
 				return err
 			}
 		}
@@ -215,6 +143,42 @@ func (r *run) owed(ctx context.Context, p *pass) (map[uuid.UUID][]tenant.ImportU
 		out[u.Tenant] = append(out[u.Tenant], u)
 	}
 	return out, err
+}
+
+// putBackGone restores what a load took away of tables that the mapping does not load any more.
+func (r *run) putBackGone(ctx context.Context) error {
+	all, err := r.Service.Owed(ctx, r.m.Name, "")
+	if err != nil {
+		return err
+	}
+	for _, u := range all {
+		if r.m.loads(u.Target) {
+			continue // at the end of its own load
+		}
+		at := slices.IndexFunc(r.list, func(l listed) bool { return l.tenant.ID == u.Tenant })
+		if at < 0 || !slices.Contains(r.scope, int32(at)) {
+			r.report.Notes = append(r.report.Notes, fmt.Sprintf("the %s %s of %s is still to be put back for a tenant that this run does not load: %s", u.Kind, u.Name, u.Target, u.Statement))
+			continue
+		}
+		if err := r.putOne(ctx, int32(at), u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putOne restores one thing that a load took away.
+func (r *run) putOne(ctx context.Context, at int32, u tenant.ImportUndo) error {
+	err := r.inTx(ctx, fmt.Sprintf("put the %s %s back", u.Kind, u.Name), func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, u.Statement); err != nil {
+			return err
+		}
+		return r.held.Paid(ctx, tx, u.ID)
+	})
+	if err != nil {
+		return tenant.WithTenant(err, r.list[at].tenant.Name)
+	}
+	return tenant.Checkpoint(ctx, "import/putback/after")
 }
 
 // addOwedKeys puts foreign keys into the model that an interrupted load has taken away from the schema it was read from.

@@ -297,6 +297,15 @@ func (r *Resource) look(ctx context.Context, t tenant.Tenant) (state, error) {
 	return s, nil
 }
 
+// CheckOwner fails where the tenant's database is missing, or bears another's ownership tag or none.
+func (r *Resource) CheckOwner(ctx context.Context, t tenant.Tenant) error {
+	s, err := r.look(ctx, t)
+	if err != nil {
+		return err
+	}
+	return s.ours(t)
+}
+
 // version reads golang-migrate's book; nil where there is none.
 func (r *Resource) version(ctx context.Context, t tenant.Tenant) (*version, error) {
 	var v version

@@ -160,6 +160,20 @@ END $do$`
 // hasRole tells whether a tenant is to have a role of its own; one that was adopted may have none.
 func (r *Resource) hasRole(t tenant.Tenant) bool { return r.cfg.Roles && t.Role != "" }
 
+// CheckOwner fails where the tenant's schema is missing, or bears another's ownership tag or none.
+func (r *Resource) CheckOwner(ctx context.Context, t tenant.Tenant) error {
+	conn, err := r.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	p := new(place)
+	if err := send(ctx, conn.Conn().PgConn(), []command{look(t, p)}); err != nil {
+		return failure("look at schema "+t.Schema, err)
+	}
+	return p.tagged(t)
+}
+
 // Stat tells what is there under the tenant's names, and how much.
 func (r *Resource) Stat(ctx context.Context, t tenant.Tenant) (tenant.Stat, error) {
 	conn, err := r.acquire(ctx)
@@ -234,8 +248,19 @@ func (p *place) presence() tenant.Presence {
 	return tenant.Absent
 }
 
-// ours refuses a place whose schema is missing or somebody else's.
+// ours refuses a place whose schema is missing or somebody else's, or not the one that names are looked for in.
 func (p *place) ours(t tenant.Tenant) error {
+	if err := p.tagged(t); err != nil || p.inForce {
+		return err
+	}
+	return &tenant.Error{
+		Kind: tenant.ErrRights, Store: tenant.KindPostgres, Msg: "no right to use schema " + t.Schema,
+		Hint: "connect as the role that owns it, or GRANT that role to this one",
+	}
+}
+
+// tagged refuses a place whose schema is missing or does not bear the tenant's ownership tag.
+func (p *place) tagged(t tenant.Tenant) error {
 	switch {
 	case p.schema == tenant.Absent:
 		return missing(t)
@@ -245,11 +270,6 @@ func (p *place) ours(t tenant.Tenant) error {
 		return &lost
 	case p.schema == tenant.Foreign:
 		return foreign("schema", t.Schema)
-	case !p.inForce:
-		return &tenant.Error{
-			Kind: tenant.ErrRights, Store: tenant.KindPostgres, Msg: "no right to use schema " + t.Schema,
-			Hint: "connect as the role that owns it, or GRANT that role to this one",
-		}
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ type Import struct {
 func (s *Service) BeginImport(ctx context.Context, name string, params map[string]any, tenants []Tenant) (*Import, error) {
 	s.beat()
 	params["import"] = name
-	for {
+	for try := 1; ; try++ {
 		op, err := s.catalog.enterImport(ctx, name, params, tenants)
 		if err == nil {
 			return &Import{Name: name, op: op, s: s}, Checkpoint(ctx, "import/begun")
@@ -36,11 +36,17 @@ func (s *Service) BeginImport(ctx context.Context, name string, params map[strin
 		if !errors.Is(err, errHeld) {
 			return nil, err
 		}
+		if try == importTries {
+			return nil, &Error{Kind: ErrBusy, Msg: fmt.Sprintf("import %s: other operations on its tenants begin faster than they can be waited for", name), Hint: "run it again when they are over: tenantctl ops list --unfinished"}
+		}
 		if err := s.closeHolders(ctx, name, tenants); err != nil {
 			return nil, err
 		}
 	}
 }
+
+// importTries is how often an import tries to enter; each try but the last closes dead operations that are in its way.
+const importTries = 10
 
 func (c *Catalog) enterImport(ctx context.Context, name string, params map[string]any, tenants []Tenant) (*Operation, error) {
 	op := &Operation{ID: newID(), Kind: OpImport, State: OpRunning, Actor: c.actor, Owner: c.self, Fence: 1, Params: json.RawMessage(jsonText(params))}
@@ -168,39 +174,47 @@ type ImportPass struct {
 	Target  string
 	Mapping string // checksum
 	Scope   string // which tenants; a pass is gone on with by the same alone
+	Planned bool   // its parts are kept; false where an older version began it
+	Run     uuid.UUID
 }
 
 // ImportPart is a checkpoint: a part of a pass, up to a position in it or whole.
 type ImportPart struct {
-	Part     string
-	Position string
-	Done     bool
+	Part      string
+	Position  string
+	Done      bool
+	Low, High string // the source's own bounds
+	Rows      int64  // about
 }
 
 // Pass is the pass over a target's table that is not over, with its checkpoints; nil where there is none.
 func (i *Import) Pass(ctx context.Context, target string) (*ImportPass, map[string]ImportPart, error) {
 	p := ImportPass{Target: target}
-	err := i.s.catalog.pool.QueryRow(ctx, `SELECT mapping, scope FROM tenantctl.import_passes WHERE import = $1 AND target = $2`, i.Name, target).Scan(&p.Mapping, &p.Scope)
+	err := i.s.catalog.pool.QueryRow(ctx, `SELECT mapping, scope, planned, coalesce(run, '00000000-0000-0000-0000-000000000000') FROM tenantctl.import_passes WHERE import = $1 AND target = $2`, i.Name, target).Scan(&p.Mapping, &p.Scope, &p.Planned, &p.Run)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil, nil
 	}
 	if err != nil {
 		return nil, nil, catalogError("read the import's checkpoints", err)
 	}
-	rows, err := i.s.catalog.pool.Query(ctx, `SELECT part, position, done FROM tenantctl.import_parts WHERE import = $1 AND target = $2`, i.Name, target)
+	rows, err := i.s.catalog.pool.Query(ctx, `SELECT part, position, done, low, high, row_count FROM tenantctl.import_parts WHERE import = $1 AND target = $2`, i.Name, target)
 	if err != nil {
 		return nil, nil, catalogError("read the import's checkpoints", err)
 	}
 	parts := map[string]ImportPart{}
 	var part ImportPart
-	_, err = pgx.ForEachRow(rows, []any{&part.Part, &part.Position, &part.Done}, func() error { parts[part.Part] = part; return nil })
+	_, err = pgx.ForEachRow(rows, []any{&part.Part, &part.Position, &part.Done, &part.Low, &part.High, &part.Rows}, func() error { parts[part.Part] = part; return nil })
 	return &p, parts, catalogError("read the import's checkpoints", err)
 }
 
-// BeginPass enters a pass. A pass over every tenant also forgets the rejects of rows that were nobody's: it meets them again.
-func (i *Import) BeginPass(ctx context.Context, p ImportPass, everyone bool) error {
+// BeginPass enters a pass with the parts that it is to be done in. A pass over every tenant also forgets the rejects of
+// rows that were nobody's: it meets them again.
+func (i *Import) BeginPass(ctx context.Context, p ImportPass, parts []ImportPart, everyone bool) error {
 	return i.inTx(ctx, "begin a pass", func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `INSERT INTO tenantctl.import_passes (import, target, mapping, scope) VALUES ($1, $2, $3, $4)`, i.Name, p.Target, p.Mapping, p.Scope); err != nil {
+		if _, err := tx.Exec(ctx, `INSERT INTO tenantctl.import_passes (import, target, mapping, scope, planned, run) VALUES ($1, $2, $3, $4, true, $5)`, i.Name, p.Target, p.Mapping, p.Scope, i.op.ID); err != nil {
+			return err
+		}
+		if err := i.plan(ctx, tx, p.Target, parts); err != nil {
 			return err
 		}
 		if !everyone {
@@ -212,33 +226,39 @@ func (i *Import) BeginPass(ctx context.Context, p ImportPass, everyone bool) err
 	})
 }
 
-// EndPass marks the target's rows of these tenants as loaded. The zero id stands for rows that are every tenant's.
-func (i *Import) EndPass(ctx context.Context, target string, tenants []uuid.UUID) error {
+// plan keeps parts of a pass that are not known yet.
+func (i *Import) plan(ctx context.Context, tx pgx.Tx, target string, parts []ImportPart) error {
+	ids, low, high, rows := make([]string, len(parts)), make([]string, len(parts)), make([]string, len(parts)), make([]int64, len(parts))
+	for n, p := range parts {
+		ids[n], low[n], high[n], rows[n] = p.Part, p.Low, p.High, p.Rows
+	}
+	_, err := tx.Exec(ctx, `INSERT INTO tenantctl.import_parts (import, target, part, done, low, high, row_count)
+		SELECT $1, $2, p, false, l, h, n FROM unnest($3::text[], $4::text[], $5::text[], $6::bigint[]) AS x(p, l, h, n) ON CONFLICT DO NOTHING`, i.Name, target, ids, low, high, rows)
+	return err
+}
+
+// AddParts keeps further parts of a pass: what has come into the source since it was planned.
+func (i *Import) AddParts(ctx context.Context, target string, parts []ImportPart) error {
+	return i.inTx(ctx, "go on with a pass", func(tx pgx.Tx) error { return i.plan(ctx, tx, target, parts) })
+}
+
+// EndPass marks the target's rows of these tenants as loaded by a mapping. The zero id stands for rows that are every
+// tenant's.
+func (i *Import) EndPass(ctx context.Context, target, mapping string, tenants []uuid.UUID) error {
 	shared := slices.Contains(tenants, uuid.Nil)
 	tenants = slices.DeleteFunc(slices.Clone(tenants), func(id uuid.UUID) bool { return id == uuid.Nil })
 	return i.inTx(ctx, "end a pass", func(tx pgx.Tx) error {
 		if shared {
-			if _, err := tx.Exec(ctx, `INSERT INTO tenantctl.import_loads AS l (import, target, whole) VALUES ($1, $2, true)
-				ON CONFLICT (import, target) WHERE tenant_id IS NULL DO UPDATE SET whole = true`, i.Name, target); err != nil {
+			if _, err := tx.Exec(ctx, `INSERT INTO tenantctl.import_loads AS l (import, target, whole, mapping, run) VALUES ($1, $2, true, $3, $4)
+				ON CONFLICT (import, target) WHERE tenant_id IS NULL DO UPDATE SET whole = true, emptying = NULL, mapping = $3, run = $4`, i.Name, target, mapping, i.op.ID); err != nil {
 				return err
 			}
 		}
-		_, err := tx.Exec(ctx, `INSERT INTO tenantctl.import_loads AS l (import, target, tenant_id, whole) SELECT $1, $2, t, true FROM unnest($3::uuid[]) AS t
-			ON CONFLICT (import, target, tenant_id) DO UPDATE SET whole = true`, i.Name, target, uuids(tenants))
+		_, err := tx.Exec(ctx, `INSERT INTO tenantctl.import_loads AS l (import, target, tenant_id, whole, mapping, run) SELECT $1, $2, t, true, $4, $5 FROM unnest($3::uuid[]) AS t
+			ON CONFLICT (import, target, tenant_id) DO UPDATE SET whole = true, emptying = NULL, mapping = $4, run = $5`, i.Name, target, uuids(tenants), mapping, i.op.ID)
 		if err == nil {
 			_, err = tx.Exec(ctx, `DELETE FROM tenantctl.import_passes WHERE import = $1 AND target = $2`, i.Name, target)
 		}
-		return err
-	})
-}
-
-// Forget makes a target's rows of these tenants count as not loaded, so that the next pass loads them again.
-func (i *Import) Forget(ctx context.Context, target string, tenants []uuid.UUID) error {
-	return i.inTx(ctx, "begin again", func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `DELETE FROM tenantctl.import_loads WHERE import = $1 AND target = $2 AND coalesce(tenant_id, '00000000-0000-0000-0000-000000000000') = ANY($3::uuid[])`, i.Name, target, uuids(tenants)); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, `DELETE FROM tenantctl.import_rejects WHERE import = $1 AND target = $2 AND coalesce(tenant_id, '00000000-0000-0000-0000-000000000000') = ANY($3::uuid[])`, i.Name, target, uuids(tenants))
 		return err
 	})
 }
@@ -380,54 +400,21 @@ func (i *Import) Replaced(ctx context.Context, tx pgx.Tx, target string, keys []
 	return err
 }
 
-// ImportUndo is something that a load took away and that is to be put back.
-type ImportUndo struct {
-	ID        int64
-	Target    string
-	Tenant    uuid.UUID
-	Kind      string // index, foreign key, trigger
-	Name      string
-	Statement string // that puts it back
-}
-
-// Owe records what is to be put back, in the transaction that takes it away.
-func (i *Import) Owe(ctx context.Context, tx pgx.Tx, u ImportUndo) error {
-	var id any
-	if u.Tenant != uuid.Nil {
-		id = u.Tenant
-	}
-	_, err := tx.Exec(ctx, `INSERT INTO tenantctl.import_undo (import, target, tenant_id, kind, name, statement) VALUES ($1, $2, $3, $4, $5, $6)`, i.Name, u.Target, id, u.Kind, u.Name, u.Statement)
-	return err
-}
-
-// Owed gives what is still to be put back, the oldest first; of one target, or of all where target is empty.
-func (s *Service) Owed(ctx context.Context, name, target string) ([]ImportUndo, error) {
-	rows, err := s.catalog.pool.Query(ctx, `SELECT id, target, coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'), kind, name, statement
-		FROM tenantctl.import_undo WHERE import = $1 AND ($2 = '' OR target = $2) ORDER BY id`, name, target)
-	if err != nil {
-		return nil, catalogError("read what is to be put back", err)
-	}
-	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ImportUndo])
-	return out, catalogError("read what is to be put back", err)
-}
-
-// Paid forgets what was put back, in the transaction that did it.
-func (i *Import) Paid(ctx context.Context, tx pgx.Tx, id int64) error {
-	_, err := tx.Exec(ctx, `DELETE FROM tenantctl.import_undo WHERE id = $1`, id)
-	return err
-}
-
 // ImportLoad is what has been loaded of a target for a tenant; the zero id stands for rows that are no tenant's.
 type ImportLoad struct {
 	Target           string
 	Tenant           uuid.UUID
 	Loaded, Rejected int64
 	Whole            bool
+	Emptying         Emptying
+	Mapping          string    // checksum of the mapping that it was loaded by; empty where nobody knows
+	Run              uuid.UUID // that loaded it
 }
 
 // ImportLoads gives what an import has loaded.
 func (s *Service) ImportLoads(ctx context.Context, name string) ([]ImportLoad, error) {
-	rows, err := s.catalog.pool.Query(ctx, `SELECT target, coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'), loaded, rejected, whole FROM tenantctl.import_loads WHERE import = $1`, name)
+	rows, err := s.catalog.pool.Query(ctx, `SELECT target, coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'), loaded, rejected, whole,
+		coalesce(emptying, ''), mapping, coalesce(run, '00000000-0000-0000-0000-000000000000') FROM tenantctl.import_loads WHERE import = $1`, name)
 	if err != nil {
 		return nil, catalogError("read what was loaded", err)
 	}
@@ -472,7 +459,7 @@ func (s *Service) Imports(ctx context.Context, name string) ([]ImportStatus, err
 				st.Run.Interrupted = st.Run.State.Live() && s.catalog.dead(st.Run)
 			}
 		}
-		rows, err := s.catalog.pool.Query(ctx, `SELECT target, mapping, scope FROM tenantctl.import_passes WHERE import = $1 ORDER BY target`, r.Name)
+		rows, err := s.catalog.pool.Query(ctx, `SELECT target, mapping, scope, planned, coalesce(run, '00000000-0000-0000-0000-000000000000') FROM tenantctl.import_passes WHERE import = $1 ORDER BY target`, r.Name)
 		if err != nil {
 			return nil, catalogError("read the imports", err)
 		}

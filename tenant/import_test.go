@@ -74,8 +74,8 @@ func TestAnImportThatWasTakenOverRecordsNothing(t *testing.T) {
 	part := tenant.ImportPart{Part: "1", Done: true}
 	for what, err := range map[string]error{
 		"a checkpoint": w.recorded(i, part, nil),
-		"a pass":       i.BeginPass(t.Context(), tenant.ImportPass{Target: "a"}, true),
-		"its end":      i.EndPass(t.Context(), "a", nil),
+		"a pass":       i.BeginPass(t.Context(), tenant.ImportPass{Target: "a"}, nil, true),
+		"its end":      i.EndPass(t.Context(), "a", "m", nil),
 	} {
 		if !errors.Is(tenant.Fenced(err), tenant.ErrFenced) {
 			t.Errorf("%s is recorded: %v", what, err)
@@ -99,7 +99,7 @@ func TestCheckpointsCountsAndRejectsOfAnImportAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	pass := tenant.ImportPass{Target: "a", Mapping: "m", Scope: "s"}
-	if err := i.BeginPass(t.Context(), pass, true); err != nil {
+	if err := i.BeginPass(t.Context(), pass, nil, true); err != nil {
 		t.Fatal(err)
 	}
 	row, sum := `{"id": 1}`, uint64(1<<64-1)
@@ -112,7 +112,7 @@ func TestCheckpointsCountsAndRejectsOfAnImportAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	there, parts, err := i.Pass(t.Context(), "a")
-	if err != nil || there == nil || *there != pass || len(parts) != 1 || parts["1"] != (tenant.ImportPart{Part: "1", Position: "9", Done: true}) {
+	if err != nil || there == nil || *there != (tenant.ImportPass{Target: "a", Mapping: "m", Scope: "s", Planned: true, Run: i.ID()}) || len(parts) != 1 || parts["1"] != (tenant.ImportPart{Part: "1", Position: "9", Done: true}) {
 		t.Errorf("%+v %+v %v", there, parts, err)
 	}
 	loads := func(want ...tenant.ImportLoad) {
@@ -135,19 +135,19 @@ func TestCheckpointsCountsAndRejectsOfAnImportAreKept(t *testing.T) {
 	if err != nil || len(ids) != 2 {
 		t.Fatalf("%v %v", ids, err)
 	}
-	if err := i.EndPass(t.Context(), "a", []uuid.UUID{acme.ID}); err != nil {
+	if err := i.EndPass(t.Context(), "a", "m", []uuid.UUID{acme.ID}); err != nil {
 		t.Fatal(err)
 	}
 	if there, parts, err := i.Pass(t.Context(), "a"); there != nil || len(parts) != 0 || err != nil {
 		t.Errorf("a pass that is over: %v %v %v", there, parts, err)
 	}
-	loads(tenant.ImportLoad{Target: "a", Tenant: acme.ID, Loaded: 10, Rejected: 2, Whole: true}, tenant.ImportLoad{Target: "a", Rejected: 1})
+	loads(tenant.ImportLoad{Target: "a", Tenant: acme.ID, Loaded: 10, Rejected: 2, Whole: true, Mapping: "m", Run: i.ID()}, tenant.ImportLoad{Target: "a", Rejected: 1})
 	if err := i.Forget(t.Context(), "a", []uuid.UUID{acme.ID}); err != nil {
 		t.Fatal(err)
 	}
 	loads(tenant.ImportLoad{Target: "a", Rejected: 1})
 	// A pass over everybody meets the rows of nobody again.
-	if err := i.BeginPass(t.Context(), pass, true); err != nil {
+	if err := i.BeginPass(t.Context(), pass, nil, true); err != nil {
 		t.Fatal(err)
 	}
 	loads()
