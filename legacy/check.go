@@ -22,6 +22,7 @@ func (m *Mapping) check(srcs map[string][]*sourceTable, tgt target) []string {
 			c.table([]string{"tables", strconv.Itoa(i)}, t)
 		}
 	}
+	c.entries()
 	sortFaults(c.faults)
 	lines := make([]string, len(c.faults))
 	for i, f := range c.faults {
@@ -127,6 +128,51 @@ func (c *checker) table(path []string, t *Table) {
 	c.columns(path, t, src, model)
 }
 
+// entries compares those that have one target: a verification looks at all of its rows together.
+func (c *checker) entries() {
+	first := map[string]int{}
+	for i, t := range c.m.Tables {
+		if t.ToCollection != "" || t.Shared == SharedSkip || c.tgt[t.To] == nil {
+			continue
+		}
+		path := []string{"tables", strconv.Itoa(i)}
+		one, again := first[t.To]
+		if !again {
+			first[t.To] = i
+			continue
+		}
+		other := c.m.Tables[one]
+		switch mine, theirs := c.loaded(t), c.loaded(other); {
+		case t.Mode == ModeReplace || other.Mode == ModeReplace:
+			c.fault(below(path, "mode"), "mode: replace would empty %s, which several entries load; use insert or upsert", t.To)
+		case (t.Shared == SharedSchema) != (other.Shared == SharedSchema):
+			c.fault(below(path, "shared"), "%s is loaded into tenants by another entry; shared: schema cannot be for one of them", t.To)
+		case !slices.Equal(mine, theirs):
+			c.fault(below(path, "columns"), "%s loads the columns %s of %s, and %s loads %s; all entries of one table load the same columns, such as with {value: ...}",
+				t.Name(), strings.Join(mine, ", "), t.To, other.Name(), strings.Join(theirs, ", "))
+		}
+	}
+}
+
+// loaded are the columns that an entry loads, sorted.
+func (c *checker) loaded(t *Table) []string {
+	var names []string
+	for _, n := range t.Columns {
+		if !n.Column.Default {
+			names = append(names, n.Name)
+		}
+	}
+	if src := tableNamed(c.srcs[t.Source], t.From); len(t.Columns) == 0 && src != nil {
+		for _, column := range c.tgt[t.To].columns {
+			if src.column(column.name) != nil && !column.generated {
+				names = append(names, column.name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // key follows the way from a table to the column with the tenant's key.
 func (c *checker) key(path []string, t *Table, src *sourceTable) {
 	last := src
@@ -143,8 +189,8 @@ func (c *checker) key(path []string, t *Table, src *sourceTable) {
 			c.sourceColumn(below(at, "references"), last, column)
 			known = known && last.column(column) != nil
 		}
-		if known && !last.isUnique(hop.References) {
-			c.fault(below(at, "references"), "%s of %s is no unique key, so that a row of %s could become two; name the columns of a primary or unique key",
+		if known && !hop.Many && !last.isUnique(hop.References) {
+			c.fault(below(at, "references"), "%s of %s is no unique key, so that a row of %s could become two; name the columns of a primary or unique key, or write many: true for a row that goes to several tenants",
 				strings.Join(hop.References, ", "), last.name, t.From)
 		}
 	}

@@ -143,7 +143,7 @@ m.yaml:6:72: table orders of the tenants has no column "notte"; did you mean not
 		{strings.Replace(lines, "order_id, table", "ordr_id, table", 1) + "}}", `m.yaml:6:56: order_lines of the source has no column "ordr_id"; did you mean order_id?`},
 		{strings.Replace(lines, "table: orders", "table: order", 1) + "}}", `m.yaml:6:73: source old has no "order"; did you mean orders?`},
 		{strings.Replace(lines, "references: id", "references: ide", 1) + "}}", `m.yaml:6:93: orders of the source has no column "ide"; did you mean id?`},
-		{strings.Replace(lines, "references: id", "references: company_id", 1) + "}}", "m.yaml:6:93: company_id of orders is no unique key, so that a row of order_lines could become two; name the columns of a primary or unique key"},
+		{strings.Replace(lines, "references: id", "references: company_id", 1) + "}}", "m.yaml:6:93: company_id of orders is no unique key, so that a row of order_lines could become two; name the columns of a primary or unique key, or write many: true for a row that goes to several tenants"},
 		{strings.Replace(lines, "key: company_id", "key: order_id", 1) + "}}", `m.yaml:6:28: orders of the source has no column "order_id"`},
 		{lines + ", select: {lookup: {table: products, match: {title: product_id}, take: titel}}}}", `m.yaml:6:198: title of products is no unique key, so that there could be several values to take; match the columns of a primary or unique key
 m.yaml:6:232: products of the source has no column "titel"; did you mean title?`},

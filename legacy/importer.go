@@ -105,6 +105,7 @@ func (i *Importer) open(ctx context.Context) error {
 			return err
 		}
 		i.sources[name] = s
+		i.define(name)
 		if i.tables[name], err = s.describe(ctx, i.namesOf(name)); err != nil {
 			return err
 		}
@@ -328,6 +329,10 @@ func (i *Importer) query(t *Table, since string, only []string) *query {
 			name: c.Name, column: c.Column, kind: tc.kind, typ: tc.typ, cast: castOf(tc), key: slices.Contains(target.primaryKey, c.Name),
 			conv: convert(store, src.column(c.Column.From), tc),
 		})
+	}
+	if len(i.m.entriesOf(t)) > 1 {
+		// A verification adds up their checksums.
+		slices.SortFunc(q.fields, func(a, b field) int { return cmp.Compare(a.name, b.name) })
 	}
 	q.texts = i.textChecks(q)
 	return q

@@ -287,21 +287,23 @@ func (r *run) work(ctx context.Context, keys map[string]uuid.UUID) error {
 func (r *run) levels() [][]*Table {
 	var names []string
 	var collections []*Table
-	byTarget := map[string]*Table{}
+	byTarget := map[string][]*Table{}
 	for _, t := range r.wanted() {
 		if t.ToCollection != "" {
 			collections = append(collections, t)
 			continue
 		}
-		names = append(names, t.To)
-		byTarget[t.To] = t
+		if names = append(names, t.To); byTarget[t.To] != nil {
+			names = names[:len(names)-1]
+		}
+		byTarget[t.To] = append(byTarget[t.To], t)
 	}
 	order, _ := r.target.loadOrder(names)
 	var out [][]*Table
 	for _, level := range order {
-		tables := make([]*Table, len(level))
-		for n, name := range level {
-			tables[n] = byTarget[name]
+		var tables []*Table
+		for _, name := range level {
+			tables = append(tables, byTarget[name]...)
 		}
 		out = append(out, tables)
 	}

@@ -24,7 +24,7 @@ func (l *load) refuse(ctx context.Context, rec *record, to int32) error {
 	case rec.tooLong > 0:
 		x.code, x.reason = codeTooLong, fmt.Sprintf("the row has %d bytes, more than the %d of max_row_bytes", rec.tooLong, l.p.q.maxRow)
 	case rec.orphan != "":
-		x.code, x.reason = codeOrphan, "the row of "+rec.orphan+" that it refers to is missing, or its own reference is NULL"
+		x.code, x.reason = codeOrphan, rec.orphan
 	case rec.key == nil:
 		x.code, x.reason = codeNoKey, "the tenant's key is NULL"
 	default:

@@ -52,5 +52,10 @@ func MakePlan(ctx context.Context, req PlanRequest, o Options) (*Planned, error)
 	if err != nil {
 		return nil, err
 	}
-	return Plan(options, tables, model), nil
+	if comparer, ok := s.(keyComparer); ok {
+		options.SameKeys = func(table, column, tenants, key string) (sameKeys, error) {
+			return comparer.sameKeys(ctx, table, column, tenants, key)
+		}
+	}
+	return Plan(options, tables, model)
 }

@@ -83,8 +83,11 @@ const (
 
 // Table says where one table's rows go.
 type Table struct {
+	As           string            `yaml:"name,omitempty" json:",omitempty"` // where another entry has the same target
 	Source       string            `yaml:"source,omitempty"`
-	From         string            `yaml:"from"`
+	From         string            `yaml:"from,omitempty"`
+	Query        string            `yaml:"query,omitempty" json:",omitempty"`
+	PrimaryKey   Names             `yaml:"primary_key,omitempty,flow" json:",omitempty"` // of the query
 	Where        string            `yaml:"where,omitempty"`
 	Key          string            `yaml:"key,omitempty"`
 	Via          []Hop             `yaml:"via,omitempty"`
@@ -101,9 +104,11 @@ type Table struct {
 	Triggers     string            `yaml:"triggers,omitempty"`
 }
 
-// Name is how messages, checkpoints and --table call the table: by its target, which is unique in a mapping.
+// Name is how messages, checkpoints and --table call the table: by its target, unless another entry has the same.
 func (t *Table) Name() string {
 	switch {
+	case t.As != "":
+		return t.As
 	case t.ToCollection != "":
 		return "mongodb/" + t.ToCollection
 	case t.To != "":
@@ -117,6 +122,7 @@ type Hop struct {
 	Columns    Names  `yaml:"columns,flow"`
 	Table      string `yaml:"table"`
 	References Names  `yaml:"references,flow"`
+	Many       bool   `yaml:"many,omitempty" json:",omitempty"` // rows there refer to this one, not the other way round
 }
 
 // Names is one name or several.

@@ -97,6 +97,11 @@ func (r *reader) read(content []byte) *Mapping {
 	if err := r.root.Decode(m); err != nil && len(r.faults) == 0 {
 		r.fault(nil, "cannot be read as a mapping")
 	}
+	for _, t := range m.Tables {
+		if t != nil && t.Query != "" {
+			t.From = queryName(t)
+		}
+	}
 	r.rules(m)
 	return m
 }

@@ -42,7 +42,11 @@ func (r *reader) rules(m *Mapping) {
 			target.To = m.baseName(t)
 		}
 		if first, again := targets[target.Name()]; again {
-			r.fault(below(path, "to"), "%s has the target %s, as the table on line %d has; each target is loaded from one table", shown(t.From), shown(target.Name()), first)
+			advice := "give this entry a name of its own with name"
+			if t.ToCollection != "" {
+				advice = "each collection is loaded from one entry"
+			}
+			r.fault(below(path, "to"), "%s has the target %s, as the table on line %d has; %s", shown(t.From), shown(target.Name()), first, advice)
 		} else {
 			_, n := walkNodes(r.root, path)
 			targets[target.Name()] = n.Line
@@ -150,6 +154,17 @@ func (r *reader) tableRules(m *Mapping, path []string, t *Table) {
 	case t.Shared == SharedSchema && !r.has("shared_schema"):
 		r.fault(below(path, "shared"), "shared: schema needs shared_schema at the top of the mapping, the name of that schema")
 	}
+	switch {
+	case t.Query == "" && len(t.PrimaryKey) > 0:
+		r.fault(below(path, "primary_key"), "primary_key: is for query; a table has its own")
+	case t.Query != "" && len(t.PrimaryKey) == 0:
+		r.fault(below(path, "primary_key"), "query needs primary_key, the columns that no two of its rows share")
+	case t.Query != "" && t.To == "" && t.ToCollection == "":
+		r.fault(below(path, "to"), "query needs to or to_collection, where its rows go")
+	}
+	if t.As != "" && t.ToCollection != "" {
+		r.fault(below(path, "name"), "name: is for tables; each collection is loaded from one entry")
+	}
 	for i, hop := range t.Via {
 		if len(hop.Columns) != len(hop.References) && len(hop.Columns) > 0 && len(hop.References) > 0 {
 			r.fault(below(below(below(path, "via"), strconv.Itoa(i)), "references"), "via[%d]: has %s and %s; each column refers to one",
@@ -231,7 +246,7 @@ func (m *Mapping) unsuited(store func(string) string) []placed {
 			continue
 		}
 		path := []string{"tables", strconv.Itoa(i)}
-		for key, set := range map[string]bool{"where": t.Where != "", "via": len(t.Via) > 0, "embed": len(t.Embed) > 0} {
+		for key, set := range map[string]bool{"query": t.Query != "", "where": t.Where != "", "via": len(t.Via) > 0, "embed": len(t.Embed) > 0} {
 			if set {
 				report(t.Source, kind, below(path, key))
 			}

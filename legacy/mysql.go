@@ -30,6 +30,7 @@ type mysqlSource struct {
 	mu         sync.Mutex
 	tables     map[string]*sourceTable
 	collations map[string][2]string // character set and collation of "table.column"
+	queries    map[string]tableQuery
 	snap       *mysqlSnapshot
 }
 
@@ -189,6 +190,11 @@ func (s *mysqlSource) describe(ctx context.Context, names []string) ([]*sourceTa
 	}
 	if err == nil {
 		err = describeMySQLKeys(ctx, conn, byName)
+	}
+	if err == nil {
+		var defined []*sourceTable
+		defined, err = s.describeQueries(ctx, conn, names)
+		out = append(out, defined...)
 	}
 	if err != nil {
 		return nil, s.failed("look at the tables", err)

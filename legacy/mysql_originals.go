@@ -40,7 +40,7 @@ func (s *mysqlSource) originals(ctx context.Context, q *query, refs [][]byte) ([
 
 // originalsOf finds rows again: by their primary keys, or as the rows that refs are.
 func (s *mysqlSource) originalsOf(ctx context.Context, b *mysqlSelect, refs [][]byte) ([]original, error) {
-	from, cond, ordinal := quoteMySQL(b.t.name), "", "0"
+	from, cond, ordinal := s.from(b.t.name), "", "0"
 	at := map[string][]int{} // a place may be asked for twice
 	if len(b.t.primaryKey) > 0 {
 		var any []string
@@ -125,6 +125,9 @@ func (s *mysqlSource) originalsOf(ctx context.Context, b *mysqlSelect, refs [][]
 	}
 	if err := rows.Err(); err != nil {
 		return nil, s.failed("find rows of table "+b.t.name+" again", err)
+	}
+	if seen > len(refs) && len(b.t.primaryKey) > 0 && b.t.view {
+		return nil, tenant.Invalid("name columns that no two of its rows share", "rows of the %s share their primary_key", strings.Trim(b.t.name, "()"))
 	}
 	if seen < len(refs) {
 		return nil, fmt.Errorf("source %s: %d rows of table %s that were read a moment ago are gone", s.name, len(refs)-seen, b.t.name)

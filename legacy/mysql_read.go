@@ -37,6 +37,18 @@ func (s *mysqlSource) selection(ctx context.Context, q *query) (*mysqlSelect, er
 	last, missing, keyTable := "x", "", t
 	for i, h := range q.table.Via {
 		alias := fmt.Sprintf("via%d", i+1)
+		if h.Many {
+			end, err := s.table(ctx, q.table.Via[len(q.table.Via)-1].Table)
+			if err != nil {
+				return nil, err
+			}
+			// As bytes: keys that are equal by the collation alone are several.
+			key := mysqlText(fmt.Sprintf("down%d.%s", len(q.table.Via)-i, quoteMySQL(q.table.Key)), end.column(q.table.Key)) + " COLLATE utf8mb4_bin"
+			b.joins += downwards(q.table.Via[i:], last, alias, quoteMySQL, s.from, key)
+			b.key = alias + ".tenantctl_key"
+			missing += fmt.Sprintf(" WHEN %s.tenantctl_1 IS NULL THEN '%d'", alias, i)
+			break
+		}
 		var on []string
 		for j := range h.Columns {
 			on = append(on, fmt.Sprintf("%s.%s = %s.%s", alias, quoteMySQL(h.References[j]), last, quoteMySQL(h.Columns[j])))
@@ -51,7 +63,7 @@ func (s *mysqlSource) selection(ctx context.Context, q *query) (*mysqlSelect, er
 	if missing != "" {
 		b.state = "CASE" + missing + " ELSE '' END"
 	}
-	if q.table.Key != "" {
+	if q.table.Key != "" && b.key == "''" {
 		b.key = mysqlText(last+"."+quoteMySQL(q.table.Key), keyTable.column(q.table.Key))
 	}
 	if q.table.Where != "" {
@@ -282,7 +294,7 @@ func (s *mysqlSource) stream(ctx context.Context, b *mysqlSelect, query string, 
 		}
 		if state := values[1]; len(state) > 0 {
 			hop, _ := strconv.Atoi(string(state)) // our own number
-			rec.key, rec.orphan = nil, b.q.table.Via[hop].Table
+			rec.key, rec.orphan = nil, b.q.table.Via[hop].missing()
 		}
 		length, _ := strconv.ParseInt(string(values[2]), 10, 64) // a sum of lengths
 		line = line[:0]
@@ -368,7 +380,7 @@ func (s *mysqlSource) parts(ctx context.Context, q *query, size int64) ([]part, 
 		return nil, err
 	}
 	one := []part{{id: "all", rows: t.rows}}
-	if len(t.primaryKey) != 1 || t.column(t.primaryKey[0]).kind != kindInt {
+	if t.view || len(t.primaryKey) != 1 || t.column(t.primaryKey[0]).kind != kindInt {
 		return one, nil
 	}
 	conn, err := s.acquire(ctx)
@@ -442,7 +454,7 @@ func (s *mysqlSource) read(ctx context.Context, q *query, p part, after string, 
 		}
 		conds = append(conds, behind)
 	}
-	sql := b.sql(quoteMySQL(b.t.name), conds...)
+	sql := b.sql(s.from(b.t.name), conds...)
 	if ordered {
 		sql += " ORDER BY " + b.order()
 	}
@@ -451,7 +463,7 @@ func (s *mysqlSource) read(ctx context.Context, q *query, p part, after string, 
 
 // ordered tells whether rows come in the order in which their primary keys compare.
 func (b *mysqlSelect) ordered() bool {
-	return len(b.t.primaryKey) > 0 && !slices.ContainsFunc(b.place, func(c sourceColumn) bool {
+	return !b.t.view && len(b.t.primaryKey) > 0 && !slices.ContainsFunc(b.place, func(c sourceColumn) bool {
 		// An enum is sorted by its numbers and compared by its texts.
 		return strings.HasPrefix(c.typ, "enum") || strings.HasPrefix(c.typ, "set") || c.kind == kindFloat
 	})

@@ -103,7 +103,7 @@ func TestMariaDBIsDescribed(t *testing.T) {
 
 func linesQuery() *query {
 	return &query{
-		table: &Table{From: "order_lines", Key: "company", Via: []Hop{{Names{"order_id"}, "orders", Names{"id"}}}},
+		table: &Table{From: "order_lines", Key: "company", Via: []Hop{{Columns: Names{"order_id"}, Table: "orders", References: Names{"id"}}}},
 		fields: []field{
 			{name: "order_id", column: Column{From: "order_id"}, kind: kindInt, typ: "bigint", key: true},
 			{name: "no", column: Column{From: "no"}, kind: kindInt, typ: "integer", key: true},

@@ -19,6 +19,8 @@ type PlanOptions struct {
 	SourceSpec   *SourceSpec
 	Key          string // the column with the tenant's key
 	TenantsTable string // the table with one row a tenant
+	// SameKeys counts rows whose key is a tenant's by the source's collation alone; nil where the source has none.
+	SameKeys func(table, column, tenants, key string) (sameKeys, error)
 }
 
 // Planned is a first mapping, and how much of it there is.
@@ -68,45 +70,53 @@ type planner struct {
 	key     string       // of the tenants table
 	keys    map[string][]string
 	ways    map[string][]way
+	down    map[string][]way
 	targets map[string]string // by source table
+	err     error             // of what was asked of the source
 }
 
 // way is a path of foreign keys to a table with the key.
 type way struct {
 	hops []foreignKey
 	key  string
+	down bool // rows of the first hop's table refer to this one
 }
 
 var nameShape = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
 // Plan writes a first mapping for the tables of a source and the tenant's model: it needs no more than choosing what is
 // done with shared tables, unless its notes say so.
-func Plan(o PlanOptions, src []*sourceTable, tgt target) *Planned {
+func Plan(o PlanOptions, src []*sourceTable, tgt target) (*Planned, error) {
 	if !nameShape.MatchString(o.Name) {
 		o.Name = "import"
 	}
 	if !nameShape.MatchString(o.SourceName) {
 		o.SourceName = "legacy"
 	}
-	p := &planner{PlanOptions: o, tgt: tgt, keys: map[string][]string{}, ways: map[string][]way{}, targets: map[string]string{}}
+	p := &planner{PlanOptions: o, tgt: tgt, keys: map[string][]string{}, ways: map[string][]way{}, down: map[string][]way{}, targets: map[string]string{}}
 	p.store = (&Mapping{Sources: map[string]*SourceSpec{o.SourceName: o.SourceSpec}}).realStore(o.SourceName)
+	var views []string
 	for _, t := range slices.SortedFunc(slices.Values(src), func(a, b *sourceTable) int { return cmp.Compare(a.name, b.name) }) {
 		switch {
 		case t.name == "" || t.name == "goose_db_version" || t.name == "schema_migrations" || tableNamed(p.src, t.name) != nil:
 		case t.view:
-			p.note("%s is a view and is left out", t.name)
+			views = append(views, t.name)
 		default:
 			p.src = append(p.src, t)
 		}
+	}
+	if len(views) > 0 {
+		p.note("views are left out: %s", strings.Join(views, ", "))
 	}
 	p.findTenants()
 	for _, t := range p.src {
 		p.findKeys(t)
 	}
 	p.findWays()
+	p.findDownwards()
 	p.findTargets()
 	p.write()
-	return &p.Planned
+	return &p.Planned, p.err
 }
 
 func (p *planner) note(format string, args ...any) {
@@ -231,7 +241,7 @@ func (p *planner) waysFrom(t *sourceTable, distance map[string]int) []way {
 		at := queue[0]
 		queue = queue[1:]
 		if keys := p.keys[at.table.name]; len(keys) > 0 {
-			ways = append(ways, way{at.hops, keys[0]})
+			ways = append(ways, way{hops: at.hops, key: keys[0]})
 			continue
 		}
 		for _, f := range at.table.foreignKeys {

@@ -45,9 +45,18 @@ func chosen(t *testing.T, content []byte, choice string) *Mapping {
 	return m
 }
 
+// plan is Plan where nothing is asked of a source.
+func plan(o PlanOptions, src []*sourceTable, tgt target) *Planned {
+	p, err := Plan(o, src, tgt)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
 func planShop(o PlanOptions) *Planned {
 	o.SourceSpec = &SourceSpec{URLEnv: "OLD_URL"}
-	return Plan(o, shop(), shopModel())
+	return plan(o, shop(), shopModel())
 }
 
 func TestPlansFromTheTenantsTable(t *testing.T) {
@@ -81,11 +90,11 @@ func TestPlansTheSameFromTheTenantsTableAlone(t *testing.T) {
 func TestPlansTheDistinctKeysOfAllTablesWhereNoTableHasTheTenants(t *testing.T) {
 	t.Setenv("OLD_URL", "mysql://h/d")
 	src := shop()[1:]
-	m := golden(t, "plan_distinct", Plan(PlanOptions{Key: "company_id", SourceSpec: &SourceSpec{URLEnv: "OLD_URL"}}, src, shopModel()))
+	m := golden(t, "plan_distinct", plan(PlanOptions{Key: "company_id", SourceSpec: &SourceSpec{URLEnv: "OLD_URL"}}, src, shopModel()))
 	if m.Tenants.Query == "" || m.Tenants.Key != "company_id" {
 		t.Errorf("got %+v", m.Tenants)
 	}
-	m = chosen(t, Plan(PlanOptions{Key: "company_id", SourceSpec: &SourceSpec{URLEnv: "OLD_URL"}}, src[:3], shopModel()).YAML, SharedSkip)
+	m = chosen(t, plan(PlanOptions{Key: "company_id", SourceSpec: &SourceSpec{URLEnv: "OLD_URL"}}, src[:3], shopModel()).YAML, SharedSkip)
 	if m.Tenants.From != "orders" || !m.Tenants.Distinct {
 		t.Errorf("got %+v", m.Tenants)
 	}
@@ -93,7 +102,7 @@ func TestPlansTheDistinctKeysOfAllTablesWhereNoTableHasTheTenants(t *testing.T) 
 
 func TestPlansCollectionsFromMongoDB(t *testing.T) {
 	t.Setenv("OLD_URL", "mongodb://h/d")
-	p := Plan(PlanOptions{Key: "company", SourceSpec: &SourceSpec{URLEnv: "OLD_URL"}}, []*sourceTable{
+	p := plan(PlanOptions{Key: "company", SourceSpec: &SourceSpec{URLEnv: "OLD_URL"}}, []*sourceTable{
 		{name: "carts", columns: []sourceColumn{textColumn("_id", 0), textColumn("company", 0)}},
 		{name: "notes", columns: []sourceColumn{textColumn("_id", 0), textColumn("company", 0), textColumn("body", 0)}},
 		{name: "settings", columns: []sourceColumn{textColumn("_id", 0)}},
@@ -121,7 +130,7 @@ func TestNamesEveryWayWhereThereAreSeveral(t *testing.T) {
 	for _, n := range []string{"a", "b", "c"} {
 		tgt[n] = &targetTable{name: n, columns: []targetColumn{{name: "id", typ: "integer", kind: kindInt}}, foreignKeys: tableNamed(src, n).foreignKeys}
 	}
-	p := Plan(PlanOptions{TenantsTable: "firms", SourceSpec: &SourceSpec{URL: "postgres://h/d"}}, src, tgt)
+	p := plan(PlanOptions{TenantsTable: "firms", SourceSpec: &SourceSpec{URL: "postgres://h/d"}}, src, tgt)
 	m := golden(t, "plan_ways", p)
 	var d *Table
 	for _, table := range m.Tables {
@@ -241,7 +250,7 @@ func FuzzPlansWhatLoads(f *testing.F) {
 				}
 			}
 		}
-		p := Plan(PlanOptions{Key: pick(), TenantsTable: pick(), SourceSpec: spec}, src, tgt)
+		p := plan(PlanOptions{Key: pick(), TenantsTable: pick(), SourceSpec: spec}, src, tgt)
 		if p.Keyed+p.Via+p.Shared == 0 {
 			return
 		}

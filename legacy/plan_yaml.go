@@ -36,6 +36,9 @@ func (p *planner) write() {
 		case len(keys) > 0:
 			p.Keyed++
 			tables.Content = append(tables.Content, p.table(t, func(entry *yaml.Node) { p.writeKey(entry, t) }))
+		case len(p.down[t.name]) > 0 && len(private(t)) > 0:
+			p.Via++
+			tables.Content = append(tables.Content, p.table(t, func(entry *yaml.Node) { p.writeDown(entry, t, p.down[t.name]) }))
 		case len(ways) > 0:
 			p.Via++
 			tables.Content = append(tables.Content, p.table(t, func(entry *yaml.Node) { p.writeVia(entry, t, ways) }))
@@ -117,8 +120,12 @@ func (p *planner) order() []string {
 	}
 	for _, name := range names {
 		if p.tgt[name].selfReferences() {
-			lines = append(lines, name+" refers to itself.")
-			p.note("%s refers to itself", name)
+			line := name + " refers to itself"
+			if p.tenants != nil && p.targets[p.tenants.name] == name {
+				line = p.selfReferring(p.tgt[name])
+			}
+			lines = append(lines, line+".")
+			p.note("%s", line)
 		}
 	}
 	return lines
@@ -213,6 +220,10 @@ func (p *planner) writeKey(entry *yaml.Node, t *sourceTable) {
 		addComment(k, "there are others: "+strings.Join(keys[1:], ", "))
 	}
 	p.mayBeNull(k, t, keys[0])
+	if line := p.compareKeys(t, keys[0]); line != "" {
+		addComment(k, line)
+		p.note("%s.%s: %s", t.name, keys[0], line)
+	}
 }
 
 // mayBeNull says that rows belong to nobody where a column is NULL.
@@ -233,24 +244,20 @@ func (p *planner) writeVia(entry *yaml.Node, t *sourceTable, ways []way) {
 	}
 	addComment(k, "there are other ways; if they do not lead to the same tenants, choose:")
 	for _, w := range ways[1:] {
-		inline := &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}
-		addPair(inline, "via", hopsNode(w))
-		addPair(inline, "key", textNode(w.key))
-		line, err := yaml.Marshal(inline)
-		if err != nil {
-			panic(err) // the nodes hold texts alone
-		}
-		addComment(k, "  "+strings.Trim(strings.TrimSpace(string(line)), "{}"))
+		addComment(k, "  "+inlineWay(w))
 	}
 }
 
 func hopsNode(w way) *yaml.Node {
 	list := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
-	for _, f := range w.hops {
+	for n, f := range w.hops {
 		hop := &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}
 		addPair(hop, "columns", namesNode(f.columns))
 		addPair(hop, "table", textNode(f.table))
 		addPair(hop, "references", namesNode(f.references))
+		if w.down && n == 0 {
+			addPair(hop, "many", &yaml.Node{Kind: yaml.ScalarNode, Value: "true"})
+		}
 		list.Content = append(list.Content, hop)
 	}
 	return list
@@ -272,7 +279,9 @@ func (p *planner) writeShared(entry *yaml.Node, t *sourceTable) {
 	if by := p.referrers(t.name); len(by) > 0 {
 		line += "; referred to by " + strings.Join(by, ", ")
 	}
-	addComment(addPair(entry, "shared", textNode(SharedChoose)), line)
+	k := addPair(entry, "shared", textNode(SharedChoose))
+	addComment(k, line)
+	p.mayCopy(k, t)
 	if p.Shared == 1 {
 		addComment(entry, "Shared tables. For each, write in place of choose:", "  copy    its rows go into every tenant", "  skip    it is loaded nowhere")
 		if !p.toCollection(t) {

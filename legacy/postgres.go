@@ -31,7 +31,8 @@ type postgresSource struct {
 	leader   *pgxpool.Conn
 	snapshot string
 	settings map[string]string // of each session
-	idle     []*pgxpool.Conn   // inside the snapshot
+	queries  map[string]tableQuery
+	idle     []*pgxpool.Conn // inside the snapshot
 }
 
 // defaultConnections is how many connections a source gets where the mapping does not say.
@@ -142,6 +143,11 @@ func (s *postgresSource) describe(ctx context.Context, names []string) ([]*sourc
 	if err != nil {
 		return nil, err
 	}
+	defined, err := s.describeQueries(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, defined...)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tables == nil {
@@ -332,6 +338,9 @@ func (s *postgresSource) relation(name string) string {
 // from is the table to read in SQL: without the rows of tables that inherit from it, which are read by themselves. Of a
 // partitioned table they are all there is.
 func (s *postgresSource) from(name string) string {
+	if q, ok := s.queries[name]; ok {
+		return q.relation()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t := s.tables[name]; t != nil && !t.view && !t.partitioned {

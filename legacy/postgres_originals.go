@@ -204,7 +204,17 @@ func (s *postgresSource) recordset(q *query, rows []json.RawMessage) string {
 		b.Write(r)
 	}
 	b.WriteByte(']')
-	return fmt.Sprintf("(SELECT r.*, row_number() OVER () AS tenantctl_ordinal FROM json_populate_recordset(NULL::%s, %s::json) AS r)", s.relation(q.table.From), literal(b.String()))
+	from := "json_populate_recordset(NULL::" + s.relation(q.table.From) + ", "
+	columns := ""
+	if _, ok := s.queries[q.table.From]; ok {
+		// A query has no type of its own.
+		var cells []string
+		for _, c := range s.tables[q.table.From].columns {
+			cells = append(cells, quoteColumn(c.name)+" "+c.typ)
+		}
+		from, columns = "json_to_recordset(", " ("+strings.Join(cells, ", ")+")"
+	}
+	return fmt.Sprintf("(SELECT r.*, row_number() OVER () AS tenantctl_ordinal FROM %s%s::json) AS r%s)", from, literal(b.String()), columns)
 }
 
 func (s *postgresSource) reread(ctx context.Context, q *query, rows []json.RawMessage, yield func(*record) error) error {

@@ -48,6 +48,13 @@ func (s *postgresSource) buildRow(ctx context.Context, q *query, t *sourceTable)
 	var missing []string
 	for i, h := range q.table.Via {
 		alias := fmt.Sprintf("via%d", i+1)
+		if h.Many {
+			key := fmt.Sprintf("down%d.%s::text", len(q.table.Via)-i, quoteColumn(q.table.Key))
+			b.joins += downwards(q.table.Via[i:], last, alias, quoteColumn, s.from, key)
+			b.key = alias + ".tenantctl_key"
+			missing = append(missing, fmt.Sprintf("WHEN %s.tenantctl_1 IS NULL THEN '%d'", alias, i))
+			break
+		}
 		var on []string
 		for j := range h.Columns {
 			on = append(on, fmt.Sprintf("%s.%s = %s.%s", alias, quoteColumn(h.References[j]), last, quoteColumn(h.Columns[j])))
@@ -56,7 +63,7 @@ func (s *postgresSource) buildRow(ctx context.Context, q *query, t *sourceTable)
 		missing = append(missing, fmt.Sprintf("WHEN %s.%s IS NULL THEN '%d'", alias, quoteColumn(h.References[0]), i))
 		last = alias
 	}
-	if q.table.Key != "" {
+	if q.table.Key != "" && b.key == "''" {
 		b.key = last + "." + quoteColumn(q.table.Key) + "::text"
 		if !q.binary {
 			b.shown = last + "." + quoteColumn(q.table.Key) // COPY writes it as text in any case
@@ -113,15 +120,16 @@ func (s *postgresSource) buildRow(ctx context.Context, q *query, t *sourceTable)
 // rowSize is the SQL of a row's length in bytes, that of its fields' texts; empty where the table holds nothing long. A value
 // that is a thousandth of the limit where it is stored is not longer than the limit as text, and is not looked into.
 func (s *postgresSource) rowSize(ctx context.Context, q *query, t *sourceTable) (string, error) {
-	var long bool
-	err := s.query(ctx, "look at table "+t.name, `SELECT EXISTS (SELECT FROM pg_class c WHERE c.reltoastrelid <> 0 AND pg_relation_size(c.reltoastrelid) >= $2
-		AND (c.oid = $1::text::regclass OR c.oid IN (SELECT relid FROM pg_partition_tree($1::text::regclass))))`, []any{s.relation(t.name), q.maxRow / 1000}, []any{&long}, func() error { return nil })
-	if err != nil {
-		return "", err
-	}
-	// What is not stored outside lies in a block, at most 255 times shorter than it is.
-	if !long && !t.view && q.maxRow > 255*blockSize {
-		return "", nil
+	if !t.view && q.maxRow > 255*blockSize {
+		// What is not stored outside lies in a block, at most 255 times shorter than it is.
+		var long bool
+		err := s.query(ctx, "look at table "+t.name, `SELECT EXISTS (SELECT FROM pg_class c
+			WHERE c.reltoastrelid <> 0 AND pg_relation_size(c.reltoastrelid) >= $2
+				AND (c.oid = $1::text::regclass OR c.oid IN (SELECT relid FROM pg_partition_tree($1::text::regclass))))`,
+			[]any{s.relation(t.name), q.maxRow / 1000}, []any{&long}, func() error { return nil })
+		if err != nil || !long {
+			return "", err
+		}
 	}
 	var stored, sizes []string
 	for _, f := range q.fields {
@@ -181,7 +189,7 @@ func (s *postgresSource) read(ctx context.Context, q *query, p part, _ string, y
 		if err != nil {
 			return err
 		}
-		rel, conds, ref = s.relation(q.table.From), nil, object+"::text"
+		rel, conds, ref = s.from(q.table.From), nil, object+"::text"
 	case t.partitioned:
 		ref = "x.tableoid::text || x.ctid::text"
 	}
@@ -257,7 +265,7 @@ func (w *recordWriter) emit(state []byte) {
 		} else {
 			var hop int
 			if hop, w.err = strconv.Atoi(string(state)); w.err == nil {
-				rec.orphan, rec.key = w.q.table.Via[hop].Table, nil
+				rec.orphan, rec.key = w.q.table.Via[hop].missing(), nil
 			}
 		}
 	}

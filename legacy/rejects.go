@@ -154,6 +154,9 @@ func (r *run) reloadRow(ctx context.Context, p *pass, line rejectLine, a *arena)
 	fits, key := true, ""
 	err = rereadRows(ctx, p.src, p.q, []json.RawMessage{line.Row}, func(rec *record) error {
 		to, _ := l.owner(rec)
+		if t := p.table; !p.copied && t.toMany() && line.owner != uuid.Nil && (to < 0 || l.tenantID(p, to) != line.owner) {
+			return nil // another tenant's, which has it
+		}
 		if to < 0 || rec.tooLong > 0 || rec.broken != "" {
 			fits = false
 			return nil

@@ -155,7 +155,7 @@ func planned(parts []plannedPart) []part {
 // record is one row on its way to a tenant.
 type record struct {
 	key     []byte // of the tenant, as text; nil for NULL
-	orphan  string // the table of via whose row is missing; key is nil then
+	orphan  string // which row of via is missing, in words; key is nil then
 	tooLong int64  // bytes, where the row is longer than may be: line is empty then
 	broken  string // why the source could not read it, such as a malformed CSV line; line is empty then
 	line    []byte // the query's fields as one line of COPY's text format, with its newline

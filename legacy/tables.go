@@ -188,8 +188,9 @@ func (i *Importer) addOwedKeys(ctx context.Context, schema string) error {
 		return err
 	}
 	for _, u := range owed {
-		definition, ours := strings.CutPrefix(u.Statement, "ALTER TABLE "+quoteColumn(schema)+"."+quoteColumn(u.Target)+" ADD CONSTRAINT ")
-		t := i.target[u.Target]
+		table := i.m.targetOf(u.Target)
+		definition, ours := strings.CutPrefix(u.Statement, "ALTER TABLE "+quoteColumn(schema)+"."+quoteColumn(table)+" ADD CONSTRAINT ")
+		t := i.target[table]
 		if u.Kind != "foreign key" || !ours || t == nil || slices.ContainsFunc(t.foreignKeys, func(f foreignKey) bool { return f.name == u.Name }) {
 			continue
 		}
@@ -199,6 +200,16 @@ func (i *Importer) addOwedKeys(ctx context.Context, schema string) error {
 		}
 	}
 	return nil
+}
+
+// targetOf is the table of the entry of that name.
+func (m *Mapping) targetOf(name string) string {
+	for _, t := range m.Tables {
+		if t.Name() == name && t.To != "" {
+			return t.To
+		}
+	}
+	return name
 }
 
 // keyPattern takes a foreign key apart as pg_get_constraintdef writes it.

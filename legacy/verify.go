@@ -53,15 +53,15 @@ func (i *Importer) Verify(ctx context.Context, req RunRequest) (*Report, error) 
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range v.wanted() {
-		report, err := v.verifyTable(ctx, t)
+	for _, entries := range v.byTarget() {
+		report, err := v.verifyTable(ctx, entries)
 		if err != nil {
 			return nil, err
 		}
 		v.report.Tables = append(v.report.Tables, *report)
 		v.report.Totals.add(report.Counts)
 		same = same && *report.Match
-		i.Events(Event{Table: t.Name(), Rows: report.Source, Reject: report.Rejected, End: true})
+		i.Events(Event{Table: report.Table, Rows: report.Source, Reject: report.Rejected, End: true})
 	}
 	v.report.Totals.Match = &same
 	v.report.DurationMS = time.Since(start).Milliseconds()
@@ -143,12 +143,16 @@ func (a *setAside) resolvedOf(id uuid.UUID) []string {
 	return append(slices.Clone(a.resolved[uuid.Nil]), a.resolved[id]...)
 }
 
-func (v *run) rejectsOf(ctx context.Context, t *Table) (*setAside, error) {
-	out := &setAside{counts: map[uuid.UUID]int64{}, sums: map[uuid.UUID]digest{}, rows: map[uuid.UUID][]keyedSum{}, unlike: map[uuid.UUID]int64{}, resolved: map[uuid.UUID][]string{}}
-	err := v.Service.AllRejects(ctx, v.m.Name, t.Name(), func(r tenant.ImportReject, loaded string) error {
+func newSetAside() *setAside {
+	return &setAside{counts: map[uuid.UUID]int64{}, sums: map[uuid.UUID]digest{}, rows: map[uuid.UUID][]keyedSum{}, unlike: map[uuid.UUID]int64{}, resolved: map[uuid.UUID][]string{}}
+}
+
+// addRejects adds the rejects of an entry.
+func (out *setAside) addRejects(ctx context.Context, v *run, t *Table) error {
+	return v.Service.AllRejects(ctx, v.m.Name, t.Name(), func(r tenant.ImportReject, loaded string) error {
 		if loaded != "" {
 			owner := uuid.Nil
-			if t.Shared != "" {
+			if t.toMany() {
 				owner = r.Tenant
 			}
 			out.resolved[owner] = append(out.resolved[owner], loaded)
@@ -169,7 +173,6 @@ func (v *run) rejectsOf(ctx context.Context, t *Table) (*setAside, error) {
 		}
 		return nil
 	})
-	return out, err
 }
 
 // unlike is the report on a table that there is nothing to compare of.
@@ -178,10 +181,38 @@ func unlike(t *Table, what string) *TableReport {
 	return &TableReport{Table: t.Name(), Counts: Counts{Match: &same}, Tenants: []TenantReport{}, Differences: []Difference{{What: what}}}
 }
 
-func (v *run) verifyTable(ctx context.Context, t *Table) (*TableReport, error) {
+// byTarget are the tables that are asked for, together with all other entries of the same targets.
+func (v *run) byTarget() [][]*Table {
+	var out [][]*Table
+	seen := map[string]bool{}
+	for _, t := range v.wanted() {
+		if entries := v.m.entriesOf(t); !seen[entries[0].Name()] {
+			seen[entries[0].Name()] = true
+			out = append(out, entries)
+		}
+	}
+	return out
+}
+
+// entriesOf are the entries of the mapping that load into the table that t does, in the file's order.
+func (m *Mapping) entriesOf(t *Table) []*Table {
+	if t.ToCollection != "" {
+		return []*Table{t}
+	}
+	var out []*Table
+	for _, o := range m.Tables {
+		if o.ToCollection == "" && o.Shared != SharedSkip && o.To == t.To {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// notLoaded names the tenants that an entry is not loaded for.
+func (v *run) notLoaded(ctx context.Context, t *Table) (string, error) {
 	whole, err := v.whole(ctx, t.Name())
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	var missing []string
 	for _, at := range v.recipients(t) {
@@ -189,46 +220,83 @@ func (v *run) verifyTable(ctx context.Context, t *Table) (*TableReport, error) {
 			missing = append(missing, string(v.list[at].tenant.Name))
 		}
 	}
-	if len(missing) > 0 {
-		more := ""
-		if len(missing) > 5 {
-			more = fmt.Sprintf(" and %d more", len(missing)-5)
+	if len(missing) == 0 {
+		return "", nil
+	}
+	more := ""
+	if len(missing) > 5 {
+		more = fmt.Sprintf(" and %d more", len(missing)-5)
+	}
+	return fmt.Sprintf("not loaded for %s%s: run the import", strings.Join(missing[:min(5, len(missing))], ", "), more), nil
+}
+
+// sourceSide is what the source has for one entry of a target.
+type sourceSide struct {
+	*pass
+	digests map[string]digest // by the tenants' keys
+}
+
+// of is what a tenant should have of it.
+func (s *sourceSide) of(key string) digest {
+	if !s.copied {
+		return s.digests[key]
+	}
+	var everything digest
+	for _, d := range s.digests {
+		everything.add(d)
+	}
+	return everything
+}
+
+// left is how many of a tenant's rows do not fit the target.
+func (s *sourceSide) left(n int32) int64 {
+	if s.copied {
+		n = 0
+	}
+	return s.leftOut[n]
+}
+
+func (v *run) verifyTable(ctx context.Context, entries []*Table) (*TableReport, error) {
+	aside := newSetAside()
+	var sides []*sourceSide
+	for _, t := range entries {
+		what, err := v.notLoaded(ctx, t)
+		switch {
+		case err != nil:
+			return nil, err
+		case what != "":
+			return unlike(t, what), nil
 		}
-		return unlike(t, fmt.Sprintf("not loaded for %s%s: run the import", strings.Join(missing[:min(5, len(missing))], ", "), more)), nil
+		if err := aside.addRejects(ctx, v, t); err != nil {
+			return nil, err
+		}
+		p := &pass{table: t, src: v.sources[t.Source], name: t.Name(), tenants: v.recipients(t), byKey: map[string]int32{}, copied: t.Shared != "", strangers: true}
+		for n, at := range p.tenants {
+			p.byKey[v.list[at].key] = int32(n)
+		}
+		p.q = v.query(t, "", nil)
+		sides = append(sides, &sourceSide{pass: p})
 	}
-	aside, err := v.rejectsOf(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	p := &pass{table: t, src: v.sources[t.Source], name: t.Name(), tenants: v.recipients(t), byKey: map[string]int32{}, copied: t.Shared != "", strangers: true}
-	for n, at := range p.tenants {
-		p.byKey[v.list[at].key] = int32(n)
-	}
-	p.q = v.query(t, "", nil)
-	var source map[string]digest
+	t := entries[0]
 	var target []tableDigest
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		d := digesterOf(p)
-		switch {
-		case t.ToCollection != "":
-			source, err = v.digestDocuments(gctx, p)
-		case d != nil:
-			source, err = d.digest(gctx, p.q, aside.without)
-		default:
-			source, err = v.digestByStaging(gctx, p, aside.without)
+	g.Go(func() error {
+		for _, s := range sides {
+			if err := v.digestSource(gctx, s, aside); err != nil {
+				return err
+			}
 		}
-		return err
+		return nil
 	})
 	g.Go(func() (err error) {
 		if t.ToCollection != "" {
-			target, err = v.digestCollections(gctx, p)
+			target, err = v.digestCollections(gctx, sides[0].pass)
 		} else {
-			target, err = v.digestTables(gctx, p, aside)
+			target, err = v.digestTables(gctx, sides[0].pass, aside)
 		}
 		return err
 	})
-	err = g.Wait()
+	err := g.Wait()
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && strings.HasPrefix(pg.Code, "22") {
 		return unlike(t, fmt.Sprintf("the source has values that no load has met and that do not fit the target: %s; run the import again", pg.Message)), nil
@@ -236,7 +304,20 @@ func (v *run) verifyTable(ctx context.Context, t *Table) (*TableReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.compare(ctx, p, source, target, aside)
+	return v.compare(ctx, sides, target, aside)
+}
+
+func (v *run) digestSource(ctx context.Context, s *sourceSide, aside *setAside) (err error) {
+	d := digesterOf(s.pass)
+	switch {
+	case s.table.ToCollection != "":
+		s.digests, err = v.digestDocuments(ctx, s.pass)
+	case d != nil:
+		s.digests, err = d.digest(ctx, s.q, aside.without)
+	default:
+		s.digests, err = v.digestByStaging(ctx, s.pass, aside.without)
+	}
+	return err
 }
 
 // digesterOf is the source of a pass where it computes the checksums that the target's rows have; else nil.
@@ -249,71 +330,74 @@ func digesterOf(p *pass) digester {
 }
 
 // compare sets a table's two sides against each other.
-func (v *run) compare(ctx context.Context, p *pass, source map[string]digest, target []tableDigest, aside *setAside) (*TableReport, error) {
+func (v *run) compare(ctx context.Context, sides []*sourceSide, target []tableDigest, aside *setAside) (*TableReport, error) {
+	p := sides[0].pass
 	report := &TableReport{Table: p.name, Tenants: make([]TenantReport, 0, len(p.tenants))}
 	same := true
-	var everything digest
-	for _, d := range source {
-		everything.add(d)
-	}
 	for n, at := range p.tenants {
-		id := v.tenantAt(at)
-		want := source[v.list[at].key]
-		if p.copied {
-			want = everything
+		id, name := v.tenantAt(at), v.list[at].tenant.Name
+		var want digest
+		var left int64
+		for _, s := range sides {
+			want.add(s.of(v.list[at].key))
+			left += s.left(int32(n))
 		}
 		total := want.rows + aside.unlike[id]
 		want.rows -= aside.sums[id].rows
 		want.sum -= aside.sums[id].sum
 		match := want == target[n].digest
-		left := p.leftOut[int32(n)]
-		if p.copied {
-			left = p.leftOut[0]
-		}
 		if unknown := left - aside.unlike[id]; unknown > 0 {
 			match = false
 			report.Differences = append(report.Differences, Difference{
-				Tenant: v.list[at].tenant.Name,
+				Tenant: name,
 				What:   fmt.Sprintf("%d rows of the source do not fit the target and are not among the rejects: run the import again", unknown),
 			})
 		}
-		report.Tenants = append(report.Tenants, TenantReport{v.list[at].tenant.Name, Counts{Source: total, Loaded: target[n].all, Rejected: aside.counts[id], Match: &match}})
+		report.Tenants = append(report.Tenants, TenantReport{name, Counts{Source: total, Loaded: target[n].all, Rejected: aside.counts[id], Match: &match}})
 		if match {
 			continue
 		}
 		same = false
 		if len(report.Differences) < differencesShown {
-			found, err := v.differences(ctx, p, int32(n), aside)
+			found, err := v.differences(ctx, sides, int32(n), aside)
 			if err != nil {
 				return nil, err
 			}
 			if len(found) == 0 {
-				found = []Difference{{Tenant: v.list[at].tenant.Name, What: fmt.Sprintf("%d rows in the source, %d here", want.rows, target[n].rows)}}
+				found = []Difference{{Tenant: name, What: fmt.Sprintf("%d rows in the source, %d here", want.rows, target[n].rows)}}
 			}
 			report.Differences = append(report.Differences, found[:min(len(found), differencesShown-len(report.Differences))]...)
 		}
 	}
-	if !p.copied && v.everyone {
-		var strangers int64
-		for key, d := range source {
-			if _, ours := p.byKey[key]; !ours {
-				strangers += d.rows
-			}
-		}
-		if strangers > 0 || aside.nobodys > 0 {
-			match := strangers == aside.nobodys
-			report.Tenants = append(report.Tenants, TenantReport{"", Counts{Source: strangers, Rejected: aside.counts[uuid.Nil], Match: &match}})
-			if !match {
-				same = false
-				report.Differences = append(report.Differences, Difference{What: fmt.Sprintf("%d rows of the source are no tenant's, and %d of them are among the rejects", strangers, aside.nobodys)})
-			}
-		}
+	if v.everyone && !v.compareStrangers(report, sides, aside) {
+		same = false
 	}
 	for _, t := range report.Tenants {
 		report.Counts.add(t.Counts)
 	}
 	report.Match = &same
 	return report, nil
+}
+
+// compareStrangers compares the rows that are no tenant's with the rejects, and tells whether they are the same.
+func (v *run) compareStrangers(report *TableReport, sides []*sourceSide, aside *setAside) bool {
+	var strangers int64
+	for _, s := range sides {
+		for key, d := range s.digests {
+			if _, ours := s.byKey[key]; !ours && !s.copied {
+				strangers += d.rows
+			}
+		}
+	}
+	if strangers == 0 && aside.nobodys == 0 {
+		return true
+	}
+	match := strangers == aside.nobodys
+	report.Tenants = append(report.Tenants, TenantReport{"", Counts{Source: strangers, Rejected: aside.counts[uuid.Nil], Match: &match}})
+	if !match {
+		report.Differences = append(report.Differences, Difference{What: fmt.Sprintf("%d rows of the source are no tenant's, and %d of them are among the rejects", strangers, aside.nobodys)})
+	}
+	return match
 }
 
 // tablesAtOnce is how many tenants' tables one query reads.

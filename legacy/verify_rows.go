@@ -16,7 +16,8 @@ type keyedSum struct {
 }
 
 // differences finds the first rows of one tenant that are not the same on both sides.
-func (v *run) differences(ctx context.Context, p *pass, n int32, aside *setAside) ([]Difference, error) {
+func (v *run) differences(ctx context.Context, sides []*sourceSide, n int32, aside *setAside) ([]Difference, error) {
+	p := sides[0].pass
 	if p.table.ToCollection != "" {
 		return v.differentDocuments(ctx, p, n)
 	}
@@ -32,7 +33,11 @@ func (v *run) differences(ctx context.Context, p *pass, n int32, aside *setAside
 		sql = v.keylessDifferences(p, at, aside)
 	}
 	var out []Difference
-	err := v.stage(ctx, v.alone(p, at), true, func(tx pgx.Tx) error {
+	var alone []*pass
+	for _, s := range sides {
+		alone = append(alone, v.alone(s.pass, at))
+	}
+	err := v.stage(ctx, alone, true, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, sql, keys, sums)
 		if err != nil {
 			return targetError("compare "+p.name, err)

@@ -24,87 +24,117 @@ func (p *pass) leaveOut(to int32) {
 
 // stage copies what a source gives for a pass into a temporary table of the target's types, and has look see it: an arena at
 // a time, or all of it. Rows whose values do not fit the types are left out: they were rejected too.
-func (v *run) stage(ctx context.Context, p *pass, atOnce bool, look func(tx pgx.Tx) error) error {
+func (v *run) stage(ctx context.Context, passes []*pass, atOnce bool, look func(tx pgx.Tx) error) error {
 	return v.inSession(ctx, func(tx pgx.Tx) error {
-		columns := make([]string, len(p.q.fields))
-		for n, f := range p.q.fields {
-			columns[n] = quoteColumn(f.name)
-		}
-		list := strings.Join(columns, ", ")
-		if _, err := tx.Exec(ctx, fmt.Sprintf("CREATE TEMP TABLE tenantctl_staged ON COMMIT DROP AS SELECT 0 AS tenantctl_tenant, %s FROM %s WHERE false", list, v.relation(p.tenants[0], p.table))); err != nil {
-			return targetError("compute checksums of "+p.name, err)
-		}
-		a := v.takeArena(2, false)
-		defer v.giveArena(a)
-		conn := tx.Conn().PgConn()
-		var staged []int32 // whose the rows in the arena are
-		flush := func() error {
-			rows := make([]int32, len(a.rows))
-			for n := range rows {
-				rows[n] = int32(n)
-			}
-			err := bisect(rows, func(rows []int32) error {
-				if err := a.copyTo(ctx, conn, rows, false, "SAVEPOINT rows; COPY pg_temp.tenantctl_staged (tenantctl_tenant, "+list+") FROM STDIN"); err != nil {
-					if _, ok := rowError(err); !ok {
-						return err
-					}
-					_, rerr := conn.Exec(ctx, "ROLLBACK TO SAVEPOINT rows").ReadAll()
-					return errors.Join(rerr, err)
-				}
-				return nil
-			}, func(row int32, _ *pgconn.PgError) error { p.leaveOut(staged[row]); return nil })
-			staged = staged[:0]
-			a.reset()
-			if err != nil || atOnce {
-				return targetError("compute checksums of "+p.name, err)
-			}
-			if err := look(tx); err != nil {
-				return err
-			}
-			_, err = tx.Exec(ctx, "TRUNCATE pg_temp.tenantctl_staged")
-			return targetError("compute checksums of "+p.name, err)
-		}
-		parts, err := p.src.parts(ctx, p.q, v.PartSize)
+		p := passes[0]
+		_, err := tx.Exec(ctx, fmt.Sprintf("CREATE TEMP TABLE tenantctl_staged ON COMMIT DROP AS SELECT 0 AS tenantctl_tenant, %s FROM %s WHERE false", columnList(p.q), v.relation(p.tenants[0], p.table)))
 		if err != nil {
-			return err
+			return targetError("compute checksums of "+p.name, err)
 		}
-		var line []byte
-		for _, one := range parts {
-			err := readRows(ctx, p.src, p.q, one, "", func(rec *record) error {
-				to := int32(0)
-				if !p.copied {
-					var ours bool
-					if to, ours = p.byKey[string(rec.key)]; !ours || rec.key == nil {
-						to = -1
-					}
-				}
-				if rec.line == nil {
-					p.leaveOut(to)
-					return nil
-				}
-				line = append(fmt.Appendf(line[:0], "%d", to), '\t')
-				if len(p.q.fields) == 0 {
-					line = line[:len(line)-1]
-				}
-				line = append(line, rec.line...)
-				if !a.fits(nil, line) {
-					if err := flush(); err != nil {
-						return err
-					}
-				}
-				a.add(0, nil, line)
-				staged = append(staged, to)
-				return nil
-			})
-			if err != nil {
+		for _, p := range passes {
+			s := &staging{run: v, p: p, tx: tx}
+			if !atOnce {
+				s.look = look
+			}
+			if err := s.all(ctx); err != nil {
 				return err
 			}
 		}
-		if err := flush(); err != nil || !atOnce {
-			return err
+		if !atOnce {
+			return nil
 		}
 		return look(tx)
 	})
+}
+
+// columnList are the columns of a query's fields in SQL.
+func columnList(q *query) string {
+	columns := make([]string, len(q.fields))
+	for n, f := range q.fields {
+		columns[n] = quoteColumn(f.name)
+	}
+	return strings.Join(columns, ", ")
+}
+
+// staging is the way of one pass's rows into the temporary table.
+type staging struct {
+	*run
+	p    *pass
+	tx   pgx.Tx
+	look func(tx pgx.Tx) error // sees each arena, which is emptied then; nil where all are kept
+
+	a      *arena
+	staged []int32 // whose the rows in the arena are
+	line   []byte
+}
+
+func (s *staging) all(ctx context.Context) error {
+	s.a = s.takeArena(2, false)
+	defer s.giveArena(s.a)
+	parts, err := s.p.src.parts(ctx, s.p.q, s.PartSize)
+	if err != nil {
+		return err
+	}
+	for _, one := range parts {
+		if err := readRows(ctx, s.p.src, s.p.q, one, "", func(rec *record) error { return s.take(ctx, rec) }); err != nil {
+			return err
+		}
+	}
+	return s.flush(ctx)
+}
+
+func (s *staging) take(ctx context.Context, rec *record) error {
+	to := int32(0)
+	if !s.p.copied {
+		var ours bool
+		if to, ours = s.p.byKey[string(rec.key)]; !ours || rec.key == nil {
+			to = -1
+		}
+	}
+	if rec.line == nil {
+		s.p.leaveOut(to)
+		return nil
+	}
+	s.line = append(fmt.Appendf(s.line[:0], "%d", to), '\t')
+	if len(s.p.q.fields) == 0 {
+		s.line = s.line[:len(s.line)-1]
+	}
+	s.line = append(s.line, rec.line...)
+	if !s.a.fits(nil, s.line) {
+		if err := s.flush(ctx); err != nil {
+			return err
+		}
+	}
+	s.a.add(0, nil, s.line)
+	s.staged = append(s.staged, to)
+	return nil
+}
+
+func (s *staging) flush(ctx context.Context) error {
+	rows := make([]int32, len(s.a.rows))
+	for n := range rows {
+		rows[n] = int32(n)
+	}
+	conn := s.tx.Conn().PgConn()
+	into := "COPY pg_temp.tenantctl_staged (tenantctl_tenant" + strings.TrimSuffix(", "+columnList(s.p.q), ", ") + ") FROM STDIN"
+	err := bisect(rows, func(rows []int32) error {
+		err := s.a.copyTo(ctx, conn, rows, false, "SAVEPOINT rows; "+into)
+		if _, ok := rowError(err); !ok {
+			return err
+		}
+		_, rerr := conn.Exec(ctx, "ROLLBACK TO SAVEPOINT rows").ReadAll()
+		return errors.Join(rerr, err)
+	}, func(row int32, _ *pgconn.PgError) error { s.p.leaveOut(s.staged[row]); return nil })
+	s.staged = s.staged[:0]
+	s.a.reset()
+	if err != nil || s.look == nil {
+		return targetError("compute checksums of "+s.p.name, err)
+	}
+	if err := s.look(s.tx); err != nil {
+		return err
+	}
+	_, err = s.tx.Exec(ctx, "TRUNCATE pg_temp.tenantctl_staged")
+	return targetError("compute checksums of "+s.p.name, err)
 }
 
 // digestByStaging computes the source's side for a source that cannot: inside PostgreSQL, by a temporary table.
@@ -114,7 +144,7 @@ func (v *run) digestByStaging(ctx context.Context, p *pass, without []string) (m
 	if len(without) > 0 {
 		cond = fmt.Sprintf(" WHERE NOT (%s = ANY(ARRAY[%s]::jsonb[]))", v.targetKey(p), literals(without))
 	}
-	err := v.stage(ctx, p, false, func(tx pgx.Tx) error {
+	err := v.stage(ctx, []*pass{p}, false, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, fmt.Sprintf("SELECT tenantctl_tenant, count(*), coalesce(sum(%s), 0)::text FROM pg_temp.tenantctl_staged AS x%s GROUP BY 1", v.targetSum(p), cond))
 		if err != nil {
 			return targetError("compute checksums of "+p.name, err)
