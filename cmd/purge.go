@@ -76,7 +76,7 @@ func runPurge(cmd *cobra.Command, a *app, o purgeOptions, arg string) error {
 	if err := a.confirm(o.yes, q); err != nil {
 		return err
 	}
-	out, err := s.Purge(cmd.Context(), name, tenant.PurgeRequest{AndBackups: o.andBackups, Leave: o.leave})
+	out, err := s.Purge(cmd.Context(), name, tenant.PurgeRequest{AndBackups: o.andBackups, Leave: o.leave, ID: d.Tenant.ID})
 	a.progress.end()
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ func run(ctx context.Context, a *app, args []string) int {
 	a.format = wantedFormat(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil && ctx.Err() != nil {
-		err = &tenant.Error{Kind: tenant.ErrInterrupted, Msg: "interrupted"}
+		err = &tenant.Error{Kind: tenant.ErrInterrupted, Msg: "interrupted"} // what was printed is done: it may be less than was asked for
 	}
 	a.report(err)
 	return exitCode(err)

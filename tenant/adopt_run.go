@@ -162,11 +162,14 @@ func (s *Service) adoptionOf(op *Operation, t Tenant) (saga, error) {
 func (s *Service) adoptSaga(p Adoptee) saga {
 	g := saga{
 		commit: func(ctx context.Context, tx pgx.Tx) error {
-			return s.catalog.setTenantState(ctx, tx, p.Tenant.ID, Active)
+			return s.catalog.moveTenant(ctx, tx, p.Tenant.ID, Active, Provisioning, Failed)
 		},
-		rollback: func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, p.Tenant.ID) },
+		rollback: func(ctx context.Context, tx pgx.Tx) error {
+			return s.catalog.remove(ctx, tx, p.Tenant.ID, Provisioning, Failed)
+		},
 		stuck: func(ctx context.Context, tx pgx.Tx) error {
-			return s.catalog.setTenantState(ctx, tx, p.Tenant.ID, Failed)
+			_, err := s.catalog.moveBack(ctx, tx, p.Tenant.ID, Failed, Provisioning)
+			return err
 		},
 	}
 	for _, a := range each[Adopter](s) {

@@ -42,9 +42,10 @@ func (c *Catalog) claimAhead(ctx context.Context, run *Operation, children []*Op
 		return
 	}
 	rows, err := c.pool.Query(ctx, `WITH run AS (SELECT set_config('synchronous_commit', 'off', true) FROM tenantctl.operations WHERE id = $2 AND fence = $3 AND state = 'running'),
+		seen AS (`+workableNow("t.id IN (SELECT p.tenant_id FROM tenantctl.operations p WHERE p.id = ANY($1::uuid[]))", "SKIP LOCKED")+`),
 		claimed AS (UPDATE tenantctl.operations o SET state = 'running', owner = $4, lease_until = now() + $5::interval, started_at = clock_timestamp()
 			WHERE o.id = ANY($1::uuid[]) AND o.state = 'pending' AND EXISTS (SELECT FROM run)
-				AND EXISTS (SELECT FROM tenantctl.tenants t WHERE t.id = o.tenant_id)
+				AND `+asSeen+`
 				AND NOT EXISTS (SELECT FROM tenantctl.operations l WHERE l.tenant_id = o.tenant_id AND l.state IN ('running', 'undoing', 'stuck'))
 			RETURNING o.id, o.tenant_id)
 		SELECT `+tenantColumns+`, claimed.id FROM claimed JOIN tenantctl.tenants t ON t.id = claimed.tenant_id`,

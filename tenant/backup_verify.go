@@ -103,7 +103,7 @@ func (s *Service) testSaga(op *Operation, t Tenant) (saga, error) {
 		return saga{}, err
 	}
 	load := s.loadStep(t, p, "", false, new(notes))
-	remove := func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, t.ID) }
+	remove := func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, t.ID, Provisioning) }
 	g := saga{
 		steps: []step{
 			{name: "check", do: func(ctx context.Context) error { return s.checkPlaces(ctx, t) }},

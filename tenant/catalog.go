@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"path"
 	"time"
 
@@ -28,6 +29,7 @@ type Catalog struct {
 	self  Process
 	actor string
 	lease time.Duration
+	log   *slog.Logger
 }
 
 // NewCatalog is the catalog in pool's database. Operations are entered as actor's and held for lease at a time.
@@ -35,7 +37,7 @@ func NewCatalog(pool *pgxpool.Pool, actor string, lease time.Duration) *Catalog 
 	if actor == "" {
 		actor = OSUser()
 	}
-	return &Catalog{pool: pool, self: ThisProcess(), actor: actor, lease: lease}
+	return &Catalog{pool: pool, self: ThisProcess(), actor: actor, lease: lease, log: slog.New(slog.DiscardHandler)}
 }
 
 // CatalogVersion is the version of the catalog that this program knows.

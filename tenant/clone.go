@@ -93,7 +93,7 @@ func (s *Service) Clone(ctx context.Context, req CloneRequest) (*Outcome, error)
 	if out.Err = err; err != nil {
 		return out, err
 	}
-	out.Tenant, err = s.catalog.byID(ctx, to.ID, to.Name)
+	out.Tenant, err = s.asEnded(ctx, to)
 	return out, err
 }
 
@@ -103,9 +103,11 @@ func (s *Service) cloneSaga(op *Operation, t Tenant) (saga, error) {
 		return saga{}, fmt.Errorf("read the operation's parameters: %w", err)
 	}
 	g := saga{
-		steps:    []step{{name: "check", do: func(ctx context.Context) error { return s.checkPlaces(ctx, t) }}},
-		commit:   func(ctx context.Context, tx pgx.Tx) error { return s.catalog.setTenantState(ctx, tx, t.ID, Active) },
-		rollback: func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, t.ID) },
+		steps: []step{{name: "check", do: func(ctx context.Context) error { return s.checkPlaces(ctx, t) }}},
+		commit: func(ctx context.Context, tx pgx.Tx) error {
+			return s.catalog.moveTenant(ctx, tx, t.ID, Active, Provisioning)
+		},
+		rollback: func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, t.ID, Provisioning) },
 	}
 	for _, a := range each[Archiver](s) {
 		g.steps = append(g.steps, step{
@@ -130,7 +132,7 @@ func (s *Service) standing(ctx context.Context, t Tenant) (string, error) {
 		return "", s.catalog.busy(live)
 	}
 	var newest string
-	err = s.catalog.pool.QueryRow(ctx, `SELECT coalesce(max(id::text), '') FROM tenantctl.operations WHERE tenant_id = $1 AND kind <> ALL($2)`,
+	err = s.catalog.pool.QueryRow(ctx, `SELECT coalesce(max(seq), 0)::text FROM tenantctl.operations WHERE tenant_id = $1 AND kind <> ALL($2)`,
 		t.ID, []string{OpBackup, OpSet, OpRename, OpPassword}).Scan(&newest)
 	return t.Schema + " " + t.Database + " " + newest, catalogError("read the operations", err)
 }

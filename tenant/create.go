@@ -223,12 +223,12 @@ func (s *Service) finishCreate(ctx context.Context, op *Operation, t Tenant, req
 	if err := s.run(ctx, op, s.createSaga(t)); err != nil {
 		return &Outcome{Operation: op, Tenant: t, Err: err}, err
 	}
-	t, err := s.catalog.byID(ctx, t.ID, t.Name)
+	t, err := s.asEnded(ctx, t)
 	if err != nil {
 		return nil, err
 	}
 	if op.Run == nil {
-		if err := s.recordFiles(ctx); err != nil {
+		if err := s.recordFiles(context.WithoutCancel(ctx)); err != nil {
 			return nil, err
 		}
 	}
@@ -243,11 +243,14 @@ func (s *Service) createSaga(t Tenant) saga {
 	g := saga{
 		steps: []step{{name: "check", do: func(ctx context.Context) error { return s.checkPlaces(ctx, t) }}},
 		commit: func(ctx context.Context, tx pgx.Tx) error {
-			return s.catalog.setTenantState(ctx, tx, t.ID, Active)
+			return s.catalog.moveTenant(ctx, tx, t.ID, Active, Provisioning, Failed)
 		},
-		rollback: func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, t.ID) },
+		rollback: func(ctx context.Context, tx pgx.Tx) error {
+			return s.catalog.remove(ctx, tx, t.ID, Provisioning, Failed)
+		},
 		stuck: func(ctx context.Context, tx pgx.Tx) error {
-			return s.catalog.setTenantState(ctx, tx, t.ID, Failed)
+			_, err := s.catalog.moveBack(ctx, tx, t.ID, Failed, Provisioning)
+			return err
 		},
 	}
 	for _, r := range s.resources {

@@ -34,7 +34,8 @@ func (s *Service) Logins(ctx context.Context, name Name) (*Credentials, error) {
 func (s *Service) PlanRotate(ctx context.Context, name Name) (*Credentials, error) {
 	c, err := s.Logins(ctx, name)
 	if err == nil && !c.Tenant.State.Migrates() {
-		err = &Error{Kind: ErrInvalid, Tenant: name, Msg: "has no credentials while it is " + string(c.Tenant.State), Hint: "tenantctl describe " + string(name)}
+		refusal := &Error{Kind: ErrInvalid, Tenant: name, Msg: "has no credentials while it is " + string(c.Tenant.State), Hint: "tenantctl describe " + string(name)}
+		err = s.catalog.instead(ctx, c.Tenant, refusal)
 	}
 	return c, err
 }
@@ -47,6 +48,9 @@ func (s *Service) Rotate(ctx context.Context, name Name) (*Credentials, *Operati
 		return nil, nil, err
 	}
 	op, _, err := s.begin(ctx, intent{kind: OpPassword, tenant: &c.Tenant, params: struct{}{}})
+	if errors.Is(err, errAgain) {
+		return s.Rotate(ctx, name)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

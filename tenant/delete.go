@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -48,6 +49,8 @@ func (s *Service) inventory(ctx context.Context, t Tenant) (*Deletion, error) {
 type DeleteRequest struct {
 	NoBackup bool
 	Now      bool // purge it at once
+
+	ID uuid.UUID // the tenant that was confirmed; the zero UUID for whoever has the name
 }
 
 type deleteParams struct {
@@ -63,7 +66,15 @@ func (s *Service) Delete(ctx context.Context, name Name, req DeleteRequest) (*Ou
 		return nil, err
 	}
 	if leftover(t.State) {
-		return s.Purge(ctx, name, PurgeRequest{})
+		if t, err = s.purgeable(ctx, name, t.ID); err != nil {
+			return nil, err
+		}
+		out, err := s.purge(ctx, t, PurgeRequest{})
+		if errors.Is(err, errAgain) { // such as a create that has come to its end
+			req.ID = t.ID
+			return s.Delete(ctx, name, req)
+		}
+		return out, err
 	}
 	out := &Outcome{Tenant: t}
 	if t.State != Deleted {
@@ -72,12 +83,12 @@ func (s *Service) Delete(ctx context.Context, name Name, req DeleteRequest) (*Ou
 	if err != nil || !req.Now {
 		return out, err
 	}
-	return s.Purge(ctx, name, PurgeRequest{})
+	return s.Purge(ctx, out.Tenant.Name, PurgeRequest{ID: t.ID})
 }
 
 // PlanDeletion gives the tenant that Delete would take, or refuses as Delete would, and touches nothing.
 func (s *Service) PlanDeletion(ctx context.Context, name Name, req DeleteRequest) (Tenant, error) {
-	t, err := s.catalog.Get(ctx, name)
+	t, err := s.confirmed(ctx, name, req.ID)
 	switch {
 	case err != nil:
 		return t, err
@@ -117,6 +128,7 @@ func held(t Tenant) error {
 func (s *Service) softDelete(ctx context.Context, t Tenant, req DeleteRequest) (*Outcome, error) {
 	op, _, err := s.begin(ctx, intent{kind: OpDelete, tenant: &t, params: deleteParams{t.State, !req.NoBackup}})
 	if errors.Is(err, errAgain) {
+		req.ID = t.ID
 		return s.Delete(ctx, t.Name, req)
 	}
 	if err != nil {
@@ -129,7 +141,7 @@ func (s *Service) softDelete(ctx context.Context, t Tenant, req DeleteRequest) (
 	if err != nil {
 		return &Outcome{Operation: op, Tenant: t, Err: err}, err
 	}
-	t, err = s.catalog.byID(ctx, t.ID, t.Name)
+	t, err = s.asEnded(ctx, t)
 	return &Outcome{Operation: op, Tenant: t}, err
 }
 
@@ -166,8 +178,10 @@ func (s *Service) deleteSaga(op *Operation, t Tenant) (saga, error) {
 				return err
 			}
 		}
-		_, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET state = 'deleted', deleted_from = $2, purge_after = now() + $3::interval, updated_at = now() WHERE id = $1`,
-			t.ID, string(p.Before), interval(s.KeepDeleted))
+		if err := s.catalog.moveTenant(ctx, tx, t.ID, Deleted, p.Before); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET deleted_from = $2, purge_after = now() + $3::interval WHERE id = $1`, t.ID, string(p.Before), interval(s.KeepDeleted))
 		return err
 	}
 	return g, nil
@@ -189,7 +203,7 @@ func (s *Service) Undelete(ctx context.Context, name Name) (*Outcome, error) {
 	if err := s.run(ctx, op, s.undeleteSaga(t)); err != nil {
 		return &Outcome{Operation: op, Tenant: t, Err: err}, err
 	}
-	t, err = s.catalog.byID(ctx, t.ID, t.Name)
+	t, err = s.asEnded(ctx, t)
 	return &Outcome{Operation: op, Tenant: t}, err
 }
 
@@ -207,14 +221,18 @@ func (s *Service) PlanUndelete(ctx context.Context, name Name) (t Tenant, change
 	case t.State == Deleted:
 		return t, true, s.catalog.filling(ctx, t.ID)
 	}
-	return t, false, &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("cannot undelete it while it is %s", t.State), Hint: "tenantctl describe " + string(name)}
+	refusal := &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("cannot undelete it while it is %s", t.State), Hint: "tenantctl describe " + string(name)}
+	return t, false, s.catalog.instead(ctx, t, refusal)
 }
 
 func (s *Service) undeleteSaga(t Tenant) saga {
 	before := t.deletedFrom
 	g := saga{
 		commit: func(ctx context.Context, tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET state = $2, deleted_from = NULL, purge_after = NULL, updated_at = now() WHERE id = $1`, t.ID, string(before))
+			if err := s.catalog.moveTenant(ctx, tx, t.ID, before, Deleted); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET deleted_from = NULL, purge_after = NULL WHERE id = $1`, t.ID)
 			return err
 		},
 	}

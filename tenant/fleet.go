@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -212,8 +213,8 @@ func (s *Service) resumeRun(ctx context.Context, kind string, opts *RunOptions) 
 		return nil, err
 	}
 	taken := *op
-	err = s.catalog.inTx(ctx, "take the run over", func(tx pgx.Tx) error {
-		if err := s.catalog.seize(ctx, tx, op); err != nil {
+	err = s.catalog.withRow(ctx, "take the run over", op, true, func(tx pgx.Tx, now rowState) error {
+		if err := stillSo(op, now); err != nil {
 			return err
 		}
 		err := tx.QueryRow(ctx, `UPDATE tenantctl.operations SET state = 'running', owner = $2, fence = fence + 1, lease_until = now() + $3::interval, finished_at = NULL, error = NULL
@@ -429,12 +430,22 @@ func (c *Catalog) claim(ctx context.Context, run, child *Operation) (t Tenant, e
 	}
 }
 
+// workableNow selects the tenants of a condition on t that can be worked in, and locks their rows as they are now.
+func workableNow(where, how string) string {
+	return `SELECT t.id, t.revision FROM tenantctl.tenants t WHERE ` + where + ` AND ` + migrating + ` FOR NO KEY UPDATE ` + how
+}
+
+// asSeen is the condition that the tenant of an operation o is locked as "seen", and that the statement does not read it as it was
+// before: a statement reads what was committed when it began, and locks what is there now.
+const asSeen = `EXISTS (SELECT FROM seen s JOIN tenantctl.tenants t ON t.id = s.id AND t.revision = s.revision WHERE s.id = o.tenant_id)`
+
 func (c *Catalog) tryClaim(ctx context.Context, run, child *Operation) (Tenant, error) {
 	// One that runs as this process's was claimed by a statement whose answer was lost: no child is given to two workers.
 	// It need not wait for the disk: what comes after it in the server's log is not durable before it is.
 	rows, err := c.pool.Query(ctx, `WITH run AS (SELECT set_config('synchronous_commit', 'off', true) FROM tenantctl.operations WHERE id = $2 AND fence = $3 AND state = 'running'),
-		claimed AS (UPDATE tenantctl.operations SET state = 'running', owner = $4, lease_until = now() + $5::interval, started_at = clock_timestamp()
-			WHERE id = $1 AND (state = 'pending' OR state = 'running' AND owner = $4) AND EXISTS (SELECT FROM run) RETURNING tenant_id)
+		seen AS (`+workableNow("t.id = (SELECT o.tenant_id FROM tenantctl.operations o WHERE o.id = $1)", "")+`),
+		claimed AS (UPDATE tenantctl.operations o SET state = 'running', owner = $4, lease_until = now() + $5::interval, started_at = clock_timestamp()
+			WHERE id = $1 AND (state = 'pending' OR state = 'running' AND owner = $4) AND EXISTS (SELECT FROM run) AND `+asSeen+` RETURNING tenant_id)
 		SELECT `+tenantColumns+` FROM claimed JOIN tenantctl.tenants t ON t.id = claimed.tenant_id`,
 		child.ID, run.ID, run.Fence, c.self.String(), interval(c.lease))
 	if err != nil {
@@ -462,8 +473,16 @@ func (c *Catalog) whyUnclaimed(ctx context.Context, run, child *Operation) error
 	if now == nil || now.Fence != run.Fence || now.State != OpRunning {
 		return runLost(run)
 	}
-	if _, err := c.byID(ctx, *child.TenantID, child.Tenant); err != nil {
+	t, err := c.byID(ctx, *child.TenantID, child.Tenant)
+	switch {
+	case err != nil:
 		return err
+	case !t.State.Migrates():
+		return c.unready(ctx, t)
 	}
-	return &Error{Kind: ErrBusy, Tenant: child.Tenant, Msg: "another process works on it in this run"}
+	own, err := c.oneOperation(ctx, "o.id = $1", child.ID)
+	if err == nil && own != nil && own.State == OpPending {
+		return &Error{Kind: errHeld, Msg: "tenant was changed meanwhile"}
+	}
+	return cmp.Or(err, error(&Error{Kind: ErrBusy, Tenant: child.Tenant, Msg: "another process works on it in this run"}))
 }

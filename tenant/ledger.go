@@ -38,7 +38,7 @@ func jsonText(v any) string {
 // intent is an operation about to be entered.
 type intent struct {
 	kind   string
-	tenant *Tenant // nil for a fleet run
+	tenant *Tenant // as it was looked at: an operation is not entered for one that has changed since
 	params any
 	// reserve changes the catalog in the transaction that enters the operation.
 	reserve func(ctx context.Context, tx pgx.Tx) error
@@ -74,31 +74,33 @@ func (c *Catalog) enter(ctx context.Context, in intent) (*Operation, error) {
 		ID: newID(), Kind: in.kind, State: OpRunning, Actor: c.actor, Owner: c.self, Fence: 1,
 		Params: json.RawMessage(jsonText(in.params)),
 	}
-	var tenantID *uuid.UUID
-	if in.tenant != nil {
-		tenantID = &in.tenant.ID
-		op.TenantID, op.Tenant = tenantID, in.tenant.Name
-	}
+	op.TenantID, op.Tenant = &in.tenant.ID, in.tenant.Name
 	err := c.inTx(ctx, "enter the operation", func(tx pgx.Tx) error {
 		if in.reserve != nil {
 			if err := in.reserve(ctx, tx); err != nil {
 				return err
 			}
 		}
-		err := tx.QueryRow(ctx, `INSERT INTO tenantctl.operations (id, kind, tenant_id, tenant_name, state, params, actor, owner, lease_until, started_at)
-			SELECT $1::uuid, $2, $3::uuid, nullif($4, ''), 'running', $5::jsonb, $6, $7, now() + $8::interval, clock_timestamp() WHERE NOT `+beingFilled("$3::uuid")+`
-			RETURNING created_at, started_at`,
-			op.ID, op.Kind, tenantID, string(op.Tenant), string(op.Params), c.actor, c.self.String(), interval(c.lease)).Scan(&op.CreatedAt, &op.StartedAt)
+		// The look and the entry are one statement: what was decided on is what the tenant is, until the operation has ended.
+		err := tx.QueryRow(ctx, `WITH looked AS (`+looked("$3::uuid", "$9")+`)
+			INSERT INTO tenantctl.operations (id, kind, tenant_id, tenant_name, state, params, actor, owner, lease_until, started_at)
+			SELECT $1::uuid, $2, looked.id, nullif($4, ''), 'running', $5::jsonb, $6, $7, now() + $8::interval, clock_timestamp()
+			FROM looked WHERE NOT `+beingFilled("looked.id")+` RETURNING created_at, started_at`,
+			op.ID, op.Kind, in.tenant.ID, string(op.Tenant), string(op.Params), c.actor, c.self.String(), interval(c.lease), in.tenant.revision).
+			Scan(&op.CreatedAt, &op.StartedAt)
 		switch {
 		case violates(err, "operations_one_live"):
 			return &Error{Kind: errHeld, Msg: "tenant is held", Err: err}
 		case errors.Is(err, pgx.ErrNoRows):
-			return &Error{Kind: errFilled, Msg: "tenant is being filled", Err: err}
+			return &Error{Kind: errFilled, Msg: "tenant is being filled, or is not as it was looked at", Err: err}
 		}
 		return err
 	})
 	if errors.Is(err, errFilled) {
-		return nil, c.filling(ctx, in.tenant.ID)
+		if err := c.filling(ctx, in.tenant.ID); err != nil {
+			return nil, err
+		}
+		return nil, &Error{Kind: errChanged, Tenant: op.Tenant, Msg: "was changed meanwhile", Hint: "run the same command again"}
 	}
 	if err != nil {
 		return nil, err
@@ -106,7 +108,7 @@ func (c *Catalog) enter(ctx context.Context, in intent) (*Operation, error) {
 	return op, nil
 }
 
-// errFilled marks that a restore works on the tenant as on the place beside another.
+// errFilled marks that a restore works on the tenant as on the place beside another, or that it has changed.
 var errFilled = errors.New("tenant is being filled")
 
 // beingFilled is the condition that a live restore has a tenant as its place beside.
@@ -201,11 +203,11 @@ func stuck(op *Operation, before string) error {
 	}
 }
 
-// takeOver makes a dead process's operation this one's. It waits briefly for a transaction that the dead one left open.
+// takeOver makes a dead process's operation this one's. A transaction that the dead one left open is waited for, and ended.
 func (c *Catalog) takeOver(ctx context.Context, op *Operation) (*Operation, error) {
 	taken := *op
-	err := c.inTx(ctx, "take the operation over", func(tx pgx.Tx) error {
-		if err := c.seize(ctx, tx, op); err != nil {
+	err := c.withRow(ctx, "take the operation over", op, true, func(tx pgx.Tx, now rowState) error {
+		if err := stillSo(op, now); err != nil {
 			return err
 		}
 		state := op.State
@@ -227,20 +229,15 @@ func (c *Catalog) takeOver(ctx context.Context, op *Operation) (*Operation, erro
 	return &taken, err
 }
 
-// seize locks the operation's row against its old owner's transactions, and makes sure that nobody else was faster.
-func (c *Catalog) seize(ctx context.Context, tx pgx.Tx, op *Operation) error {
-	if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '5s'`); err != nil {
-		return err
+// stillSo makes sure that nobody else was faster with an operation that nobody worked on.
+func stillSo(op *Operation, now rowState) error {
+	if now.fence == op.Fence && now.state == op.State {
+		return nil
 	}
-	var fence int64
-	var state OpState
-	if err := tx.QueryRow(ctx, `SELECT fence, state FROM tenantctl.operations WHERE id = $1 FOR UPDATE`, op.ID).Scan(&fence, &state); err != nil {
-		return err
+	return &Error{
+		Kind: ErrBusy, Tenant: op.Tenant, Msg: fmt.Sprintf("operation %s was taken over by another process", op.ID),
+		Hint: "look at it with: tenantctl ops show " + ShortID(op.ID),
 	}
-	if fence != op.Fence || state != op.State {
-		return &Error{Kind: ErrBusy, Tenant: op.Tenant, Msg: fmt.Sprintf("operation %s was taken over by another process", op.ID), Hint: "look at it with: tenantctl ops show " + ShortID(op.ID)}
-	}
-	return nil
 }
 
 // closeDead ends a dead operation that needs no resumption. An import ends with all its tenants: it works on them together.
@@ -254,8 +251,8 @@ func (c *Catalog) closeDead(ctx context.Context, op *Operation) error {
 			op = run
 		}
 	}
-	return c.inTx(ctx, "close a dead operation", func(tx pgx.Tx) error {
-		if err := c.seize(ctx, tx, op); err != nil {
+	return c.withRow(ctx, "close a dead operation", op, true, func(tx pgx.Tx, now rowState) error {
+		if err := stillSo(op, now); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, `UPDATE tenantctl.operations SET state = 'failed', fence = fence + 1, finished_at = clock_timestamp(), error = $2::jsonb
@@ -357,22 +354,14 @@ func (c *Catalog) queueState(b *pgx.Batch, op *Operation, state OpState, cause e
 	b.Queue(`UPDATE tenantctl.operations SET state = $3, error = $4::jsonb, result = coalesce($5::jsonb, result),
 			finished_at = CASE WHEN $3 IN ('running', 'undoing', 'stuck') THEN NULL ELSE clock_timestamp() END,
 			lease_until = CASE WHEN $3 IN ('running', 'undoing') THEN lease_until END
-		WHERE id = $1 AND fence = $2 RETURNING started_at, finished_at`, op.ID, op.Fence, string(state), failure, result).
-		QueryRow(func(row pgx.Row) error { return row.Scan(&op.StartedAt, &op.FinishedAt) }) // a duration is by one clock
-}
-
-// finish ends an operation with its last change to the catalog and its audit entry, all in one transaction.
-func (c *Catalog) finish(ctx context.Context, op *Operation, state OpState, cause error, last func(ctx context.Context, tx pgx.Tx) error) error {
-	if last == nil {
-		var b pgx.Batch
-		return c.finishAtOnce(ctx, &b, op, state, cause)
-	}
-	return c.setState(ctx, op, state, cause, func(ctx context.Context, tx pgx.Tx) error {
-		if err := last(ctx, tx); err != nil {
+		WHERE id = $1 AND fence = $2 AND state = $6 RETURNING started_at, finished_at`, op.ID, op.Fence, string(state), failure, result, string(op.State)).
+		QueryRow(func(row pgx.Row) error {
+			err := row.Scan(&op.StartedAt, &op.FinishedAt) // a duration is by one clock
+			if errors.Is(err, pgx.ErrNoRows) {
+				err = takenOver(err)
+			}
 			return err
-		}
-		return c.audit(ctx, tx, ending(op, state, cause))
-	})
+		})
 }
 
 // ending is the audit entry for the end of an operation.
@@ -390,9 +379,11 @@ func ending(op *Operation, state OpState, cause error) entry {
 // finishLazily is finish in one round trip that does not wait for the disk: for an operation that a crash of the server
 // may set back to running, since it is simply run again and finds nothing to do.
 func (c *Catalog) finishLazily(ctx context.Context, op *Operation, state OpState, cause error) error {
-	var b pgx.Batch
-	b.Queue(lazily)
-	return c.finishAtOnce(ctx, &b, op, state, cause)
+	return c.concluded(ctx, op, state, func() error {
+		var b pgx.Batch
+		b.Queue(lazily)
+		return c.finishAtOnce(ctx, &b, op, state, cause)
+	})
 }
 
 // finishAtOnce ends an operation in one round trip: a batch is a transaction.

@@ -39,7 +39,8 @@ func (s *Service) PlanLockdown(ctx context.Context, name Name, kind string) (t T
 			return t, false, nil
 		}
 		if t.State != from {
-			return t, false, &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("cannot %s it while it is %s", kind, t.State), Hint: "tenantctl describe " + string(name)}
+			refusal := &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("cannot %s it while it is %s", kind, t.State), Hint: "tenantctl describe " + string(name)}
+			return t, false, s.catalog.instead(ctx, t, refusal)
 		}
 	}
 	return t, true, nil
@@ -62,7 +63,7 @@ func (s *Service) lockdown(ctx context.Context, name Name, kind string) (*Outcom
 		out.Tenant, out.Err = t, err
 		return out, err
 	}
-	out.Tenant, err = s.catalog.byID(ctx, t.ID, t.Name)
+	out.Tenant, err = s.asEnded(ctx, t)
 	return out, err
 }
 
@@ -71,10 +72,7 @@ func (s *Service) lockdownSaga(kind string, t Tenant, warnings *[]string) saga {
 	if kind == OpResume {
 		to, back = Active, Suspended
 	}
-	g := saga{
-		commit:   func(ctx context.Context, tx pgx.Tx) error { return s.catalog.setTenantState(ctx, tx, t.ID, to) },
-		rollback: func(ctx context.Context, tx pgx.Tx) error { return s.catalog.setTenantState(ctx, tx, t.ID, back) },
-	}
+	g := saga{commit: func(ctx context.Context, tx pgx.Tx) error { return s.catalog.moveTenant(ctx, tx, t.ID, to, back, to) }}
 	for _, l := range each[Locker](s) {
 		lock := func(ctx context.Context) error {
 			enforced, err := l.Lock(ctx, t)
@@ -212,7 +210,7 @@ func (s *Service) change(ctx context.Context, kind string, name Name, ch Change)
 		out.Err = err
 		return out, err
 	}
-	out.Tenant, err = s.catalog.byID(ctx, t.ID, t.Name)
+	out.Tenant, err = s.asEnded(ctx, t)
 	return out, err
 }
 

@@ -151,9 +151,9 @@ func (s *Service) migrateBack(ctx context.Context, kind string, m Migrator, t Te
 	if err != nil {
 		return &Outcome{Operation: op, Tenant: t, Err: err}, err
 	}
-	if err := s.recordFiles(ctx); err != nil {
+	if err := s.recordFiles(context.WithoutCancel(ctx)); err != nil {
 		return nil, err
 	}
-	t, err = s.catalog.byID(ctx, t.ID, t.Name)
+	t, err = s.asEnded(ctx, t)
 	return &Outcome{Operation: op, Tenant: t}, err
 }

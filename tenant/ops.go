@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -36,7 +37,7 @@ func (s *Service) Operations(ctx context.Context, f OperationFilter) iter.Seq2[*
 
 func (c *Catalog) operations(ctx context.Context, f OperationFilter) iter.Seq2[*Operation, error] {
 	var q query
-	order := "DESC"
+	order := "o.created_at DESC, o.seq DESC, o.id DESC" // never by ids alone: clients make them, each by its own clock
 	if f.Unfinished {
 		q.and("o.state IN ('running', 'undoing', 'stuck')")
 	}
@@ -45,11 +46,11 @@ func (c *Catalog) operations(ctx context.Context, f OperationFilter) iter.Seq2[*
 		q.and("o.tenant_name = " + q.arg(string(f.Tenant)))
 	case f.Run != uuid.Nil:
 		q.and("o.parent_id = " + q.arg(f.Run))
-		order = "ASC"
+		order = "o.seq NULLS LAST, o.id"
 	case !f.Unfinished:
 		q.and("o.parent_id IS NULL")
 	}
-	sql := `SELECT ` + operationColumns + ` FROM tenantctl.operations o WHERE ` + q.where() + ` ORDER BY o.id ` + order
+	sql := `SELECT ` + operationColumns + ` FROM tenantctl.operations o WHERE ` + q.where() + ` ORDER BY ` + order
 	if f.Limit > 0 {
 		sql += fmt.Sprintf(" LIMIT %d", f.Limit)
 	}
@@ -77,7 +78,7 @@ func (c *Catalog) operations(ctx context.Context, f OperationFilter) iter.Seq2[*
 }
 
 func (c *Catalog) lastOperations(ctx context.Context, tenant uuid.UUID, n int) ([]*Operation, error) {
-	rows, err := c.pool.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o WHERE o.tenant_id = $1 ORDER BY o.id DESC LIMIT $2`, tenant, n)
+	rows, err := c.pool.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o WHERE o.tenant_id = $1 ORDER BY o.seq DESC NULLS LAST, o.created_at DESC LIMIT $2`, tenant, n)
 	if err != nil {
 		return nil, catalogError("read the operations", err)
 	}
@@ -261,6 +262,9 @@ func (s *Service) ResumeOperation(ctx context.Context, id string) (*Operation, e
 		}
 		return nil, &Error{Kind: ErrInvalid, Tenant: op.Tenant, Msg: fmt.Sprintf("%s had nothing left to undo and is closed", op.Kind), Hint: "run its command again"}
 	}
+	if _, err := s.catalog.byID(ctx, *op.TenantID, op.Tenant); errors.Is(err, ErrNotFound) {
+		return s.endGone(ctx, op, OpFailed)
+	}
 	if op, err = s.catalog.takeOver(ctx, op); err != nil {
 		return nil, err
 	}
@@ -304,14 +308,20 @@ func (s *Service) Abort(ctx context.Context, id string) (*Operation, error) {
 		return nil, err
 	}
 	g, err := s.sagaOf(ctx, op)
+	if errors.Is(err, ErrNotFound) {
+		return s.endGone(ctx, op, OpAborted)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if len(op.Steps) > g.pivot {
-		return nil, &Error{Kind: ErrInvalid, Tenant: op.Tenant, Msg: fmt.Sprintf("%s is past the point where it could be taken back", op.Kind), Hint: "tenantctl ops resume " + ShortID(op.ID)}
+		return nil, pastReturn(op)
 	}
 	if op, err = s.catalog.takeOver(ctx, op); err != nil {
 		return nil, err
+	}
+	if len(op.Steps) > g.pivot { // its process was not dead, and has gone on between the two looks
+		return nil, errors.Join(pastReturn(op), s.catalog.setState(ctx, op, OpStuck, pastReturn(op), nil))
 	}
 	ctx = WithLease(ctx, s.catalog.leaseOf(op))
 	cause := &Error{Kind: ErrInterrupted, Tenant: op.Tenant, Msg: op.Kind + " was aborted"}
@@ -322,13 +332,17 @@ func (s *Service) Abort(ctx context.Context, id string) (*Operation, error) {
 	return op, err
 }
 
+func pastReturn(op *Operation) error {
+	return &Error{Kind: ErrInvalid, Tenant: op.Tenant, Msg: fmt.Sprintf("%s is past the point where it could be taken back", op.Kind), Hint: "tenantctl ops resume " + ShortID(op.ID)}
+}
+
 // abortRun ends a run, whoever works on it: its claims fail from here on.
 func (s *Service) abortRun(ctx context.Context, op *Operation) error {
 	if !op.State.Live() {
 		return Invalid("nothing is left to do", "run %s is %s", op.ID, op.State)
 	}
-	err := s.catalog.inTx(ctx, "abort the run", func(tx pgx.Tx) error {
-		if err := s.catalog.seize(ctx, tx, op); err != nil {
+	err := s.catalog.withRow(ctx, "abort the run", op, false, func(tx pgx.Tx, now rowState) error {
+		if err := stillSo(op, now); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, `UPDATE tenantctl.operations SET state = 'aborted', fence = fence + 1, finished_at = clock_timestamp() WHERE id = $1`, op.ID)

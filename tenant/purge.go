@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,11 @@ type purgeParams struct {
 	Copies     []Name           `json:"copies"`                  // what restores had put aside, purged before it
 	Due        bool             `json:"due,omitempty"`           // only if its time has come
 	KeyGone    bool             `json:"key_destroyed,omitempty"` // written once it is
+	Leave      bool             `json:"leave,omitempty"`         // publications and subscriptions may lose the tenant's tables
+
+	// Held tells that the tenant is held before its rows are counted and its copies purged; operations of earlier versions of
+	// the program had done both before they were entered.
+	Held bool `json:"held,omitempty"`
 }
 
 // Counter is a Resource that can count what a tenant has in it.
@@ -59,16 +65,28 @@ type PurgeRequest struct {
 	AndBackups bool // its backups and its own key too
 	Due        bool // nothing, unless its time has come
 	Leave      bool // publications and subscriptions may lose the tenant's tables
+
+	ID uuid.UUID // the tenant that was confirmed; the zero UUID for whoever has the name
 }
 
-// Purge takes away for good what is left of a tenant: deleted, being deleted, or left by a create that failed. It proves
-// that nothing is left, and keeps the record of it; what restores have put aside of it goes first. Past its first step it
-// only goes forward; after a crash the same call goes on.
+// Purge takes away for good what is left of a tenant: deleted, being deleted, or left by a create that failed. It holds the
+// tenant, counts what there is, and drops it; what restores have put aside of it goes first. It proves that nothing is left,
+// and keeps the record of it. Once something is dropped it only goes forward; after a crash the same call goes on.
 func (s *Service) Purge(ctx context.Context, name Name, req PurgeRequest) (*Outcome, error) {
-	t, err := s.purgeable(ctx, name)
+	t, err := s.purgeable(ctx, name, req.ID)
 	if err != nil {
 		return nil, err
 	}
+	out, err := s.purge(ctx, t, req)
+	if errors.Is(err, errAgain) {
+		req.ID = t.ID
+		return s.Purge(ctx, name, req)
+	}
+	return out, err
+}
+
+// purge is Purge for a tenant that may be purged; errAgain says that it has changed since.
+func (s *Service) purge(ctx context.Context, t Tenant, req PurgeRequest) (*Outcome, error) {
 	if req.AndBackups {
 		if _, err := s.vault(ctx); err != nil {
 			return nil, err
@@ -78,7 +96,7 @@ func (s *Service) Purge(ctx context.Context, name Name, req PurgeRequest) (*Outc
 	if err != nil {
 		return nil, err
 	}
-	if live != nil && t.State == Provisioning && s.catalog.dead(live) {
+	if live != nil && (t.State == Provisioning || t.State == Failed) && s.catalog.dead(live) && live.Kind != OpPurge {
 		// What a dead create left is taken away by undoing it.
 		op, err := s.Abort(ctx, live.ID.String())
 		return &Outcome{Operation: op, Tenant: t}, err
@@ -90,19 +108,11 @@ func (s *Service) Purge(ctx context.Context, name Name, req PurgeRequest) (*Outc
 	if err != nil {
 		return nil, err
 	}
-	copies, err := s.purgeCopies(ctx, t, req.Leave)
-	if err != nil {
-		return nil, err
+	was := purgeParams{
+		Deletion: Deletion{Tenant: t}, Rows: map[string]int64{}, Backups: []uuid.UUID{}, Copies: []Name{},
+		AndBackups: req.AndBackups, Due: req.Due, Leave: req.Leave, Held: true,
 	}
-	was, err := s.loss(ctx, t)
-	if err != nil {
-		return nil, WithTenant(err, t.Name)
-	}
-	was.AndBackups, was.Due, was.Copies = req.AndBackups, req.Due, copies
 	op, _, err := s.begin(ctx, intent{kind: OpPurge, tenant: &t, params: was})
-	if errors.Is(err, errAgain) {
-		return s.Purge(ctx, name, req)
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +122,7 @@ func (s *Service) Purge(ctx context.Context, name Name, req PurgeRequest) (*Outc
 	}
 	out := &Outcome{Operation: op, Tenant: t, Err: err}
 	if n := outlive(op); err == nil && req.AndBackups && n > 0 {
-		out.Warnings = append(out.Warnings, fmt.Sprintf("%s in another place than backup.url names can still be read; see: tenantctl purge record %s -o json", Plural(n, "backup"), name))
+		out.Warnings = append(out.Warnings, fmt.Sprintf("%s in another place than backup.url names can still be read; see: tenantctl purge record %s -o json", Plural(n, "backup"), t.Name))
 	}
 	return out, err
 }
@@ -167,22 +177,47 @@ func (s *Service) purgeDependents(ctx context.Context, t Tenant) ([]Dependent, e
 	return all, nil
 }
 
-// purgeCopies purges what restores have put aside of a tenant, and gives their names.
-func (s *Service) purgeCopies(ctx context.Context, t Tenant, leave bool) ([]Name, error) {
+// purgeCopies purges what restores have put aside of a tenant, each as an operation of its own, and notes their names.
+func (s *Service) purgeCopies(ctx context.Context, op *Operation, t Tenant, was *purgeParams) error {
 	copies, err := s.copies(ctx, t)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	names := []Name{}
 	for _, c := range copies {
-		names = append(names, c.Name)
-	}
-	for _, name := range names {
-		if _, err := s.Purge(ctx, name, PurgeRequest{Leave: leave}); err != nil && !errors.Is(err, ErrNotFound) {
-			return nil, err
+		if !slices.Contains(was.Copies, c.Name) {
+			was.Copies = append(was.Copies, c.Name)
+			if err := s.keepParams(ctx, op, map[string]any{"copies": was.Copies}); err != nil {
+				return err
+			}
+		}
+		_, err := s.Purge(ctx, c.Name, PurgeRequest{Leave: was.Leave, AndBackups: was.AndBackups, ID: c.ID})
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
 		}
 	}
-	return names, nil
+	return nil
+}
+
+// keepParams adds to what the catalog keeps of an operation.
+func (s *Service) keepParams(ctx context.Context, op *Operation, more any) error {
+	var b pgx.Batch
+	b.Queue(LeaseFrom(ctx).HoldSQL())
+	b.Queue(`UPDATE tenantctl.operations SET params = params || $3::jsonb WHERE id = $1 AND fence = $2`, op.ID, op.Fence, jsonText(more))
+	return catalogError("record what is to be purged", s.catalog.pool.SendBatch(ctx, &b).Close())
+}
+
+// count notes what a purge takes away, now that nobody else can change it.
+func (s *Service) count(ctx context.Context, op *Operation, t Tenant, was *purgeParams) error {
+	now, err := s.loss(ctx, t)
+	if err != nil {
+		return err
+	}
+	was.Stores, was.Rows, was.Backups = now.Stores, now.Rows, now.Backups
+	if err := s.keepParams(ctx, op, map[string]any{"stores": was.Stores, "rows": was.Rows, "backups": was.Backups}); err != nil {
+		return err
+	}
+	op.Params = json.RawMessage(jsonText(was))
+	return nil
 }
 
 // loss is what a purge takes away, counted.
@@ -218,7 +253,7 @@ func (s *Service) loss(ctx context.Context, t Tenant) (purgeParams, error) {
 
 // PlanPurge tells what Purge would take away, and touches nothing.
 func (s *Service) PlanPurge(ctx context.Context, name Name) (*Deletion, error) {
-	t, err := s.purgeable(ctx, name)
+	t, err := s.purgeable(ctx, name, uuid.Nil)
 	if err != nil {
 		return nil, err
 	}
@@ -230,17 +265,43 @@ func (s *Service) PlanPurge(ctx context.Context, name Name) (*Deletion, error) {
 	return d, err
 }
 
-func (s *Service) purgeable(ctx context.Context, name Name) (Tenant, error) {
-	t, err := s.catalog.Get(ctx, name)
+// purgeable is the tenant that a purge would take, if it may; id is the one that was confirmed.
+func (s *Service) purgeable(ctx context.Context, name Name, id uuid.UUID) (Tenant, error) {
+	t, err := s.confirmed(ctx, name, id)
 	switch {
 	case err != nil:
 		return t, err
 	case t.State.Migrates():
-		return t, &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("is %s: purge is for what is deleted or was left by a failed create", t.State), Hint: "tenantctl delete " + string(name)}
+		refusal := &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("is %s: purge is for what is deleted or was left by a failed create", t.State), Hint: "tenantctl delete " + string(name)}
+		return t, s.catalog.instead(ctx, t, refusal)
 	case t.Hold != "":
 		return t, held(t)
 	}
-	return t, s.catalog.filling(ctx, t.ID)
+	if err := s.catalog.filling(ctx, t.ID); err != nil {
+		return t, err
+	}
+	copies, err := s.copies(ctx, t)
+	if err != nil {
+		return t, err
+	}
+	for _, c := range copies { // one that may not go is found before anything is touched
+		if c.Hold != "" {
+			return t, held(c)
+		}
+		if err := s.catalog.filling(ctx, c.ID); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
+}
+
+// confirmed is the tenant of a name, if it is the one that a person was asked about.
+func (s *Service) confirmed(ctx context.Context, name Name, id uuid.UUID) (Tenant, error) {
+	t, err := s.catalog.Get(ctx, name)
+	if err == nil && id != uuid.Nil && t.ID != id {
+		err = &Error{Kind: ErrBusy, Tenant: name, Msg: "is another tenant now than the one that was confirmed", Hint: "tenantctl describe " + string(name) + "; then run the command again"}
+	}
+	return t, err
 }
 
 // Due gives the deleted tenants whose purge_after has passed; those on hold are left out.
@@ -276,24 +337,34 @@ func (s *Service) purgeSaga(op *Operation, t Tenant) (saga, error) {
 				return err
 			},
 		}},
-		pivot: 2,
 		commit: func(ctx context.Context, tx pgx.Tx) error {
 			record, err := s.recordDeletion(ctx, tx, op, was)
 			if err != nil {
 				return err
 			}
 			op.Result = record
-			return s.catalog.remove(ctx, tx, t.ID)
+			if err := s.catalog.moveTenant(ctx, tx, t.ID, Deleting, Deleting); err != nil {
+				return err
+			}
+			return s.catalog.remove(ctx, tx, t.ID, Deleting)
 		},
 		rollback: func(ctx context.Context, tx pgx.Tx) error {
 			if refused {
 				return nil // nothing is dropped, and the tenant is still to be deleted
 			}
-			return s.catalog.setTenantState(ctx, tx, t.ID, before)
+			_, err := s.catalog.moveBack(ctx, tx, t.ID, before, Deleting)
+			return err
 		},
 	}
+	if was.Held {
+		g.steps = append(g.steps, step{name: "count", do: func(ctx context.Context) error { return s.count(ctx, op, t, &was) }})
+	}
+	g.pivot = len(g.steps)
 	// In any store, before anything is dropped in the first one.
 	g.steps = append(g.steps, step{name: "unused", do: func(ctx context.Context) error { return s.usedByNobody(ctx, t) }})
+	if was.Held {
+		g.steps = append(g.steps, step{name: "copies", do: func(ctx context.Context) error { return s.purgeCopies(ctx, op, t, &was) }})
+	}
 	for _, r := range s.reverse() {
 		g.steps = append(g.steps, step{name: r.Kind(), do: func(ctx context.Context) error { return r.Drop(ctx, t) }})
 	}

@@ -279,7 +279,7 @@ func (s *Service) rehearseSaga(op *Operation, t Tenant) (saga, error) {
 		}
 		return nil
 	}
-	remove := func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, t.ID) }
+	remove := func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, t.ID, Provisioning) }
 	g := saga{
 		steps: []step{
 			{name: "check", do: func(ctx context.Context) error {

@@ -282,7 +282,7 @@ func (s *Service) Restore(ctx context.Context, req RestoreRequest) (*Outcome, er
 	if out.Err = err; err != nil {
 		return out, err
 	}
-	out.Tenant, err = s.catalog.byID(ctx, p.Tenant.ID, p.Tenant.Name)
+	out.Tenant, err = s.asEnded(ctx, p.Tenant)
 	return out, err
 }
 
@@ -423,9 +423,9 @@ func (s *Service) restoreSagaNoting(op *Operation, t Tenant, n *notes) (saga, er
 			},
 			commit: func(ctx context.Context, tx pgx.Tx) error {
 				op.Result = restoreResult(p, "")
-				return s.catalog.setTenantState(ctx, tx, t.ID, Active)
+				return s.catalog.moveTenant(ctx, tx, t.ID, Active, Provisioning)
 			},
-			rollback: func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, t.ID) },
+			rollback: func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, t.ID, Provisioning) },
 		}
 		g.pivot = len(g.steps)
 		return g, nil
@@ -442,7 +442,7 @@ func (s *Service) restoreSagaNoting(op *Operation, t Tenant, n *notes) (saga, er
 			}
 			return s.putAside(ctx, tx, t.ID, "")
 		},
-		rollback: func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, t.ID) },
+		rollback: func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, t.ID, Provisioning) },
 	}
 	g.pivot = len(g.steps)
 	return g, nil

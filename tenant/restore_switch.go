@@ -34,7 +34,7 @@ func (s *Service) switchSaga(op *Operation, t, beside Tenant, p restoreParams, n
 		},
 		pivot: 5, firm: 4,
 	}
-	g.rollback = func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, beside.ID) }
+	g.rollback = func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, beside.ID, Provisioning) }
 	g.commit = func(context.Context, pgx.Tx) error {
 		op.Result = restoreResult(p, beside.Name)
 		return nil

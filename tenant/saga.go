@@ -102,7 +102,8 @@ func (s *Service) point(ctx context.Context, kind, step, moment string) error {
 	return Checkpoint(ctx, name)
 }
 
-// fail takes an operation back that failed in step i, or leaves it to be resumed where it is past its pivot.
+// fail takes an operation back that failed in step i, or leaves it to be resumed where it is past its pivot. Where the
+// catalog says that the operation has ended all the same, its word counts.
 func (s *Service) fail(ctx context.Context, op *Operation, g saga, i int, cause error) error {
 	cause = WithTenant(cause, op.Tenant)
 	if ctx.Err() != nil && !errors.Is(cause, ErrInterrupted) {
@@ -116,6 +117,10 @@ func (s *Service) fail(ctx context.Context, op *Operation, g saga, i int, cause 
 	if i >= g.pivot {
 		return s.leave(clean, op, g, cause)
 	}
+	if ended, err := s.catalog.turn(clean, op, OpUndoing, cause, nil); err != nil || ended {
+		return verdict(op, cause, err)
+	}
+	clean = WithLease(clean, s.catalog.leaseOf(op))
 	if i >= 0 {
 		// The ledger may be what failed; the undoing matters more than the note of why.
 		if err := s.catalog.note(clean, op, mark{position: i, name: g.steps[i].name, state: "failed", cause: cause}); errors.Is(err, ErrFenced) {
@@ -125,12 +130,26 @@ func (s *Service) fail(ctx context.Context, op *Operation, g saga, i int, cause 
 	return s.undo(clean, op, g, i, cause)
 }
 
+// verdict is what is said of an operation that could not be turned: nil where the catalog has it done.
+func verdict(op *Operation, cause, err error) error {
+	switch {
+	case errors.Is(err, ErrFenced):
+		return err
+	case err != nil:
+		return errors.Join(cause, err)
+	case op.State == OpDone:
+		return nil
+	}
+	return cause
+}
+
 // undo takes back the steps from i down to the first, and ends the operation as undone because of cause.
 func (s *Service) undo(ctx context.Context, op *Operation, g saga, i int, cause error) error {
 	if op.State != OpUndoing {
-		if err := s.catalog.setState(ctx, op, OpUndoing, cause, nil); err != nil {
-			return errors.Join(cause, err)
+		if ended, err := s.catalog.turn(ctx, op, OpUndoing, cause, nil); err != nil || ended {
+			return verdict(op, cause, err)
 		}
+		ctx = WithLease(ctx, s.catalog.leaseOf(op))
 	}
 	undone := op.Kind == OpCreate || op.Kind == OpAdopt // whose name is given back in any case
 	for ; i >= 0; i-- {
@@ -176,7 +195,13 @@ func (s *Service) leave(ctx context.Context, op *Operation, g saga, cause error)
 		return cause
 	}
 	// Where even this cannot be written, the lease runs out and the operation is taken over as a dead one's.
-	if err := s.catalog.setState(ctx, op, OpStuck, cause, g.stuck); err != nil {
+	ended, err := s.catalog.turn(ctx, op, OpStuck, cause, g.stuck)
+	switch {
+	case ended:
+		return verdict(op, cause, nil)
+	case errors.Is(err, ErrFenced):
+		return err
+	case err != nil:
 		s.log.Warn("record that the operation is stuck", "operation", op.ID, "error", err)
 	}
 	f := NewFailure(cause)

@@ -42,6 +42,9 @@ func NewService(c *Catalog, resources []Resource, o Options) *Service {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if c != nil {
+		c.log = o.Log
+	}
 	alive, stop := context.WithCancel(context.Background())
 	return &Service{catalog: c, resources: resources, Options: o, log: o.Log, alive: alive, stop: stop}
 }
@@ -77,21 +80,29 @@ func (s *Service) warn(text string) {
 	}
 }
 
-// begin enters an operation and keeps its lease alive. One of the same kind that died while it was being undone is
-// undone first: then errAgain asks to begin anew, since the tenant is not what the intent was made of.
+// begin enters an operation and keeps its lease alive. errAgain asks to look anew and to begin again: the tenant is not what
+// the intent was made of any more, or an operation of the same kind that died while it was being undone is undone now.
 func (s *Service) begin(ctx context.Context, in intent) (*Operation, bool, error) {
 	s.beat()
 	op, resumed, err := s.catalog.begin(ctx, in)
+	if errors.Is(err, errChanged) {
+		return nil, false, again(in.tenant.Name)
+	}
 	if err == nil && resumed && op.State == OpUndoing {
 		if err := s.resumeOperation(ctx, op); err != nil {
 			return nil, false, err
 		}
-		return nil, false, errAgain
+		return nil, false, again(in.tenant.Name)
 	}
 	return op, resumed, err
 }
 
+// errAgain marks that what was looked at has changed: most verbs look again by themselves.
 var errAgain = errors.New("begin again")
+
+func again(name Name) error {
+	return &Error{Kind: ErrBusy, Tenant: name, Msg: "was changed by another process meanwhile", Hint: "run the same command again", Err: errAgain}
+}
 
 func (s *Service) beat() {
 	s.beating.Do(func() { go s.catalog.heartbeat(s.alive) })

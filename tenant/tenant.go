@@ -47,5 +47,6 @@ type Tenant struct {
 	Hold       string            `json:"hold,omitempty"`    // why it may not be purged, nor its backups pruned
 	Adopted    bool              `json:"adopted,omitempty"` // another tool made its places, and owns what is in them
 
+	revision    int64 // of its row in the catalog, which counts every change
 	deletedFrom State // the state that an undelete gives back; empty for a restored part, which is no whole tenant
 }

@@ -12,13 +12,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const tenantColumns = `t.id, t.name, t.state, t.schema_name, t.database_name, coalesce(t.role_name, ''), t.labels, t.created_at, t.updated_at, t.purge_after, coalesce(t.deleted_from, CASE WHEN t.of IS NULL THEN 'active' ELSE '' END), coalesce(t.hold, ''), t.adopted,
+const tenantColumns = `t.id, t.name, t.state, t.schema_name, t.database_name, coalesce(t.role_name, ''), t.labels, t.created_at, t.updated_at, t.purge_after, coalesce(t.deleted_from, CASE WHEN t.of IS NULL THEN 'active' ELSE '' END), coalesce(t.hold, ''), t.adopted, t.revision,
 	ARRAY(SELECT d.domain FROM tenantctl.domains d WHERE d.tenant_id = t.id ORDER BY d.position, d.domain),
 	coalesce((SELECT jsonb_object_agg(v.kind, v.version) FROM tenantctl.versions v WHERE v.tenant_id = t.id), '{}')`
 
 func scanTenant(row pgx.CollectableRow) (Tenant, error) {
 	var t Tenant
-	err := row.Scan(&t.ID, &t.Name, &t.State, &t.Schema, &t.Database, &t.Role, &t.Labels, &t.CreatedAt, &t.UpdatedAt, &t.PurgeAfter, &t.deletedFrom, &t.Hold, &t.Adopted,
+	err := row.Scan(&t.ID, &t.Name, &t.State, &t.Schema, &t.Database, &t.Role, &t.Labels, &t.CreatedAt, &t.UpdatedAt, &t.PurgeAfter, &t.deletedFrom, &t.Hold, &t.Adopted, &t.revision,
 		&t.Domains, &t.Versions)
 	t.CreatedAt, t.UpdatedAt = t.CreatedAt.UTC(), t.UpdatedAt.UTC()
 	if t.PurgeAfter != nil {
@@ -85,7 +85,7 @@ func (c *Catalog) one(ctx context.Context, name Name, where string, arg any) (Te
 func (c *Catalog) renamedHint(ctx context.Context, name Name) string {
 	var now string
 	err := c.pool.QueryRow(ctx, `SELECT t.name FROM tenantctl.operations o JOIN tenantctl.tenants t ON t.id = o.tenant_id
-		WHERE o.tenant_name = $1 AND o.kind = 'rename' AND o.state = 'done' ORDER BY o.id DESC LIMIT 1`, string(name)).Scan(&now)
+		WHERE o.tenant_name = $1 AND o.kind = 'rename' AND o.state = 'done' ORDER BY o.seq DESC NULLS LAST LIMIT 1`, string(name)).Scan(&now)
 	if err == nil {
 		return "it was renamed to " + now
 	}
@@ -136,6 +136,18 @@ func (c *Catalog) workable(ctx context.Context, names []Name) error {
 	return c.unready(ctx, *first)
 }
 
+// instead is why a tenant is refused: the operation that has it in work, where there is one, or else what is given.
+func (c *Catalog) instead(ctx context.Context, t Tenant, refusal error) error {
+	live, err := c.liveOperation(ctx, t.ID)
+	switch {
+	case err != nil:
+		return err
+	case live != nil && !c.dead(live):
+		return c.busy(live)
+	}
+	return refusal
+}
+
 // unready says why a tenant that is neither active nor suspended cannot be worked in, and the way out.
 func (c *Catalog) unready(ctx context.Context, t Tenant) error {
 	live, err := c.liveOperation(ctx, t.ID)
@@ -161,8 +173,8 @@ func list(names []string) string {
 // insert reserves a tenant's name, places and domains.
 func (c *Catalog) insert(ctx context.Context, tx pgx.Tx, t *Tenant) error {
 	err := tx.QueryRow(ctx, `INSERT INTO tenantctl.tenants (id, name, state, schema_name, database_name, role_name, labels, adopted)
-		VALUES ($1, $2, 'provisioning', $3, $4, nullif($5, ''), $6::jsonb, $7) RETURNING created_at, updated_at`,
-		t.ID, string(t.Name), t.Schema, t.Database, t.Role, jsonText(t.Labels), t.Adopted).Scan(&t.CreatedAt, &t.UpdatedAt)
+		VALUES ($1, $2, 'provisioning', $3, $4, nullif($5, ''), $6::jsonb, $7) RETURNING created_at, updated_at, revision`,
+		t.ID, string(t.Name), t.Schema, t.Database, t.Role, jsonText(t.Labels), t.Adopted).Scan(&t.CreatedAt, &t.UpdatedAt, &t.revision)
 	if constraint, ok := isUnique(err); ok {
 		return &Error{Kind: errTaken, Tenant: t.Name, Msg: constraint, Err: ErrExists}
 	}
@@ -204,12 +216,8 @@ func (c *Catalog) addDomains(ctx context.Context, tx pgx.Tx, t Tenant, domains [
 	return nil
 }
 
-func (c *Catalog) setTenantState(ctx context.Context, tx DB, id uuid.UUID, state State) error {
-	_, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET state = $2, updated_at = now() WHERE id = $1`, id, string(state))
-	return err
-}
-
-func (c *Catalog) remove(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
-	_, err := tx.Exec(ctx, `DELETE FROM tenantctl.tenants WHERE id = $1`, id)
+// remove takes a tenant out of the catalog, if it has one of the states that it is to be removed from.
+func (c *Catalog) remove(ctx context.Context, tx pgx.Tx, id uuid.UUID, from ...State) error {
+	_, err := tx.Exec(ctx, `DELETE FROM tenantctl.tenants WHERE id = $1 AND state = ANY($2::text[])`, id, stateTexts(from))
 	return err
 }

@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -110,6 +111,11 @@ func (g FaultGroup) key() faultKey { return faultKey{g.Store, g.Rule, g.Object, 
 // fixOne mends one tenant under an operation. After a crash the next verification finds what is left to be mended.
 func (s *Service) fixOne(ctx context.Context, t Tenant, stores []Verifier, drifts []*Drift, retag func(context.Context, Verifier, Tenant) (bool, error)) (changed bool, err error) {
 	op, _, err := s.begin(ctx, intent{kind: OpVerifyFix, tenant: &t, params: struct{}{}})
+	for errors.Is(err, errAgain) {
+		if t, err = s.catalog.byID(ctx, t.ID, t.Name); err == nil {
+			op, _, err = s.begin(ctx, intent{kind: OpVerifyFix, tenant: &t, params: struct{}{}})
+		}
+	}
 	if err != nil {
 		return false, WithTenant(err, t.Name)
 	}

@@ -1,0 +1,145 @@
+package tenant_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"regexp"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tenantctl/tenantctl/tenant"
+)
+
+// lateLine is a connection whose client loses it at the COMMIT that ends an operation.
+type lateLine struct {
+	net.Conn
+	to   *lateness
+	seen bool // the end of an operation is under way on it
+	cut  atomic.Bool
+}
+
+// lateness is what happens to that COMMIT, once.
+type lateness struct {
+	deliver func(send func()) // calls send when the COMMIT is to arrive, or never
+	cancel  func()            // Ctrl-C at that moment; nil for a connection that is lost alone
+	fired   atomic.Bool
+}
+
+var (
+	endsOperation = regexp.MustCompile(`UPDATE tenantctl.operations SET state = \$3`)
+	commits       = []byte("commit\x00")
+)
+
+func (l *lateLine) Write(b []byte) (int, error) {
+	l.seen = l.seen || endsOperation.Match(b)
+	atOnce := l.seen && bytes.Contains(b, []byte("INSERT INTO tenantctl.audit")) && bytes.HasSuffix(b, []byte{'S', 0, 0, 0, 4})
+	if !l.seen || !atOnce && !bytes.Contains(b, commits) || !l.to.fired.CompareAndSwap(false, true) {
+		return l.Conn.Write(b)
+	}
+	message := bytes.Clone(b)
+	l.cut.Store(true)
+	l.Conn.SetReadDeadline(time.Now()) // whoever reads has lost it
+	if l.to.cancel != nil {
+		l.to.cancel()
+	}
+	go l.to.deliver(func() {
+		l.Conn.SetDeadline(time.Time{})
+		_, _ = l.Conn.Write(message)
+		_, _ = io.Copy(io.Discard, l.Conn)
+	})
+	return len(b), nil
+}
+
+func (l *lateLine) Read(b []byte) (int, error) {
+	n, err := l.Conn.Read(b)
+	if l.cut.Load() {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// Close leaves a lost connection open, as a machine does that has lost its network.
+func (l *lateLine) Close() error {
+	if l.cut.Load() {
+		return nil
+	}
+	return l.Conn.Close()
+}
+
+// late is a second process whose ending COMMIT is lost, the first time.
+func (w *world) late(l *lateness) *tenant.Service {
+	cfg := w.pool.Config()
+	cfg.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		return &lateLine{Conn: c, to: l}, err
+	}
+	pool, err := pgxpool.NewWithConfig(w.t.Context(), cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(pool.Close)
+	s := tenant.NewService(tenant.NewCatalog(pool, "late", 30*time.Second), []tenant.Resource{w.pg, w.docs}, tenant.Options{Naming: tenant.Naming{Prefix: "t_"}})
+	w.t.Cleanup(s.Close)
+	return s
+}
+
+// After a connection is lost, or Ctrl-C pressed, at the COMMIT that ends an operation, what is said is what the catalog says:
+// whether the COMMIT arrived, arrives later, or never does.
+func TestALateCommitIsWhatCounts(t *testing.T) {
+	moments := map[string]func(send func()){
+		"arrives":       func(send func()) { send() },
+		"arrives later": func(send func()) { time.Sleep(200 * time.Millisecond); send() },
+		"never arrives": func(func()) {},
+	}
+	w := newWorld(t)
+	n := 0
+	for _, v := range verbs {
+		for moment, deliver := range moments {
+			for _, ctrlC := range []bool{false, true} {
+				if moment == "never arrives" && n%len(verbs) != 0 { // each takes holderPatience
+					n++
+					continue
+				}
+				n++
+				name := v.name + " " + moment
+				if ctrlC {
+					name += " with Ctrl-C"
+				}
+				t.Run(name, func(t *testing.T) { w.losesTheEnd(t, v, deliver, ctrlC) })
+			}
+		}
+	}
+}
+
+func (w *world) losesTheEnd(t *testing.T, v verb, deliver func(func()), ctrlC bool) {
+	name := w.fresh(v.from)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	l := &lateness{deliver: deliver}
+	if ctrlC {
+		l.cancel = cancel
+	}
+	err := v.do(ctx, w.late(l), name)
+	if !l.fired.Load() {
+		t.Fatal("the operation never came to its end")
+	}
+	got := w.picture(name)
+	ref := w.fresh(v.from)
+	before := w.picture(ref)
+	if err := v.do(t.Context(), w.service, ref); err != nil {
+		t.Fatal(err)
+	}
+	after := w.picture(ref)
+	switch {
+	case err == nil && got == after:
+	case err != nil && errors.Is(err, tenant.ErrInterrupted) && got == before:
+	default:
+		t.Errorf("it says %v, and the tenant is\n%s\nwhich was\n%s\nand was to be\n%s", err, got, before, after)
+	}
+}
