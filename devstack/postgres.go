@@ -185,6 +185,7 @@ func (p *postgres) serveOnce(ctx context.Context, cfg config) error {
 		// No socket: its path could exceed the system's limit in a deep temporary folder.
 		"unix_socket_directories=",
 		"max_connections=200",
+		"max_prepared_transactions=8",
 	}
 	if cfg.fast {
 		settings = append(settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off")

@@ -135,6 +135,7 @@ func migrationFailure(group []stage, err error) error {
 		said = withoutEnvironment(said, string(m.content))
 	}
 	e.Msg = where + said
+	nameHolders(e, err)
 	var stopped *stoppedAt
 	if errors.As(err, &stopped) && stopped.Of > 1 {
 		e.Msg += "; " + stopped.At()

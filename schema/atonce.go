@@ -28,7 +28,7 @@ func (r *Resource) atOnce(ctx context.Context, conn *pgxpool.Conn, t tenant.Tena
 	if !first.together() || last.more {
 		return moved, false, nil
 	}
-	commands := append(r.begin(t), cmd("SELECT tenantctl.expect('%s', %d, %d, %s, %s, '{%s}')", lease.Operation, lease.Fence, lockKey(t), text(t.Schema), text(mark(t)), versions))
+	commands := append(r.begin(t), cmd("SELECT tenantctl.expect('%s', %d, '%s', %s, %s, '{%s}')", lease.Operation, lease.Fence, t.ID, text(t.Schema), text(mark(t)), versions))
 	commands = append(append(commands, r.apply(group, nil)...), last.record(ctx)) // what is plain leaves the tags as they are
 	defer rollback(ctx, conn)
 	if err := send(ctx, conn.Conn().PgConn(), append(commands, cmd("COMMIT"))); err != nil {

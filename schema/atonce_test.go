@@ -53,18 +53,11 @@ func TestOneRoundTripIsRefusedWhereTheTenantIsNotAsTheCatalogSays(t *testing.T) 
 		}
 		b.exec("%s", c.mend)
 	}
-	other, err := b.acquire(t.Context())
-	must(t, err)
-	defer other.Release()
-	if _, err := other.Exec(t.Context(), `SELECT pg_advisory_lock($1)`, lockKey(tn)); err != nil {
-		t.Fatal(err)
-	}
+	release := b.holdLock(tn)
 	if attempt(2) {
 		t.Error("it was migrated while another process was at work")
 	}
-	if _, err := other.Exec(t.Context(), `SELECT pg_advisory_unlock($1)`, lockKey(tn)); err != nil {
-		t.Fatal(err)
-	}
+	release()
 	if !attempt(2) {
 		t.Error("it was refused where all is as the catalog says")
 	}

@@ -66,14 +66,7 @@ func (r *Resource) Drop(ctx context.Context, t tenant.Tenant) error {
 
 // shutOut keeps the role from logging in again and ends its sessions, whose locks would be in the way.
 func (r *Resource) shutOut(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenant) error {
-	var ours bool
-	err := r.transact(ctx, conn, t, nil, func(p *place) ([]command, error) {
-		ours = p.role == tenant.Ours
-		if err := r.owned(t, p); err != nil || !ours || !p.canLogin {
-			return nil, err
-		}
-		return []command{cmd("ALTER ROLE %s NOLOGIN", quote(t.Role))}, nil
-	})
+	ours, err := r.noLogin(ctx, conn, t, func(p *place) (bool, error) { return p.role == tenant.Ours, r.owned(t, p) })
 	if err != nil || !ours {
 		return err
 	}

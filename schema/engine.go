@@ -85,7 +85,7 @@ func (r *Resource) guardCommand(ctx context.Context, t tenant.Tenant) (g *guard,
 			return err
 		}
 		p := new(place)
-		opening := append(local(keeper.settings(t)), tryLock("pg_try_advisory_xact_lock", t, p), lookAtSchema(t, p))
+		opening := append(local(keeper.settings(t)), tryLock(ctx, t, p), lookAtSchema(t, p))
 		if g, err = keeper.guard(ctx, opening...); err != nil {
 			return err
 		}

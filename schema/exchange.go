@@ -52,7 +52,7 @@ func (x exchange) run(ctx context.Context) error {
 	state.row = func(row [][]byte) { comment, said, locked = string(row[0]), string(row[1]), is(row[2]) }
 	err = send(ctx, x.pg, []command{
 		cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()), cmd("SET LOCAL lock_timeout = %d", milliseconds(x.r.cfg.LockTimeout)), cmd("SET LOCAL check_function_bodies = off"),
-		tryLock("pg_try_advisory_xact_lock", x.t, one), tryLock("pg_try_advisory_xact_lock", x.beside, other), look(x.t, one), look(x.beside, other), state,
+		tryLock(ctx, x.t, one), tryLock(ctx, x.beside, other), look(x.t, one), look(x.beside, other), state,
 	})
 	if err != nil {
 		return err

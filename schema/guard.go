@@ -55,5 +55,5 @@ func (g *guard) commit(ctx context.Context, worker *pgconn.PgConn, noted ...comm
 
 // holding are the commands that hold the lease and the tenant's lock, and tell in p whether that was free.
 func holding(ctx context.Context, t tenant.Tenant, p *place) []command {
-	return []command{cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()), tryLock("pg_try_advisory_xact_lock", t, p)}
+	return []command{cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()), tryLock(ctx, t, p)}
 }

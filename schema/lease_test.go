@@ -3,6 +3,7 @@ package schema
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"testing"
 
@@ -45,6 +46,17 @@ func (l catalog) ctx(fence int64) context.Context {
 // enter puts a tenant into the catalog, as create does before the stores.
 func (l catalog) enter(tn tenant.Tenant) {
 	l.exec("INSERT INTO tenantctl.tenants (id, name, state, schema_name, database_name, role_name) VALUES ('%s', '%s', 'active', '%s', '%s', '%s')", tn.ID, tn.Name, tn.Schema, tn.Database, tn.Role)
+}
+
+// holdLock holds the tenant's lock as another process would.
+func (b bench) holdLock(tn tenant.Tenant) (release func()) {
+	b.t.Helper()
+	tx, err := b.pool.Begin(b.t.Context())
+	must(b.t, err)
+	if got := scalar(b.t, tx, fmt.Sprintf("SELECT tenantctl.try_lock('%s')", tn.ID)); got != "true" {
+		b.t.Fatalf("the lock is not free: %s", got)
+	}
+	return func() { must(b.t, tx.Rollback(context.WithoutCancel(b.t.Context()))) }
 }
 
 // recorded is what the catalog says of a tenant.

@@ -46,9 +46,13 @@ func setsTransaction(sql []token) bool {
 // applyApart does a stage that needs the session to itself, whose lock the session holds meanwhile. It is false where
 // another process was faster.
 func (r *Resource) applyApart(ctx context.Context, x *run, s stage) (done bool, err error) {
-	p, at, err := r.enterSession(ctx, x.conn, s)
-	if err != nil || p.book[s.Version] == s.up {
+	p, at, leave, err := r.enterSession(ctx, x.conn, s)
+	if err != nil {
 		return false, err
+	}
+	defer func() { err = errors.Join(err, leave()) }()
+	if p.book[s.Version] == s.up {
+		return false, nil
 	}
 	if r.keeper != nil { // a worker has no rights on the catalog
 		err = tenant.LeaseFrom(ctx).Check(ctx)
@@ -63,10 +67,7 @@ func (r *Resource) applyApart(ctx context.Context, x *run, s stage) (done bool, 
 	if err == nil && r.keeper != nil {
 		err = tenant.LeaseFrom(ctx).Record(ctx, s.tenant.ID, tenant.KindPostgres, s.to, s.has)
 	}
-	if err != nil {
-		return false, err // the lock ends with the run
-	}
-	return true, send(ctx, x.conn.Conn().PgConn(), []command{cmd("SELECT pg_catalog.pg_advisory_unlock(%d)", lockKey(s.tenant))})
+	return err == nil, err
 }
 
 // holdHere holds the lease, where the session may.
@@ -96,10 +97,11 @@ func (r *Resource) applyWithPreamble(ctx context.Context, x *run, s stage, p *pl
 	opening = append(opening, commands[:n]...)
 	rest := append(x.watch.around(commands[n:]), r.noted(ctx, s)...)
 	opening = append(opening, r.holdHere(ctx))
-	return r.retry(ctx, func(ctx context.Context) error {
+	err := r.retry(ctx, func(ctx context.Context) error {
 		defer rollback(ctx, x.conn)
 		return send(ctx, x.conn.Conn().PgConn(), append(append(opening[:len(opening):len(opening)], rest...), ending(x.conn, "COMMIT")...))
 	})
+	return r.blame(ctx, x.conn, s.tenant, err)
 }
 
 // applyOutside is a stage outside any transaction: a NO TRANSACTION file, statement by statement in a session of the
@@ -176,26 +178,73 @@ type stoppedAt struct {
 func (s *stoppedAt) Error() string { return s.err.Error() }
 func (s *stoppedAt) Unwrap() error { return s.err }
 
-// enterSession makes the session the tenant's, takes the lock for it, and reads how far an earlier call got.
-func (r *Resource) enterSession(ctx context.Context, conn *pgxpool.Conn, s stage) (p *place, at progress, err error) {
-	err = r.retry(ctx, func(ctx context.Context) error {
+// enterSession makes the session the tenant's, takes the lock for it until leave, and reads how far an earlier call got.
+func (r *Resource) enterSession(ctx context.Context, conn *pgxpool.Conn, s stage) (p *place, at progress, leave func() error, err error) {
+	err = r.retry(ctx, func(ctx context.Context) (err error) {
 		p = new(place)
 		var commands []command
 		for _, setting := range r.settings(s.tenant) {
 			commands = append(commands, cmd("SET %s", setting))
 		}
-		commands = append(commands, tryLock("pg_try_advisory_lock", s.tenant, p), look(s.tenant, p))
-		commands = append(commands, readRun(p)...)
-		commands = append(commands, readProgress(s, &at))
 		if err := send(ctx, conn.Conn().PgConn(), commands); err != nil {
 			return err
 		}
-		if !p.free {
-			return busy()
+		if leave, err = r.lockSession(ctx, conn, s.tenant); err != nil {
+			return err
 		}
-		return p.ours(s.tenant)
+		commands = append(readRun(p), look(s.tenant, p), readProgress(s, &at))
+		if err = send(ctx, conn.Conn().PgConn(), commands); err == nil {
+			err = p.ours(s.tenant)
+		}
+		if err != nil {
+			err = errors.Join(err, leave())
+		}
+		return err
 	})
-	return p, at, err
+	return p, at, leave, r.blame(ctx, conn, s.tenant, err)
+}
+
+// lockSession takes the tenant's lock for a session, for what is done outside any transaction, until unlock or the session's
+// end. The catalog holds whose it is: a killed process's session holds on while the server still runs its statement.
+func (r *Resource) lockSession(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenant) (unlock func() error, err error) {
+	lease := tenant.LeaseFrom(ctx)
+	if lease == nil { // there is no catalog, and nobody to share with
+		return func() error { return nil }, nil
+	}
+	var pid, login, since string
+	who := cmd("SELECT pid, usesysid, backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()")
+	who.row = func(row [][]byte) { pid, login, since = string(row[0]), string(row[1]), string(row[2]) }
+	if err := send(ctx, conn.Conn().PgConn(), []command{who}); err != nil {
+		return nil, err
+	}
+	keeper := r
+	if r.keeper != nil { // a worker has no rights on the catalog
+		keeper = r.keeper
+	}
+	free := false
+	lock := cmd("SELECT tenantctl.lock_session('%s', %s, %s, nullif(%s, '')::timestamptz)", t.ID, pid, login, text(since))
+	lock.row = func(row [][]byte) { free = is(row[0]) }
+	if err := keeper.ask(ctx, lock); err != nil {
+		return nil, err
+	}
+	if !free {
+		return nil, busy()
+	}
+	return func() error {
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUp)
+		defer cancel()
+		return failure("unlock schema "+t.Schema, keeper.ask(clean, cmd("SELECT tenantctl.unlock_session('%s', %s)", t.ID, pid)))
+	}, nil
+}
+
+// ask sends commands on a connection of their own.
+func (r *Resource) ask(ctx context.Context, commands ...command) error {
+	conn, err := r.acquireOwn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	return send(ctx, conn.Conn().PgConn(), commands)
 }
 
 // runOutside runs one statement, again where live traffic was in its way. begun tells that an earlier call was cut
@@ -203,7 +252,7 @@ func (r *Resource) enterSession(ctx context.Context, conn *pgxpool.Conn, s stage
 func (r *Resource) runOutside(ctx context.Context, conn *pgxpool.Conn, s stage, p *place, i int, begun bool) error {
 	statement := &s.program().statements[i]
 	index := concurrentIndex(statement.sql)
-	return r.retry(ctx, func(ctx context.Context) error {
+	err := r.retry(ctx, func(ctx context.Context) error {
 		done := false // what the statement is to do with an index is so already
 		if index.name != "" {
 			there, err := clearIndex(ctx, conn, s.tenant, statement, index)
@@ -224,6 +273,7 @@ func (r *Resource) runOutside(ctx context.Context, conn *pgxpool.Conn, s stage, 
 		c.own = true
 		return send(ctx, conn.Conn().PgConn(), []command{c})
 	})
+	return r.blame(ctx, conn, s.tenant, err)
 }
 
 // index is one that a statement makes or drops CONCURRENTLY.

@@ -51,6 +51,7 @@ func failure(doing string, err error) error {
 	case errors.As(err, &pg):
 		e.Code, e.Msg = pg.Code, fmt.Sprintf("%s: %s", doing, told(pg))
 		e.Hint, e.Kind = meaning(pg)
+		nameHolders(e, err)
 	case errors.Is(err, context.Canceled):
 		e.Kind, e.Msg = tenant.ErrInterrupted, doing+": interrupted"
 	case errors.Is(err, context.DeadlineExceeded):

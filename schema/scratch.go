@@ -6,15 +6,13 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/sethvargo/go-retry"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
 // Pool is the pool that the resource works with.
 func (r *Resource) Pool() *pgxpool.Pool { return r.pool }
-
-// scratchLock is an advisory lock: one scratch schema at a time.
-const scratchLock = 7381277
 
 // scratch is a place for a look at the model: it is no tenant's, and always the same, so that what a killed process left
 // is found again.
@@ -35,21 +33,11 @@ func (r *Resource) Scratch(ctx context.Context) (schema string, done func(), err
 
 // bareScratch makes sure that the scratch schema is not there, and that nobody else uses it until done, which removes it.
 func (r *Resource) bareScratch(ctx context.Context) (bare *Resource, done func(), err error) {
-	conn, err := r.session(ctx) // which the lock belongs to
+	g, err := r.lockScratch(ctx)
 	if err != nil {
-		return nil, nil, err
-	}
-	release := func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		// A connection that is gone has given its locks up.
-		_, _ = conn.Exec(ctx, `SELECT pg_advisory_unlock($1)`, int64(scratchLock))
-		conn.Release()
-	}
-	if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock($1)`, int64(scratchLock)); err != nil {
-		conn.Release()
 		return nil, nil, failure("wait for another look at the model", err)
 	}
+	release := func() { g.release(ctx) }
 	cfg := r.cfg
 	cfg.Roles = false
 	bare = New(r.pool, cfg)
@@ -67,4 +55,23 @@ func (r *Resource) bareScratch(ctx context.Context) (bare *Resource, done func()
 		_ = remove(ctx)
 		release()
 	}, nil
+}
+
+// scratchWait is how long to wait while another process uses the scratch schema.
+const scratchWait = time.Minute
+
+// lockScratch makes one process at a time use the scratch schema: the one that has this guard.
+func (r *Resource) lockScratch(ctx context.Context) (g *guard, err error) {
+	waits := retry.WithMaxDuration(scratchWait, retry.NewConstant(200*time.Millisecond))
+	err = retry.Do(ctx, waits, func(ctx context.Context) error {
+		p := new(place)
+		take := cmd("SELECT tenantctl.try_lock('%s')", scratch.ID)
+		take.row = func(row [][]byte) { p.free = is(row[0]) }
+		if g, err = r.guard(ctx, take); err != nil || p.free {
+			return err
+		}
+		defer g.release(ctx)
+		return retry.RetryableError(r.blame(ctx, g.conn, scratch, busy()))
+	})
+	return g, err
 }

@@ -2,7 +2,6 @@ package schema
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"regexp"
@@ -45,14 +44,12 @@ func marks(comment []byte, t tenant.Tenant) bool {
 	return first == mark(t)
 }
 
-// lockKey is the tenant's advisory lock: of its own, not goose's one for all.
-func lockKey(t tenant.Tenant) int64 { return int64(binary.BigEndian.Uint64(t.ID[8:])) }
-
-// tryLock takes the tenant's lock by a function for transactions or sessions. It is only ever a try: one that waits
-// for an advisory lock holds a snapshot, which CREATE INDEX CONCURRENTLY waits for in turn. What is read under the
-// lock needs a statement of its own, whose snapshot is younger.
-func tryLock(function string, t tenant.Tenant, p *place) command {
-	c := cmd("SELECT %s(%d)", function, lockKey(t))
+// tryLock takes the tenant's lock until the transaction ends: a row of the catalog, which no tenant can reach. Without a
+// lease there is no catalog, and nobody to share with. It is only ever a try: one that waits for a lock holds a snapshot,
+// which CREATE INDEX CONCURRENTLY waits for in turn. What is read under the lock needs a statement of its own, whose
+// snapshot is younger.
+func tryLock(ctx context.Context, t tenant.Tenant, p *place) command {
+	c := cmd("%s", tenant.LeaseFrom(ctx).LockSQL(t.ID))
 	c.row = func(row [][]byte) { p.free = is(row[0]) }
 	return c
 }
@@ -103,7 +100,7 @@ func (r *Resource) transact(ctx context.Context, conn *pgxpool.Conn, t tenant.Te
 // transactAt is transact with a reader of the place of its own. A worker's transaction has a guard, which holds the lease and
 // the lock for it.
 func (r *Resource) transactAt(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenant, look func(tenant.Tenant, *place) command, reads func(*place) []command, do func(*place) ([]command, error)) error {
-	return r.retry(ctx, func(ctx context.Context) (err error) {
+	err := r.retry(ctx, func(ctx context.Context) (err error) {
 		pg := conn.Conn().PgConn()
 		defer rollback(ctx, conn)
 		p := new(place)
@@ -146,6 +143,7 @@ func (r *Resource) transactAt(ctx context.Context, conn *pgxpool.Conn, t tenant.
 		}
 		return g.commit(ctx, pg, p.noted...)
 	})
+	return r.blame(ctx, conn, t, err)
 }
 
 // begin begins a transaction in which names are looked up in the tenant's schema.

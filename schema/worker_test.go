@@ -98,14 +98,11 @@ func TestAWorkersTransactionEndsWithItsGuard(t *testing.T) {
 			return []command{cmd("CREATE TABLE IF NOT EXISTS late ()")}, nil
 		})
 	}
-	held := b.super()
-	_, err = held.Exec(t.Context(), "SELECT pg_advisory_lock($1)", lockKey(tn))
-	must(t, err)
+	release := b.holdLock(tn)
 	if err := add(""); !errors.Is(err, tenant.ErrBusy) {
 		t.Errorf("while another holds the lock: %v", err)
 	}
-	_, err = held.Exec(t.Context(), "SELECT pg_advisory_unlock($1)", lockKey(tn))
-	must(t, err)
+	release()
 	guards := "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid() AND state = 'idle in transaction'"
 	if err := add(guards); err == nil {
 		t.Error("it was committed though its guard was gone")

@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"path"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -20,7 +22,7 @@ import (
 const (
 	catalogSchema = "tenantctl"
 	catalogBook   = "tenantctl.goose_db_version"
-	catalogLock   = 7381276 // advisory: one init at a time
+	catalogLock   = "tenantctl.goose_db_version_init" // a table that is never there: making it waits for who else is making it
 )
 
 // Catalog is tenantctl's own record of tenants and operations, in the PostgreSQL schema "tenantctl".
@@ -101,25 +103,16 @@ func (c *Catalog) Init(ctx context.Context, dryRun bool) (from, to int64, err er
 	if dryRun {
 		return from, to, nil
 	}
-	conn, err := c.pool.Acquire(ctx)
-	if err != nil {
-		return from, 0, catalogError("connect", err)
-	}
-	defer conn.Release()
-	tx, err := conn.Begin(ctx)
-	if err != nil {
-		return from, 0, catalogError("begin", err)
-	}
-	defer rollback(ctx, tx)
-	// Held in a transaction of its own while goose works on another connection, so that it works through a pooler too.
-	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(catalogLock)); err != nil {
-		return from, 0, catalogError("wait for another init", err)
-	}
-	if from, err = c.Version(ctx); err != nil {
-		return 0, 0, err
-	}
 	if err := c.makeSchema(ctx, from); err != nil {
 		return from, 0, err
+	}
+	release, err := c.lockInit(ctx)
+	if err != nil {
+		return from, 0, err
+	}
+	defer release()
+	if from, err = c.Version(ctx); err != nil {
+		return 0, 0, err
 	}
 	files, err := controlFiles()
 	if err != nil {
@@ -138,6 +131,57 @@ func (c *Catalog) Init(ctx context.Context, dryRun bool) (from, to int64, err er
 		return from, to, err
 	}
 	return from, to, nil
+}
+
+// initWait is how long an init waits for another one.
+const initWait = time.Minute
+
+// lockInit lets one init work at a time. It takes the right to make tables in the catalog's schema, which no tenant has; an
+// advisory lock would be anybody's. The lock is a transaction of its own, while goose works on another connection, so that
+// it works through a pooler too.
+func (c *Catalog) lockInit(ctx context.Context) (release func(), err error) {
+	tx, err := c.pool.Begin(ctx)
+	if err != nil {
+		return nil, catalogError("connect", err)
+	}
+	release = func() { rollback(ctx, tx) }
+	var pid int
+	if err := tx.QueryRow(ctx, `SELECT pg_backend_pid(), set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', '0', true)`,
+		strconv.FormatInt(initWait.Milliseconds(), 10)).Scan(&pid, nil, nil); err != nil {
+		release()
+		return nil, catalogError("begin", err)
+	}
+	holders := c.blockersOf(ctx, pid, initWait/2)
+	_, err = tx.Exec(ctx, `CREATE TABLE `+catalogLock+` ()`)
+	who := holders()
+	if err == nil {
+		return release, nil
+	}
+	release()
+	err = catalogError("wait for another init", err)
+	var e *Error
+	if who != "" && errors.As(err, &e) && errors.Is(err, ErrBusy) {
+		e.Msg, e.Hint = "another init is at work: "+who, "try again when it is done"
+	}
+	return nil, err
+}
+
+// blockersOf looks, after a while, who blocks a session. found ends that, and tells what was seen.
+func (c *Catalog) blockersOf(ctx context.Context, pid int, after time.Duration) (found func() string) {
+	var who string
+	seen := make(chan struct{})
+	timer := time.AfterFunc(after, func() {
+		defer close(seen)
+		// Who it is only completes a message.
+		_ = c.pool.QueryRow(ctx, `SELECT coalesce(string_agg(format('pid %s (role %s, since %s)', pid, usename, to_char(xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')), ', '), '')
+			FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids($1))`, pid).Scan(&who)
+	})
+	return func() string {
+		if !timer.Stop() {
+			<-seen
+		}
+		return who
+	}
 }
 
 func (c *Catalog) makeSchema(ctx context.Context, from int64) error {
@@ -165,6 +209,10 @@ func (c *Catalog) makeSchema(ctx context.Context, from int64) error {
 	// Citus makes new schemas distributed ones where that is switched on, in which a catalog cannot be.
 	_, err := c.pool.Exec(ctx, `SELECT set_config(s, 'off', true) FROM (VALUES ('citus.enable_schema_based_sharding')) v(s) WHERE current_setting(s, true) IS NOT NULL;
 		CREATE SCHEMA tenantctl; REVOKE ALL ON SCHEMA tenantctl FROM PUBLIC; COMMENT ON SCHEMA tenantctl IS 'catalog of tenantctl'`)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && (pg.Code == "42P06" || pg.Code == "23505") {
+		return nil // another init was faster
+	}
 	err = catalogError("create the schema tenantctl", err)
 	var e *Error
 	if errors.As(err, &e) && errors.Is(err, ErrRights) {

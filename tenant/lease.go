@@ -43,6 +43,14 @@ func (l *Lease) HoldSQL() string {
 	return fmt.Sprintf("SELECT tenantctl.hold('%s', %d)", l.Operation, l.Fence)
 }
 
+// LockSQL is one SQL statement that takes the lock on a tenant until the transaction ends, and tells whether it was free.
+func (l *Lease) LockSQL(tenant uuid.UUID) string {
+	if l == nil {
+		return "SELECT true"
+	}
+	return fmt.Sprintf("SELECT tenantctl.try_lock('%s')", tenant)
+}
+
 // RecordSQL is one SQL statement that writes a tenant's version into the catalog, in the transaction that made it so.
 // kind is one of the Kind constants.
 func (l *Lease) RecordSQL(tenant uuid.UUID, kind string, version int64, applied int) string {
