@@ -23,7 +23,7 @@ import (
 // app is what every command shares: streams, and configuration and service made when first asked for.
 type app struct {
 	in          io.Reader
-	out, errOut io.Writer
+	out, errOut *stream
 	configFile  string
 	format      format
 	cmd         *cobra.Command // the one that runs
@@ -35,7 +35,7 @@ type app struct {
 }
 
 func newApp(in io.Reader, out, errOut io.Writer) *app {
-	return &app{in: in, out: out, errOut: errOut}
+	return &app{in: in, out: &stream{to: out}, errOut: &stream{to: errOut, shows: true}}
 }
 
 // start takes the flags that every command has.
@@ -48,6 +48,7 @@ func (a *app) start(cmd *cobra.Command) error {
 	}
 	allowed := cmd.Annotations[outputFormats]
 	a.format, err = parseFormat(text, allowed)
+	a.out.forPeople(a.format == formatTable)
 	return err
 }
 
@@ -231,7 +232,7 @@ func nosqlConfig(cfg *config.Config) nosql.Config {
 
 // isTerminal tells whether a stream is a person's.
 func isTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
+	f, ok := beneath(stream).(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 

@@ -23,7 +23,8 @@ func newCredentialsCmd(a *app) *cobra.Command {
 		Use:   "credentials NAME",
 		Short: "Show how a tenant's application connects; with --rotate, with a new password",
 		Long: `Shows host, database and user of a tenant in every store. Passwords are kept nowhere: --rotate makes new ones and
-shows them this once. Open connections go on; new ones need the new password. The output formats here are table,
+shows them this once, before it sets them: where they cannot be written, the old ones stay. Open connections go on; new
+ones need the new password. The output formats here are table,
 json, yaml, env and dsn.
 
 ` + exitHelp,
@@ -47,21 +48,26 @@ func runCredentials(cmd *cobra.Command, a *app, name tenant.Name, rotate, dryRun
 	if err != nil {
 		return err
 	}
-	var c *tenant.Credentials
-	switch {
-	case rotate && dryRun:
-		c, err = s.PlanRotate(cmd.Context(), name)
-	case rotate:
-		c, _, err = s.Rotate(cmd.Context(), name)
-	default:
-		c, err = s.Logins(cmd.Context(), name)
+	if rotate && !dryRun {
+		_, _, err = s.Rotate(cmd.Context(), name, a.showCredentials)
+		return err
 	}
+	if rotate {
+		c, err := s.PlanRotate(cmd.Context(), name)
+		if err != nil {
+			return err
+		}
+		return a.printPlan(c.Tenant, "set new passwords of %s", name)
+	}
+	c, err := s.Logins(cmd.Context(), name)
 	if err != nil {
 		return err
 	}
-	if rotate && dryRun {
-		return a.printPlan(c.Tenant, "set new passwords of %s", name)
-	}
+	return a.showCredentials(c)
+}
+
+// showCredentials prints the logins; where it fails, they are not shown.
+func (a *app) showCredentials(c *tenant.Credentials) error {
 	switch a.format {
 	case formatEnv:
 		return writing(writeEnv(a.out, c))
@@ -73,7 +79,7 @@ func runCredentials(cmd *cobra.Command, a *app, name tenant.Name, rotate, dryRun
 		}
 		return nil
 	}
-	err = a.print(credentialsDoc(c), "", func(w io.Writer) {
+	err := a.print(credentialsDoc(c), "", func(w io.Writer) {
 		t := a.table(w)
 		t.AppendHeader(header([]string{"store", "host", "port", "database", "schema", "user", "password"}))
 		for _, l := range c.Logins {
@@ -94,7 +100,7 @@ func runCredentials(cmd *cobra.Command, a *app, name tenant.Name, rotate, dryRun
 		}
 	}
 	if !c.Rotated {
-		a.say("passwords are kept nowhere; for new ones: tenantctl credentials %s --rotate", name)
+		a.say("passwords are kept nowhere; for new ones: tenantctl credentials %s --rotate", c.Tenant.Name)
 	}
 	return err
 }

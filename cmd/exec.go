@@ -220,7 +220,7 @@ func cell(v any) string {
 	case nil:
 		return ""
 	case string:
-		return v
+		return inOneLine(v)
 	case time.Time:
 		return v.Format(time.RFC3339Nano)
 	case json.RawMessage:

@@ -77,7 +77,7 @@ func (a *app) print(doc any, name string, show func(w io.Writer)) error {
 		return writing(err)
 	}
 	show(a.out)
-	return nil
+	return writing(a.out.failed())
 }
 
 func (a *app) printJSON(doc any) error {
@@ -176,7 +176,7 @@ func (l *list) end(empty string) error {
 	case len(l.rows) > 0:
 		l.flush()
 	}
-	return nil
+	return writing(l.a.out.failed())
 }
 
 func header(columns []string) table.Row {

@@ -77,7 +77,7 @@ func past(e tenant.Event) string {
 func (p *progress) advance(e tenant.Event) {
 	if p.bar == nil {
 		p.bar = progressbar.NewOptions(e.Total,
-			progressbar.OptionSetWriter(p.a.errOut), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
+			progressbar.OptionSetWriter(p.a.errOut.to), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
 			progressbar.OptionSetItsString("tenants"), progressbar.OptionThrottle(100*time.Millisecond),
 			progressbar.OptionClearOnFinish(), progressbar.OptionEnableColorCodes(os.Getenv("NO_COLOR") == ""),
 			progressbar.OptionSetDescription(e.Operation.Kind), progressbar.OptionFullWidth(), progressbar.OptionSetPredictTime(true))

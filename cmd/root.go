@@ -34,6 +34,9 @@ func run(ctx context.Context, a *app, args []string) int {
 	if err == nil && ctx.Err() != nil {
 		err = &tenant.Error{Kind: tenant.ErrInterrupted, Msg: "interrupted"} // what was printed is done: it may be less than was asked for
 	}
+	if err == nil { // some writers, such as that of tables, keep their errors to themselves
+		err = writing(a.out.failed())
+	}
 	a.report(err)
 	return exitCode(err)
 }

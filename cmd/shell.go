@@ -49,7 +49,7 @@ func runShell(cmd *cobra.Command, a *app, s *tenant.Service, kind string, name t
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt)
 	client := exec.Command(program, args...)
 	client.Env = append(os.Environ(), env...)
-	client.Stdin, client.Stdout, client.Stderr = a.in, a.out, a.errOut
+	client.Stdin, client.Stdout, client.Stderr = a.in, a.out.to, a.errOut.to
 	err = client.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {

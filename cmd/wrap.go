@@ -24,7 +24,7 @@ func (a *app) wrapped(w io.Writer) table.Writer {
 
 // terminalWidth is 0 where w is no terminal.
 func terminalWidth(w io.Writer) int {
-	f, ok := w.(*os.File)
+	f, ok := beneath(w).(*os.File)
 	if !ok {
 		return 0
 	}

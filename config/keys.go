@@ -214,7 +214,7 @@ var keys = []Key{
 		Doc: "text for people, json for a log collector.",
 	},
 	{
-		Name: "actor", Flag: "actor", kind: anyText(),
+		Name: "actor", Flag: "actor", kind: lineOfText(),
 		Doc: "Who is recorded in the audit; the user of the operating system where it is empty.",
 	},
 }

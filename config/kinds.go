@@ -37,6 +37,10 @@ func anyText() kind {
 	return shaped("a text", func(text string) (any, bool) { return text, true })
 }
 
+func lineOfText() kind {
+	return shaped("a line of text without control characters", func(text string) (any, bool) { return text, !strings.ContainsFunc(text, unicode.IsControl) })
+}
+
 func boolean() kind {
 	return shaped("true or false", func(text string) (any, bool) {
 		return strings.EqualFold(text, "true"), strings.EqualFold(text, "true") || strings.EqualFold(text, "false")

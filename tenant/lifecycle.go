@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -127,6 +128,11 @@ func (s *Service) changed(t Tenant, ch *Change) (Tenant, error) {
 		}
 		t.Name = p.Name
 	}
+	for _, k := range ch.RemoveLabels {
+		if strings.HasPrefix(k, reservedLabels) {
+			return t, WithTenant(CheckLabel(k, ""), t.Name)
+		}
+	}
 	labels := map[string]string{}
 	for k, v := range t.Labels {
 		if !slices.Contains(ch.RemoveLabels, k) {
@@ -142,6 +148,9 @@ func (s *Service) changed(t Tenant, ch *Change) (Tenant, error) {
 	t.Labels = labels
 	if ch.Hold != nil {
 		t.Hold = strings.TrimSpace(*ch.Hold)
+		if strings.ContainsFunc(t.Hold, unicode.IsControl) {
+			return t, &Error{Kind: ErrInvalid, Tenant: t.Name, Msg: "the reason of a hold has a control character in it", Hint: "write it in one line of plain text"}
+		}
 	}
 	domains := slices.Clone(t.Domains)
 	for i, d := range ch.RemoveDomains {

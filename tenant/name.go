@@ -100,8 +100,14 @@ var (
 	labelValue = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$`)
 )
 
-// CheckLabel refuses a key or value that a selector could not name.
+// reservedLabels begins the keys of labels that this program gives.
+const reservedLabels = "tenantctl/"
+
+// CheckLabel refuses a key or value that a selector could not name, and a key that only this program gives.
 func CheckLabel(key, value string) error {
+	if strings.HasPrefix(key, reservedLabels) {
+		return Invalid("choose another key", "label %s is reserved", shorten(key))
+	}
 	if !labelKey.MatchString(key) {
 		return Invalid("use up to 63 letters, digits, '.', '_', '/' and '-', beginning and ending with a letter or digit", "invalid label key %s", shorten(key))
 	}
