@@ -57,7 +57,7 @@ func (s *Service) Rotate(ctx context.Context, name Name, show func(*Credentials)
 	}
 	op, _, err := s.begin(ctx, intent{kind: OpPassword, tenant: &c.Tenant, params: struct{}{}})
 	if errors.Is(err, errAgain) {
-		return s.Rotate(ctx, name)
+		return s.Rotate(ctx, name, show)
 	}
 	if err != nil {
 		return nil, nil, err

@@ -47,7 +47,7 @@ var verbs = []verb{
 		return failure(s.Set(ctx, tenant.Name(name), tenant.Change{Labels: map[string]string{"by": "set"}, AddDomains: []string{name + ".example.com"}}))
 	}},
 	{"credentials", tenant.Active, func(ctx context.Context, s *tenant.Service, name string) error {
-		_, _, err := s.Rotate(ctx, tenant.Name(name))
+		_, _, err := s.Rotate(ctx, tenant.Name(name), func(*tenant.Credentials) error { return nil })
 		return err
 	}},
 	{"clone", tenant.Active, func(ctx context.Context, s *tenant.Service, name string) error {
