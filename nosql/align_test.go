@@ -93,7 +93,7 @@ func TestAnIndexThatDoesNotFitTheDocumentsLeavesTheOneBefore(t *testing.T) {
 		if one.unique {
 			index = append(index, bson.E{Key: "unique", Value: true})
 		}
-		must(t, send(t.Context(), r.db(one.t), bson.D{{Key: "createIndexes", Value: "people"}, {Key: "indexes", Value: bson.A{index}}}))
+		must(t, r.send(t.Context(), r.db(one.t), bson.D{{Key: "createIndexes", Value: "people"}, {Key: "indexes", Value: bson.A{index}}}))
 	}
 	for range 2 {
 		_, err := r.db(a).Collection("people").InsertOne(t.Context(), bson.D{{Key: "email", Value: "twice"}})

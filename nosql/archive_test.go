@@ -166,7 +166,7 @@ func furnish(t *testing.T, r *Resource, ten tenant.Tenant, many int) {
 	must(t, db.CreateCollection(t.Context(), "void"))
 	must(t, db.CreateCollection(t.Context(), "ring", options.CreateCollection().SetCapped(true).SetSizeInBytes(1<<20).SetMaxDocuments(100)))
 	insert("ring", bson.D{{Key: "_id", Value: 2}}, bson.D{{Key: "_id", Value: 1}})
-	must(t, send(t.Context(), db, bson.D{{Key: "createIndexes", Value: "small"}, {Key: "indexes", Value: bson.A{
+	must(t, r.send(t.Context(), db, bson.D{{Key: "createIndexes", Value: "small"}, {Key: "indexes", Value: bson.A{
 		bson.D{{Key: "key", Value: bson.D{{Key: "n", Value: -1}, {Key: "s", Value: 1}}}, {Key: "name", Value: "by_n"}},
 		bson.D{{Key: "key", Value: bson.D{{Key: "_id", Value: 1}, {Key: "s", Value: 1}}}, {Key: "name", Value: "pair"}, {Key: "unique", Value: true}},
 	}}}))

@@ -83,7 +83,7 @@ func (r *Resource) execute(ctx context.Context, t tenant.Tenant, c command, b *b
 
 // run sends the command as it is written. The driver takes writeErrors and writeConcernError of a reply for errors.
 func (r *Resource) run(ctx context.Context, t tenant.Tenant, c command) error {
-	return send(ctx, r.db(t), c.body)
+	return r.send(ctx, r.db(t), c.body)
 }
 
 // create takes a collection that is there already with the same options for its own.
@@ -232,7 +232,7 @@ func (r *Resource) dropIndexes(ctx context.Context, t tenant.Tenant, c command) 
 	}
 	for _, name := range names {
 		one := bson.D{{Key: c.name, Value: c.collection}, {Key: "index", Value: name}}
-		if err := send(ctx, r.db(t), one); err != nil && !isCode(err, codeIndexNotFound, codeNamespaceNotFound) {
+		if err := r.send(ctx, r.db(t), one); err != nil && !isCode(err, codeIndexNotFound, codeNamespaceNotFound) {
 			return err
 		}
 	}
@@ -256,7 +256,7 @@ func (r *Resource) rename(ctx context.Context, t tenant.Tenant, c command, b *bo
 		}
 	}
 	whole := c.with(c.name, t.Database+"."+c.collection).with("to", t.Database+"."+to)
-	err := send(ctx, r.client.Database("admin"), whole.body)
+	err := r.send(ctx, r.client.Database("admin"), whole.body)
 	if !isCode(err, codeNamespaceNotFound) {
 		return err
 	}

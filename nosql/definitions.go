@@ -188,7 +188,7 @@ func (r *Resource) createDefinition(ctx context.Context, t tenant.Tenant, d defi
 	if _, problem := reach(lookup(d.Options, "pipeline")); problem != "" {
 		return refused(tenant.ErrInvalid, "", "view %s: %s", d.Name, problem)
 	}
-	err := send(ctx, r.db(t), cmd)
+	err := r.send(ctx, r.db(t), cmd)
 	if isCode(err, codeInvalidNamespace) {
 		return &tenant.Error{Kind: tenant.ErrInvalid, Store: tenant.KindMongoDB, Err: err, Msg: fmt.Sprintf("the server takes no collection of the name %q", d.Name)}
 	}
@@ -211,7 +211,7 @@ func (r *Resource) buildIndexes(ctx context.Context, t tenant.Tenant, d definiti
 	if d.Type == typeView || len(indexes) == 0 {
 		return nil
 	}
-	err := send(ctx, r.db(t), bson.D{{Key: "createIndexes", Value: d.Name}, {Key: "indexes", Value: indexes}})
+	err := r.send(ctx, r.db(t), bson.D{{Key: "createIndexes", Value: d.Name}, {Key: "indexes", Value: indexes}})
 	if mongo.IsDuplicateKeyError(err) {
 		return &tenant.Error{Kind: tenant.ErrDiffers, Store: tenant.KindMongoDB, Err: err, Msg: fmt.Sprintf("collection %s holds documents that its unique index forbids", d.Name)}
 	}

@@ -83,7 +83,7 @@ func TestTheFingerprintIsOfTheStructureAlone(t *testing.T) {
 	}
 	must(t, r.db(b).CreateCollection(t.Context(), "more"))
 	_, more := dump(t, r, b)
-	must(t, send(t.Context(), r.db(b), bson.D{{Key: "createIndexes", Value: "more"}, {Key: "indexes", Value: bson.A{bson.D{{Key: "key", Value: bson.D{{Key: "x", Value: 1}}}, {Key: "name", Value: "x"}}}}}))
+	must(t, r.send(t.Context(), r.db(b), bson.D{{Key: "createIndexes", Value: "more"}, {Key: "indexes", Value: bson.A{bson.D{{Key: "key", Value: bson.D{{Key: "x", Value: 1}}}, {Key: "name", Value: "x"}}}}}))
 	_, indexed := dump(t, r, b)
 	if more.Fingerprint == db.Fingerprint || indexed.Fingerprint == more.Fingerprint {
 		t.Error("a collection or an index more is not seen")

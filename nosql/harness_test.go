@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
@@ -26,12 +27,36 @@ const example = "../migrations/example/mongodb"
 // connect opens the server at url, and closes it with the test.
 func connect(t *testing.T, cfg Config) *Resource {
 	t.Helper()
+	cfg.Monitor = waitsForTheMajority(t, cfg.Monitor)
 	client, err := Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { disconnect(t, client) })
 	return New(client, cfg)
+}
+
+// waitsForTheMajority fails the test at the first write that does not ask for the majority of a replica set. What concerns
+// users the driver shows to no monitor.
+func waitsForTheMajority(t *testing.T, next *event.CommandMonitor) *event.CommandMonitor {
+	writes := []string{
+		"create", "drop", "dropDatabase", "collMod", "convertToCapped", "renameCollection", "createIndexes", "dropIndexes",
+		"insert", "update", "delete", "findAndModify",
+	}
+	monitor := &event.CommandMonitor{}
+	if next != nil {
+		*monitor = *next
+	}
+	monitor.Started = func(ctx context.Context, e *event.CommandStartedEvent) {
+		w, _ := e.Command.Lookup("writeConcern", "w").StringValueOK()
+		if slices.Contains(writes, e.CommandName) && w != "majority" {
+			t.Errorf("%s asks for the write concern %s", e.CommandName, e.Command.Lookup("writeConcern"))
+		}
+		if next != nil && next.Started != nil {
+			next.Started(ctx, e)
+		}
+	}
+	return monitor
 }
 
 func disconnect(t *testing.T, client *mongo.Client) {

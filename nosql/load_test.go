@@ -265,7 +265,7 @@ func TestDefinitionsAreMadeAsMongoDBDocumentsIt(t *testing.T) {
 	} {
 		got := sent(t, p, name)
 		for i := range want {
-			want[i] = ten.Database + " " + want[i]
+			want[i] = ten.Database + " " + strings.TrimSuffix(want[i], "}") + `,"writeConcern":{"w":"majority"}}`
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("sent\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -65,6 +65,10 @@ func clientOptions(cfg Config) (*options.ClientOptions, error) {
 	if opts.WriteConcern == nil {
 		opts.SetWriteConcern(writeconcern.Majority())
 	}
+	if !opts.WriteConcern.Acknowledged() {
+		return nil, refused(tenant.ErrInvalid, "take w=0 out of nosql.url: the server would not say what it refuses",
+			"nosql.url asks for writes that nobody acknowledges (w=0)")
+	}
 	return opts, nil
 }
 

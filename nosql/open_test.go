@@ -110,6 +110,36 @@ func TestOpenRefusesAURLThatIsNone(t *testing.T) {
 	}
 }
 
+func TestOpenRefusesWritesThatNobodyAcknowledges(t *testing.T) {
+	for _, query := range []string{"w=0", "w=0&journal=false"} {
+		_, err := Open(t.Context(), Config{URL: "mongodb://127.0.0.1:27017/?" + query})
+		refuses(t, err, tenant.ErrInvalid, "w=0", "nosql.url")
+	}
+}
+
+// What the URL asks for is asked for by commands too.
+func TestWritesByCommandsGoByTheURL(t *testing.T) {
+	p := mongoproxy.Start(t, tenanttest.MongoURL(t))
+	p.KeepUsers()
+	client, err := Open(t.Context(), Config{URL: p.URL() + "&w=1&journal=true"})
+	must(t, err)
+	t.Cleanup(func() { disconnect(t, client) })
+	r := New(client, Config{URL: p.URL() + "&w=1&journal=true", Dir: example})
+	must(t, r.Create(t.Context(), newTenant(t)))
+	seen := 0
+	for _, c := range p.Commands() {
+		if c.Name == "createIndexes" || c.Name == "createUser" || c.Name == "insert" {
+			seen++
+			if got := c.Body.Lookup("writeConcern").String(); got != `{"w": {"$numberInt":"1"},"j": true}` {
+				t.Errorf("%s asks for the write concern %s", c.Name, got)
+			}
+		}
+	}
+	if seen < 3 {
+		t.Errorf("only %d writes were seen", seen)
+	}
+}
+
 func TestOpenCanBeInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -132,7 +162,26 @@ func TestPresentsItselfAndWaitsForTheMajority(t *testing.T) {
 			}
 		}
 	}}})
-	must(t, r.Create(t.Context(), newTenant(t)))
+	acme := newTenant(t)
+	must(t, r.Create(t.Context(), acme))
+	_, err := r.Lock(t.Context(), acme)
+	must(t, err)
+	must(t, r.Unlock(t.Context(), acme))
+	must(t, r.SetPassword(t.Context(), acme, "secret"))
+	must(t, r.Drop(t.Context(), acme))
+	users := map[string]int{}
+	for _, c := range p.Commands() {
+		if !strings.HasSuffix(c.Name, "User") {
+			continue
+		}
+		users[c.Name]++
+		if w, _ := c.Body.Lookup("writeConcern", "w").StringValueOK(); w != "majority" {
+			t.Errorf("%s asks for the write concern %s", c.Name, c.Body.Lookup("writeConcern"))
+		}
+	}
+	if users["createUser"] != 1 || users["updateUser"] != 3 || users["dropUser"] != 1 {
+		t.Errorf("the commands about users are %v", users)
+	}
 	if inserts == 0 || concerns != inserts {
 		t.Errorf("%d of %d writes of a book wait for the majority", concerns, inserts)
 	}

@@ -123,7 +123,7 @@ func (r *Resource) Probe(ctx context.Context, t tenant.Tenant, others []tenant.T
 	opts.SetAuth(options.Credential{AuthSource: t.Database, Username: probe.Role, Password: password})
 	return as(ctx, opts, func(client *mongo.Client) error {
 		own := trial{"use its own database", t.Database, t.Database, bson.D{{Key: "listCollections", Value: 1}, {Key: "nameOnly", Value: true}}, nil}
-		if a := own.try(ctx, client); a.Outcome != tenant.AttemptThrough { // else all that follows would prove nothing
+		if a := r.try(ctx, client, own); a.Outcome != tenant.AttemptThrough { // else all that follows would prove nothing
 			return &tenant.Error{
 				Kind: tenant.ErrRights, Store: tenant.KindMongoDB, Code: a.Code, Msg: "the tenant cannot use its own database: " + a.Message,
 				Hint: "give its user the role readWrite on it",
@@ -131,11 +131,11 @@ func (r *Resource) Probe(ctx context.Context, t tenant.Tenant, others []tenant.T
 		}
 		for _, o := range others {
 			for _, s := range onTenant(t, o, probe.Role, collections[o.Database]) {
-				tried(s.try(ctx, client))
+				tried(r.try(ctx, client, s))
 			}
 		}
 		for _, s := range onServer(t) {
-			tried(s.try(ctx, client))
+			tried(r.try(ctx, client, s))
 		}
 		return ctx.Err()
 	})
@@ -203,9 +203,9 @@ func onServer(t tenant.Tenant) []trial {
 }
 
 // try runs one command.
-func (s trial) try(ctx context.Context, client *mongo.Client) tenant.Attempt {
+func (r *Resource) try(ctx context.Context, client *mongo.Client, s trial) tenant.Attempt {
 	a := tenant.Attempt{What: s.what, Object: s.object, Statement: s.command[0].Key, Outcome: tenant.AttemptThrough}
-	reply, err := client.Database(s.db).RunCommand(ctx, s.command).Raw()
+	reply, err := client.Database(s.db).RunCommand(ctx, r.concerned(s.command)).Raw()
 	if err == nil {
 		if s.sees != nil {
 			if a.Object = s.sees(reply); a.Object == "" {

@@ -97,7 +97,7 @@ func TestOnlyEndedProbesAreSwept(t *testing.T) {
 	must(t, r.Create(t.Context(), a))
 	ended, alive := uuid.New(), uuid.New()
 	for _, id := range []uuid.UUID{ended, alive} {
-		must(t, send(t.Context(), r.db(a), bson.D{
+		must(t, r.send(t.Context(), r.db(a), bson.D{
 			{Key: "createUser", Value: "left-" + id.String()},
 			{Key: "pwd", Value: "x"},
 			{Key: "roles", Value: bson.A{}},

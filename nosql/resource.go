@@ -19,6 +19,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -43,9 +44,10 @@ type Config struct {
 
 // Resource is the MongoDB database of a tenant. It is safe for use by many goroutines.
 type Resource struct {
-	client *mongo.Client
-	cfg    Config
-	parsed sides
+	client  *mongo.Client
+	cfg     Config
+	concern bson.D // of the writes that are commands
+	parsed  sides
 }
 
 var (
@@ -60,7 +62,13 @@ var (
 )
 
 // New is the resource on a client that Open made with the same Config.
-func New(client *mongo.Client, cfg Config) *Resource { return &Resource{client: client, cfg: cfg} }
+func New(client *mongo.Client, cfg Config) *Resource {
+	r := &Resource{client: client, cfg: cfg, concern: concernOf(writeconcern.Majority())}
+	if opts, err := clientOptions(cfg); err == nil { // Open has refused others
+		r.concern = concernOf(opts.WriteConcern)
+	}
+	return r
+}
 
 // Kind is "mongodb".
 func (r *Resource) Kind() string { return tenant.KindMongoDB }

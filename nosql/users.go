@@ -125,7 +125,7 @@ func userFailure(doing string, err error) error {
 
 // change runs a command on the tenant's user. Only what concerns users goes here: its text is never shown.
 func (r *Resource) change(ctx context.Context, t tenant.Tenant, doing string, cmd bson.D) error {
-	return userFailure(doing, send(ctx, r.db(t), cmd))
+	return userFailure(doing, r.send(ctx, r.db(t), cmd))
 }
 
 // readWrite is all that a tenant's user may do: its own database, and nothing else.
@@ -148,7 +148,7 @@ func (r *Resource) ensureUser(ctx context.Context, t tenant.Tenant, u user) erro
 // createUser makes the user, or notes that the server makes none where the tenant may go without.
 func (r *Resource) createUser(ctx context.Context, t tenant.Tenant, roles bson.A) error {
 	password := rand.Text() + rand.Text()
-	err := send(ctx, r.db(t), bson.D{
+	err := r.send(ctx, r.db(t), bson.D{
 		{Key: "createUser", Value: t.Role},
 		{Key: "pwd", Value: password},
 		{Key: "roles", Value: roles},
@@ -219,7 +219,7 @@ func (r *Resource) Lock(ctx context.Context, t tenant.Tenant) (enforced bool, er
 
 func (r *Resource) endSessions(ctx context.Context, t tenant.Tenant) error {
 	doing := "end the sessions of user " + t.Role
-	err := send(ctx, r.client.Database("admin"), bson.D{
+	err := r.send(ctx, r.client.Database("admin"), bson.D{
 		{Key: "killAllSessions", Value: bson.A{bson.D{{Key: "user", Value: t.Role}, {Key: "db", Value: t.Database}}}},
 	})
 	if isCode(err, codeUnauthorized) {

@@ -53,7 +53,7 @@ func TestMakesAUserThatMayWriteToItsDatabaseAlone(t *testing.T) {
 
 	p.Intercept(nil)
 	must(t, r.Create(t.Context(), ten))
-	want := []string{fmt.Sprintf(`%s {"updateUser":%q,"roles":[{"role":"readWrite","db":%q}]}`, ten.Database, ten.Role, ten.Database)}
+	want := []string{fmt.Sprintf(`%s {"updateUser":%q,"roles":[{"role":"readWrite","db":%q}],"writeConcern":{"w":"majority"}}`, ten.Database, ten.Role, ten.Database)}
 	if got := sent(t, p, "updateUser"); !slices.Equal(got, want) || len(sent(t, p, "createUser")) != 0 {
 		t.Errorf("a second create sent %v", got)
 	}

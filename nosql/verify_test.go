@@ -73,7 +73,7 @@ func TestEachSeededFaultIsFoundAndMendedWhereThatIsSafe(t *testing.T) {
 			if found := faults(t, r, ten); len(found) > 0 {
 				t.Fatalf("a clean tenant has %q", found)
 			}
-			must(t, r.db(ten).RunCommand(t.Context(), c.harm(r, ten)).Err())
+			must(t, r.db(ten).RunCommand(t.Context(), r.concerned(c.harm(r, ten))).Err())
 			if found := faults(t, r, ten); !slices.Equal(found, []string{c.want}) {
 				t.Fatalf("found %q, want %s", found, c.want)
 			}
@@ -129,7 +129,7 @@ func TestStructuresAreAlikeWhereCollectionsAndIndexesAre(t *testing.T) {
 	if prints[0] != prints[1] || prints[0] == "" {
 		t.Fatalf("fingerprints are %q", prints)
 	}
-	must(t, r.db(other).RunCommand(t.Context(), bson.D{{Key: "createIndexes", Value: "extra"}, {Key: "indexes", Value: bson.A{bson.D{{Key: "key", Value: bson.D{{Key: "at", Value: 1}}}, {Key: "name", Value: "at"}}}}}).Err())
+	must(t, plain(t).Database(other.Database).RunCommand(t.Context(), bson.D{{Key: "createIndexes", Value: "extra"}, {Key: "indexes", Value: bson.A{bson.D{{Key: "key", Value: bson.D{{Key: "at", Value: 1}}}, {Key: "name", Value: "at"}}}}}).Err())
 	if prints, err = r.Structures(t.Context(), []tenant.Tenant{one, other, {ID: one.ID, Database: one.Database + "_none"}}); err != nil || prints[0] == prints[1] || prints[2] != "" {
 		t.Errorf("fingerprints are %q: %v", prints, err)
 	}

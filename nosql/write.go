@@ -3,10 +3,12 @@ package nosql
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -33,9 +35,37 @@ func write(ctx context.Context, effect func(context.Context) error) error {
 	return effect(patient)
 }
 
-// send writes by a command.
-func send(ctx context.Context, db *mongo.Database, cmd bson.D) error {
+// send writes by a command, and waits for as many servers as the client's other writes do: of a command that is run as it
+// is, the driver leaves that to whoever wrote it.
+func (r *Resource) send(ctx context.Context, db *mongo.Database, cmd bson.D) error {
+	cmd = r.concerned(cmd)
 	return write(ctx, func(ctx context.Context) error { return db.RunCommand(ctx, cmd).Err() })
+}
+
+// concernedCommands are those that take a write concern. An aggregate takes one too: a migration's ends with $out or $merge.
+var concernedCommands = []string{
+	"create", "drop", "dropDatabase", "collMod", "convertToCapped", "renameCollection", "createIndexes", "dropIndexes",
+	"insert", "update", "delete", "findAndModify", "aggregate", "createUser", "updateUser", "dropUser",
+}
+
+// concerned is a command with the write concern of the client, unless it has one of its own.
+func (r *Resource) concerned(cmd bson.D) bson.D {
+	if lookup(cmd, "writeConcern") != nil || !slices.Contains(concernedCommands, cmd[0].Key) {
+		return cmd
+	}
+	return append(slices.Clone(cmd), bson.E{Key: "writeConcern", Value: r.concern})
+}
+
+// concernOf is a write concern as commands have it.
+func concernOf(w *writeconcern.WriteConcern) bson.D {
+	concern := bson.D{}
+	if w.W != nil {
+		concern = append(concern, bson.E{Key: "w", Value: w.W})
+	}
+	if w.Journal != nil {
+		concern = append(concern, bson.E{Key: "j", Value: *w.Journal})
+	}
+	return concern
 }
 
 // record tells the catalog what is applied now.
