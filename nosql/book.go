@@ -54,6 +54,30 @@ type book struct {
 	kept     bool // progress has been written
 	progress progress
 	version  *version // nil where golang-migrate would see none
+
+	announced bool    // the migration that comes next is in progress already
+	finished  []int64 // what was applied when the last migration had ended
+}
+
+// after is what is applied when a migration has ended.
+func (b *book) after(v int64, direction string) []int64 {
+	if direction == down {
+		return without(b.progress.Applied, v)
+	}
+	return with(b.progress.Applied, v)
+}
+
+// firstBook is that of a database that is made, in which a migration is at work.
+func firstBook(m migration) book {
+	return book{announced: true, progress: progress{ID: progressID, Revision: 1, Applied: []int64{}, Running: &running{Version: m.version, Direction: up}}}
+}
+
+// announce puts into the progress that a migration is at work: what is being undone is not applied any more.
+func (b *book) announce(v int64, direction string, run *running) {
+	if direction == down {
+		b.progress.Applied = without(b.progress.Applied, v)
+	}
+	b.progress.Running = run
 }
 
 // applied lists the versions that are wholly applied, in ascending order. With an error, the list is the best there
@@ -169,9 +193,25 @@ func versionBook(at int64, dirty bool) version {
 	return version{Version: at, Dirty: dirty, By: ourHand}
 }
 
+// replaceVersion writes golang-migrate's book where it says what is expected, and tells whether it did.
+func (r *Resource) replaceVersion(ctx context.Context, t tenant.Tenant, b *book, expected, v version) (done bool, err error) {
+	err = write(ctx, func(ctx context.Context) error {
+		res, err := r.versions(t).UpdateOne(ctx, expected, bson.D{{Key: "$set", Value: v}})
+		done = err == nil && res.MatchedCount > 0
+		return err
+	})
+	if done {
+		b.version = &v
+	}
+	return done, failure("write schema_migrations", err)
+}
+
 // writeVersion keeps golang-migrate's book, without the moment between drop and insert that its own driver has.
 func (r *Resource) writeVersion(ctx context.Context, t tenant.Tenant, b *book, at int64, dirty bool) error {
 	v := versionBook(at, dirty)
+	if b.version != nil && *b.version == v {
+		return nil
+	}
 	err := write(ctx, func(ctx context.Context) error {
 		_, err := r.versions(t).UpdateOne(ctx, bson.D{}, bson.D{{Key: "$set", Value: v}}, options.UpdateOne().SetUpsert(true))
 		return err

@@ -151,8 +151,21 @@ func sameOptions(have, want bson.D) bool {
 
 // createIndexes makes the indexes that are missing and takes one that is there already with the same definition for its
 // own. Servers are not to be relied on here: one takes an index of the same name for the same, and cannot go on where
-// a crash left only some of several.
+// a crash left only some of several. All is well where there are as many more indexes as are asked for.
 func (r *Resource) createIndexes(ctx context.Context, t tenant.Tenant, c command) error {
+	var made struct {
+		Before int `bson:"numIndexesBefore"`
+		After  int `bson:"numIndexesAfter"`
+	}
+	cmd := r.concerned(c.body)
+	first := write(ctx, func(ctx context.Context) error { return r.db(t).RunCommand(ctx, cmd).Decode(&made) })
+	asked, _ := c.field("indexes").(bson.A)
+	switch {
+	case first == nil && len(asked) > 0 && made.After-made.Before == len(asked):
+		return nil
+	case ctx.Err() != nil, first != nil && !mongo.IsNetworkError(first) && !isCode(first, codeIndexOptions, codeIndexKeys, codeInternalError):
+		return first // FerretDB 1 ends the connection where some of the indexes are there
+	}
 	existing, err := r.indexes(ctx, t, c.collection)
 	if err != nil {
 		return err

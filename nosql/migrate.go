@@ -30,17 +30,56 @@ func (r *Resource) up(ctx context.Context, t tenant.Tenant, files []migration, t
 	if err := knows(files, to); err != nil {
 		return tenant.Moved{}, err
 	}
-	b, applied, err := r.open(ctx, t, files)
+	s, err := r.lookAtMarks(ctx, t)
 	if err != nil {
 		return tenant.Moved{}, err
 	}
-	moved := tenant.Moved{From: newest(applied), To: newest(applied), Applied: len(applied)}
-	var pending []int64
+	if s.begun, err = r.beginAsKnown(ctx, t, files, to, &s); err == nil && !s.begun {
+		err = r.lookFurther(ctx, t, &s)
+	}
+	if err != nil {
+		return tenant.Moved{}, err
+	}
+	return r.upFrom(ctx, t, files, to, outOfOrder, s, told)
+}
+
+// beginAsKnown marks golang-migrate's book as that of a migration at work, where it says what ours does: it need not be read
+// before. It is false where nothing is to be done, or where the books have to be compared.
+func (r *Resource) beginAsKnown(ctx context.Context, t tenant.Tenant, files []migration, to int64, s *state) (bool, error) {
+	if s.presence != tenant.Ours || !s.book.kept || s.book.progress.Running != nil {
+		return false, nil
+	}
+	applied := s.book.progress.Applied
+	pending := pendingOf(files, applied, to)
+	if len(pending) == 0 || pending[0] < newest(applied) {
+		return false, nil
+	}
+	for _, v := range applied {
+		if find(files, v) == nil {
+			return false, nil
+		}
+	}
+	return r.replaceVersion(ctx, t, &s.book, versionBook(newest(applied), false), versionBook(pending[0], true))
+}
+
+// pendingOf are the versions up to one that are not applied.
+func pendingOf(files []migration, applied []int64, to int64) (pending []int64) {
 	for _, f := range files {
 		if _, done := slices.BinarySearch(applied, f.version); !done && f.version <= to {
 			pending = append(pending, f.version)
 		}
 	}
+	return pending
+}
+
+// upFrom is up where the state is known.
+func (r *Resource) upFrom(ctx context.Context, t tenant.Tenant, files []migration, to int64, outOfOrder bool, s state, told told) (tenant.Moved, error) {
+	b, applied, err := r.opened(ctx, t, files, &s)
+	if err != nil {
+		return tenant.Moved{}, err
+	}
+	moved := tenant.Moved{From: newest(applied), To: newest(applied), Applied: len(applied)}
+	pending := pendingOf(files, applied, to)
 	run := b.progress.Running
 	if run != nil {
 		if pending, err = first(pending, run); err != nil {
@@ -110,6 +149,11 @@ func (r *Resource) open(ctx context.Context, t tenant.Tenant, files []migration)
 	if err != nil {
 		return nil, nil, err
 	}
+	return r.opened(ctx, t, files, &s)
+}
+
+// opened is open where the state is known.
+func (r *Resource) opened(ctx context.Context, t tenant.Tenant, files []migration, s *state) (*book, []int64, error) {
 	if err := s.ours(t); err != nil {
 		return nil, nil, err
 	}
@@ -122,7 +166,7 @@ func (r *Resource) open(ctx context.Context, t tenant.Tenant, files []migration)
 	}
 	s.book.progress.Applied = applied
 	// A process that was taken over may have written the version after its successor.
-	if right := versionBook(newest(applied), false); s.book.progress.Running == nil && s.book.version != nil && s.book.version.By == ourHand && *s.book.version != right {
+	if right := versionBook(newest(applied), false); !s.begun && s.book.progress.Running == nil && s.book.version != nil && s.book.version.By == ourHand && *s.book.version != right {
 		if err := r.writeVersion(ctx, t, &s.book, newest(applied), false); err != nil {
 			return nil, nil, err
 		}
@@ -143,9 +187,9 @@ func first(versions []int64, run *running) ([]int64, error) {
 type told func(m *migration, took time.Duration, err error)
 
 func (r *Resource) move(ctx context.Context, t tenant.Tenant, b *book, files []migration, versions []int64, direction string, moved *tenant.Moved, told told) error {
-	for _, v := range versions {
+	for i, v := range versions {
 		m, start := find(files, v), time.Now()
-		err := r.apply(ctx, t, b, m, direction)
+		err := r.apply(ctx, t, b, m, direction, versions[i+1:])
 		if told != nil {
 			told(m, time.Since(start), err)
 		}
@@ -153,28 +197,28 @@ func (r *Resource) move(ctx context.Context, t tenant.Tenant, b *book, files []m
 			return err
 		}
 		moved.Ran = append(moved.Ran, v)
-		moved.To, moved.Applied = newest(b.progress.Applied), len(b.progress.Applied)
+		moved.To, moved.Applied = newest(b.finished), len(b.finished)
 	}
 	return nil
 }
 
-// apply runs one side of one migration. Each write of a book comes before what it announces and after what it reports,
-// so that a crash between any two leaves enough to go on from.
-func (r *Resource) apply(ctx context.Context, t tenant.Tenant, b *book, m *migration, direction string) error {
+// apply runs one side of one migration. Each write of a book comes before what it announces and after what it reports, so
+// that a crash between any two leaves enough to go on from; one write reports the end of a migration and announces the
+// next of those that are to follow.
+func (r *Resource) apply(ctx context.Context, t tenant.Tenant, b *book, m *migration, direction string, follow []int64) error {
 	s := m.side(direction)
 	next, err := resume(b.progress.Running, m.version, direction, s)
 	if err != nil {
 		return err
 	}
-	after := with(b.progress.Applied, m.version)
-	if direction == down {
-		after = without(b.progress.Applied, m.version)
-		b.progress.Applied = after
+	after := b.after(m.version, direction)
+	if !b.announced {
+		b.announce(m.version, direction, next)
+		if err := r.writeProgress(ctx, t, b); err != nil {
+			return err
+		}
 	}
 	b.progress.Running = next
-	if err := r.writeProgress(ctx, t, b); err != nil {
-		return err
-	}
 	if err := r.writeVersion(ctx, t, b, newest(after), true); err != nil {
 		return err
 	}
@@ -184,33 +228,56 @@ func (r *Resource) apply(ctx context.Context, t tenant.Tenant, b *book, m *migra
 			return err
 		}
 	}
-	for _, c := range s.commands[next.Step:] {
-		if err := r.execute(ctx, t, c, b); err != nil {
-			return located(err, s, next.Step, c)
-		}
-		if err := tenant.Checkpoint(ctx, "mongodb/command-run"); err != nil {
-			return err
-		}
-		next.Step++
-		next.Done, next.Renaming = fingerprint(s.commands[:next.Step]), false
-		if err := r.writeProgress(ctx, t, b); err != nil {
-			return err
-		}
-	}
-	if err := r.writeVersion(ctx, t, b, newest(after), false); err != nil {
+	if err := r.runSide(ctx, t, b, s); err != nil {
 		return err
 	}
-	if err := tenant.Checkpoint(ctx, "mongodb/version-written"); err != nil {
-		return err
+	b.progress.Applied, b.progress.Running, b.finished = after, nil, after
+	if b.announced = len(follow) > 0; b.announced {
+		b.announce(follow[0], direction, &running{Version: follow[0], Direction: direction})
 	}
-	b.progress.Applied, b.progress.Running = after, nil
 	if err := r.writeProgress(ctx, t, b); err != nil {
 		return err
 	}
 	if err := tenant.Checkpoint(ctx, "mongodb/progress-written"); err != nil {
 		return err
 	}
+	if !b.announced {
+		if err := r.writeVersion(ctx, t, b, newest(after), false); err != nil {
+			return err
+		}
+		if err := tenant.Checkpoint(ctx, "mongodb/version-written"); err != nil {
+			return err
+		}
+	}
 	return record(ctx, t, after)
+}
+
+// runSide runs the commands that are not done. What is run once more with the same end, wherever it stopped, is reported
+// together with what follows it.
+func (r *Resource) runSide(ctx context.Context, t tenant.Tenant, b *book, s *side) error {
+	next, written := b.progress.Running, b.progress.Running.Step
+	for _, c := range s.commands[next.Step:] {
+		if err := r.execute(ctx, t, c, b); err != nil {
+			err = located(err, s, next.Step, c)
+			if written < next.Step {
+				err = errors.Join(err, r.writeProgress(ctx, t, b))
+			}
+			return err
+		}
+		if err := tenant.Checkpoint(ctx, "mongodb/command-run"); err != nil {
+			return err
+		}
+		next.Step++
+		next.Done, next.Renaming = fingerprint(s.commands[:next.Step]), false
+		if next.Step == len(s.commands) || c.name == "create" || c.name == "createIndexes" {
+			continue
+		}
+		if err := r.writeProgress(ctx, t, b); err != nil {
+			return err
+		}
+		written = next.Step
+	}
+	return nil
 }
 
 // resume is where to begin: behind the commands that ran, or at the start where the other direction was at work, whose

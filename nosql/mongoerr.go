@@ -15,6 +15,7 @@ import (
 // Codes of MongoDB that mean something to tenantctl.
 const (
 	codeUserNotFound        = 11
+	codeInternalError       = 1
 	codeUnauthorized        = 13
 	codeAuthentication      = 18
 	codeLockTimeout         = 24

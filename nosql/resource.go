@@ -10,9 +10,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -48,6 +48,7 @@ type Resource struct {
 	cfg     Config
 	concern bson.D // of the writes that are commands
 	parsed  sides
+	listing listing
 }
 
 var (
@@ -92,19 +93,19 @@ func (r *Resource) Create(ctx context.Context, t tenant.Tenant) error {
 	if err != nil {
 		return err
 	}
-	u, err := r.user(ctx, t)
+	s, err := r.look(ctx, t)
+	if err != nil {
+		return err
+	}
+	u, err := r.userBy(ctx, t, func() (string, error) { return s.without, nil })
 	if err != nil {
 		return err
 	}
 	if u.presence == tenant.Foreign {
 		return foreignUser(t, "drop that user, or give this tenant another name")
 	}
-	s, err := r.look(ctx, t)
-	if err != nil {
-		return err
-	}
 	if s.presence == tenant.Absent {
-		err = r.claim(ctx, t)
+		s, err = r.claimWith(ctx, t, firstBook(files[0]))
 	} else {
 		err = s.ours(t)
 	}
@@ -123,7 +124,7 @@ func (r *Resource) Create(ctx context.Context, t tenant.Tenant) error {
 		return err
 	}
 	// A create that crashed may find files that were added since; the database is new, so their order is no danger.
-	moved, err := r.up(ctx, t, files, tenant.Newest, true, nil)
+	moved, err := r.upFrom(ctx, t, files, files[len(files)-1].version, true, s, nil)
 	if err != nil {
 		return err
 	}
@@ -133,34 +134,75 @@ func (r *Resource) Create(ctx context.Context, t tenant.Tenant) error {
 
 // claim writes whose the database is. It decides between two who create at once: the mark has a fixed _id.
 func (r *Resource) claim(ctx context.Context, t tenant.Tenant) error {
-	near, err := r.client.ListDatabaseNames(ctx, bson.D{{Key: "name", Value: bson.D{
-		{Key: "$regex", Value: "^" + regexp.QuoteMeta(t.Database) + "$"}, {Key: "$options", Value: "i"},
-	}}})
+	_, err := r.claimWith(ctx, t, book{})
+	return err
+}
+
+// claimWith is claim with a book that is announced, in the same write. The state is what is there then.
+func (r *Resource) claimWith(ctx context.Context, t tenant.Tenant, b book) (state, error) {
+	names, err := r.listing.names(ctx, r.client)
 	if err != nil {
-		return failure("list databases", err)
+		return state{}, failure("list databases", err)
 	}
-	for _, name := range near {
+	for _, name := range names {
 		if name != t.Database && strings.EqualFold(name, t.Database) {
-			return foreignByCase(t, fmt.Sprintf("database %q", name))
+			return state{}, foreignByCase(t, fmt.Sprintf("database %q", name))
 		}
 	}
+	docs := []any{bson.D{{Key: "_id", Value: ownerID}, {Key: "tenant", Value: t.ID.String()}}}
+	if b.announced {
+		docs = append(docs, b.progress)
+	}
 	err = write(ctx, func(ctx context.Context) error {
-		_, err := r.own(t).InsertOne(ctx, bson.D{{Key: "_id", Value: ownerID}, {Key: "tenant", Value: t.ID.String()}})
+		_, err := r.own(t).InsertMany(ctx, docs)
 		return err
 	})
 	switch {
 	case err == nil:
-		return nil
+		r.listing.add(t.Database)
+		b.kept = b.announced
+		return state{presence: tenant.Ours, marked: true, book: b}, nil
 	case isCode(err, codeCaseCollision):
-		return foreignByCase(t, "another database")
+		return state{}, foreignByCase(t, "another database")
 	case !mongo.IsDuplicateKeyError(err):
-		return failure(fmt.Sprintf("mark database %q", t.Database), err)
+		return state{}, failure(fmt.Sprintf("mark database %q", t.Database), err)
 	}
 	s, err := r.look(ctx, t)
 	if err != nil {
-		return err
+		return s, err
 	}
-	return s.ours(t)
+	return s, s.ours(t)
+}
+
+// listing is the names of a server's databases, which many claims in a row look at. MongoDB itself refuses a name that
+// differs by case alone: what others made meanwhile is in nobody's way.
+type listing struct {
+	mu   sync.Mutex
+	at   time.Time
+	list []string
+}
+
+// listingAge is how long a listing is good for: in a server of 1,000 databases each takes long.
+const listingAge = time.Minute
+
+func (l *listing) add(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, name)
+}
+
+func (l *listing) names(ctx context.Context, client *mongo.Client) ([]string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.at.IsZero() && time.Since(l.at) < listingAge {
+		return slices.Clone(l.list), nil
+	}
+	began := time.Now()
+	names, err := client.ListDatabaseNames(ctx, bson.D{})
+	if err == nil {
+		l.at, l.list = began, names
+	}
+	return slices.Clone(names), err
 }
 
 func foreignByCase(t tenant.Tenant, what string) error {
@@ -246,6 +288,7 @@ type state struct {
 	marked   bool            // some tenant's mark is there; where it is foreign and there is none, its mark may be lost
 	without  string          // why the server made no user
 	book     book
+	begun    bool // the version book says that a migration is at work, which this process begins
 }
 
 // ours refuses a database that is absent or somebody else's.
@@ -262,6 +305,15 @@ func (s state) ours(t tenant.Tenant) error {
 
 // look reads the mark and the books of a tenant's database.
 func (r *Resource) look(ctx context.Context, t tenant.Tenant) (state, error) {
+	s, err := r.lookAtMarks(ctx, t)
+	if err == nil {
+		err = r.lookFurther(ctx, t, &s)
+	}
+	return s, err
+}
+
+// lookAtMarks reads the mark and the progress.
+func (r *Resource) lookAtMarks(ctx context.Context, t tenant.Tenant) (state, error) {
 	doing := fmt.Sprintf("read database %q", t.Database)
 	cursor, err := r.own(t).Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: bson.A{ownerID, progressID}}}}})
 	if err != nil {
@@ -287,22 +339,23 @@ func (r *Resource) look(ctx context.Context, t tenant.Tenant) (state, error) {
 			s.presence, s.without = tenant.Ours, whyIn(d)
 		}
 	}
+	return s, nil
+}
+
+// lookFurther reads golang-migrate's book of a database that is ours, and whether there is anything in one without a mark.
+func (r *Resource) lookFurther(ctx context.Context, t tenant.Tenant, s *state) (err error) {
 	switch s.presence {
 	case tenant.Ours:
-		if s.book.version, err = r.version(ctx, t); err != nil {
-			return state{}, err
-		}
+		s.book.version, err = r.version(ctx, t)
 	case tenant.Absent:
-		names, err := r.collections(ctx, t)
-		if err != nil {
-			return state{}, err
-		}
+		var names []string
+		names, err = r.collections(ctx, t)
 		// A server makes the collection before it writes the mark into it, and may crash between.
-		if len(names) > 0 && (len(docs) > 0 || !slices.Equal(names, []string{ownCollection})) {
+		if len(names) > 0 && (s.book.kept || !slices.Equal(names, []string{ownCollection})) {
 			s.presence = tenant.Foreign
 		}
 	}
-	return s, nil
+	return err
 }
 
 // CheckOwner fails where the tenant's database is missing, or bears another's ownership tag or none.

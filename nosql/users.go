@@ -26,6 +26,11 @@ type user struct {
 
 // user asks the server. The mark is customData.tenant, written when the user was made.
 func (r *Resource) user(ctx context.Context, t tenant.Tenant) (user, error) {
+	return r.userBy(ctx, t, func() (string, error) { return r.whyWithout(ctx, t) })
+}
+
+// userBy is user; without tells why the server made none, as the database's mark says.
+func (r *Resource) userBy(ctx context.Context, t tenant.Tenant, without func() (string, error)) (user, error) {
 	if r.cfg.Users == UsersNone {
 		return user{presence: tenant.Absent, note: "tenants have no user of their own here: nosql.users is none"}, nil
 	}
@@ -41,7 +46,7 @@ func (r *Resource) user(ctx context.Context, t tenant.Tenant) (user, error) {
 	case err != nil:
 		return user{}, userFailure("look up user "+t.Role, err)
 	case len(all) == 0:
-		return r.noUser(ctx, t)
+		return r.noUser(without)
 	}
 	u := user{kept: true, presence: tenant.Foreign, owner: all[0].owner(), roles: all[0].Roles}
 	if u.owner == t.ID.String() {
@@ -51,9 +56,9 @@ func (r *Resource) user(ctx context.Context, t tenant.Tenant) (user, error) {
 }
 
 // noUser is a user that is not there: yet, or since the server would not make it.
-func (r *Resource) noUser(ctx context.Context, t tenant.Tenant) (user, error) {
+func (r *Resource) noUser(without func() (string, error)) (user, error) {
 	if r.goesWithout() {
-		why, err := r.whyWithout(ctx, t)
+		why, err := without()
 		if err != nil {
 			return user{}, err
 		}

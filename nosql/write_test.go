@@ -23,7 +23,7 @@ func TestAWriteThatWasSentIsWaitedFor(t *testing.T) {
 		return mongoproxy.Action{}
 	})
 	refuses(t, r.Create(ctx, ten), tenant.ErrInterrupted)
-	if n, err := plain(t).Database(ten.Database).Collection(ownCollection).CountDocuments(t.Context(), bson.D{}); err != nil || n != 1 {
+	if n, err := plain(t).Database(ten.Database).Collection(ownCollection).CountDocuments(t.Context(), bson.D{{Key: "_id", Value: ownerID}}); err != nil || n != 1 {
 		t.Errorf("%d marks are there when the call returns (%v)", n, err)
 	}
 	var inserts int
