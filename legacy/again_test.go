@@ -74,6 +74,19 @@ func (s *stand) mongo() func(firm int, collection string) *mongo.Collection {
 	}
 }
 
+// twoSources is a mapping of tables whose rows come from MongoDB, for the tenants of old.firms.
+func (s *stand) twoSources(tables string) *Mapping {
+	s.t.Helper()
+	m := s.mapping("tables: [{from: firms, key: id, to_collection: none}]\n")
+	two, err := LoadBytes("mapping.yaml", []byte("version: 1\nname: old\nsources: {legacy: {url_env: LEGACY_TEST_URL, schema: old}, docs: {url_env: LEGACY_MONGO}}\n"+
+		"tenants: {source: legacy, from: firms, key: id, name: \"'f' || id\"}\ntables:\n"+tables))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	m.Sources, m.Tenants, m.Tables = two.Sources, two.Tenants, two.Tables
+	return m
+}
+
 func documents(t *testing.T, c *mongo.Collection) []string {
 	t.Helper()
 	cur, err := c.Find(t.Context(), bson.D{}, options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}))
@@ -118,6 +131,16 @@ func TestATableThatOthersReferToIsNotEmptiedAlone(t *testing.T) {
 	s.want(`SELECT (SELECT count(*) FROM t_f1.a), (SELECT count(*) FROM t_f2.a)`, "5|5")
 	s.load(m, RunRequest{Restart: []string{"a", "b"}}, 0)
 	s.want(`SELECT (SELECT count(*) FROM t_f1.a), (SELECT count(*) FROM t_f2.b)`, "5|5")
+	s.clean(m)
+}
+
+func TestEntriesOfOneTableAreRestartedTogether(t *testing.T) {
+	s := newStand(t, `CREATE TABLE a (id int PRIMARY KEY, v text)`, notes)
+	m := s.mapping("tables:\n  - {from: a, key: firm, where: id < 6, name: low}\n  - {from: a, key: firm, to: a, where: id > 5, name: high}\n")
+	s.load(m, RunRequest{}, 0)
+	s.refused(m, RunRequest{Restart: []string{"high"}}, "emptied as a whole", "--restart low")
+	s.load(m, RunRequest{Restart: []string{"high", "low"}}, 0)
+	s.want(`SELECT (SELECT count(*) FROM t_f1.a), (SELECT count(*) FROM t_f2.a)`, "5|5")
 	s.clean(m)
 }
 

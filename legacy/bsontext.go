@@ -2,15 +2,18 @@ package legacy
 
 import (
 	"encoding/hex"
+	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
+	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// appendBSON appends a BSON value as a field of a kind, and the tab behind it.
-func appendBSON(line []byte, v bson.RawValue, k kind) ([]byte, error) {
+// appendBSON appends a BSON value as a field of a kind, and the tab behind it. order is that of the bytes of legacy UUIDs.
+func appendBSON(line []byte, v bson.RawValue, k kind, order string) ([]byte, error) {
 	if v.Type == 0 || v.Type == bson.TypeNull || v.Type == bson.TypeUndefined {
 		return appendNull(line), nil
 	}
@@ -44,12 +47,46 @@ func appendBSON(line []byte, v bson.RawValue, k kind) ([]byte, error) {
 		switch {
 		case k == kindBytes:
 			return appendBytea(line, data), nil
-		case subtype == bson.TypeBinaryUUID || subtype == bson.TypeBinaryUUIDOld || k == kindUUID:
-			return appendField(line, hex.EncodeToString(data)), nil
+		case subtype == bson.TypeBinaryUUIDOld && len(data) == len(uuid.UUID{}):
+			id, err := legacyUUID(data, order)
+			if err != nil {
+				return line, err
+			}
+			return appendField(line, id.String()), nil
+		case (subtype == bson.TypeBinaryUUID || k == kindUUID) && len(data) == len(uuid.UUID{}):
+			return appendField(line, uuid.UUID(data).String()), nil
+		case k == kindUUID:
+			return appendField(line, hex.EncodeToString(data)), nil // PostgreSQL refuses it
 		}
 		return appendField(line, data), nil
 	}
 	return appendBSONObject(line, v)
+}
+
+// The orders in which drivers wrote UUIDs before they agreed on one.
+const (
+	uuidJava     = "java"
+	uuidCSharp   = "csharp"
+	uuidPython   = "python"
+	uuidStandard = "standard"
+)
+
+// legacyUUID is a UUID of the binary subtype 3, whose bytes say nothing of their order.
+func legacyUUID(data []byte, order string) (id uuid.UUID, err error) {
+	copy(id[:], data)
+	switch order {
+	case uuidJava:
+		slices.Reverse(id[:8])
+		slices.Reverse(id[8:])
+	case uuidCSharp:
+		slices.Reverse(id[:4])
+		slices.Reverse(id[4:6])
+		slices.Reverse(id[6:8])
+	case uuidPython, uuidStandard:
+	default:
+		return id, errors.New("it has a UUID of the binary subtype 3, whose byte order the mapping's source has to name: uuid: java, csharp, python or standard")
+	}
+	return id, nil
 }
 
 // appendFloat appends a number as PostgreSQL reads it; a whole one without exponent, which fits an integer's column too.
@@ -91,11 +128,11 @@ func appendBSONObject(line []byte, v bson.RawValue) ([]byte, error) {
 
 // appendExtendedJSON appends a value that is written in Extended JSON, such as {"$date": ...}. What only looks like it
 // is passed on as JSON.
-func appendExtendedJSON(line, value []byte, k kind) ([]byte, error) {
+func appendExtendedJSON(line, value []byte, k kind, order string) ([]byte, error) {
 	wrapped := append(append([]byte(`{"":`), value...), '}')
 	var doc bson.Raw
 	if err := bson.UnmarshalExtJSON(wrapped, false, &doc); err != nil {
 		return appendField(line, value), nil
 	}
-	return appendBSON(line, doc.Lookup(""), k)
+	return appendBSON(line, doc.Lookup(""), k, order)
 }

@@ -195,7 +195,13 @@ func (r *run) checkRestarts(ctx context.Context) error {
 			continue // it empties whatever is there
 		}
 		err = r.each(ctx, r.recipients(t), func(ctx context.Context, at int32) error {
-			return r.onlyLoaded(ctx, at, t, loads[t.Name()][r.tenantAt(at)])
+			l := loads[t.Name()][r.tenantAt(at)]
+			for _, o := range r.m.entriesOf(t) {
+				if o != t {
+					l.Loaded += loads[o.Name()][r.tenantAt(at)].Loaded
+				}
+			}
+			return r.onlyLoaded(ctx, at, t, l)
 		})
 		if err != nil {
 			return err

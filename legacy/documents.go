@@ -7,10 +7,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/xoptions"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -62,6 +64,12 @@ func messageOf(err error) string {
 
 // parseDocument makes a document of a record's line. One without _id gets it from the mapping's id.
 func parseDocument(buf, line []byte, q *query) (doc bson.Raw, text []byte, err error) {
+	if q.raw {
+		if _, err := bson.Raw(line).LookupErr("_id"); err != nil {
+			return nil, buf, errors.New("the document has no _id")
+		}
+		return line, buf, nil
+	}
 	if n := len(line); n > 0 && line[n-1] == '\n' {
 		line = line[:n-1]
 	}
@@ -141,7 +149,16 @@ func (l *load) insertOnce(ctx context.Context, to int32, docs []any, from []int3
 	if l.p.table.Mode == ModeUpsert || l.Since != "" {
 		return l.replaceDocuments(ctx, to, c, docs, from)
 	}
-	_, err := c.InsertMany(ctx, docs, options.InsertMany().SetOrdered(false))
+	opts := options.InsertMany().SetOrdered(false)
+	if slices.ContainsFunc(docs, hasEmptyTimestamp) {
+		if err := xoptions.SetInternalInsertManyOptions(opts, "addCommandFields", keepEmptyTimestamps); err != nil {
+			return documentError("load collection "+l.p.table.ToCollection, l.list[at].tenant.Name, err)
+		}
+	}
+	_, err := c.InsertMany(ctx, docs, opts)
+	if unknownField(err) {
+		return l.withoutEmptyTimestamps(ctx, to, docs, from)
+	}
 	l.loaded[to] += int64(len(docs))
 	if err == nil {
 		return nil
@@ -168,6 +185,47 @@ func (l *load) insertOnce(ctx context.Context, to int32, docs []any, from []int3
 	return nil
 }
 
+// keepEmptyTimestamps has a server leave Timestamp(0, 0) as it is, in whose place it puts its clock otherwise.
+var keepEmptyTimestamps = bson.D{{Key: "bypassEmptyTsReplacement", Value: true}}
+
+// unknownField tells whether a server knows no such part of a command: nothing of it was done.
+func unknownField(err error) bool {
+	var command mongo.CommandError
+	return errors.As(err, &command) && slices.Contains([]int32{9, 238, 40415}, command.Code)
+}
+
+// hasEmptyTimestamp tells whether a field at the top is Timestamp(0, 0).
+func hasEmptyTimestamp(doc any) bool {
+	raw, ok := doc.(bson.Raw)
+	if !ok || !bytes.Contains(raw, make([]byte, 9)) { // the end of the field's name and the value
+		return false
+	}
+	elements, err := raw.Elements()
+	return err == nil && slices.ContainsFunc(elements, func(e bson.RawElement) bool {
+		sec, inc, ok := e.Value().TimestampOK()
+		return ok && sec == 0 && inc == 0 && e.Key() != "_id"
+	})
+}
+
+// withoutEmptyTimestamps sets the documents aside that the server would change, and loads the others.
+func (l *load) withoutEmptyTimestamps(ctx context.Context, to int32, docs []any, from []int32) error {
+	var left []any
+	var rows []int32
+	for n, d := range docs {
+		if !hasEmptyTimestamp(d) {
+			left, rows = append(left, d), append(rows, from[n])
+			continue
+		}
+		if err := l.setDocument(ctx, to, from[n], "empty_timestamp", "it has an empty timestamp, in whose place this server would put its clock; MongoDB 8.0 does not"); err != nil {
+			return err
+		}
+	}
+	if len(left) == 0 || len(left) == len(docs) {
+		return nil
+	}
+	return l.insertOnce(ctx, to, left, rows)
+}
+
 // isThere tells whether a collection has exactly this document.
 func isThere(ctx context.Context, c *mongo.Collection, doc bson.Raw) (bool, error) {
 	there, err := c.FindOne(ctx, bson.D{{Key: "_id", Value: doc.Lookup("_id")}}).Raw()
@@ -182,7 +240,16 @@ func (l *load) replaceDocuments(ctx context.Context, to int32, c *mongo.Collecti
 	for n, d := range docs {
 		models[n] = mongo.NewReplaceOneModel().SetFilter(bson.D{{Key: "_id", Value: d.(bson.Raw).Lookup("_id")}}).SetReplacement(d).SetUpsert(true)
 	}
-	_, err := c.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
+	opts := options.BulkWrite().SetOrdered(false)
+	if slices.ContainsFunc(docs, hasEmptyTimestamp) {
+		if err := xoptions.SetInternalBulkWriteOptions(opts, "addCommandFields", keepEmptyTimestamps); err != nil {
+			return documentError("load collection "+l.p.table.ToCollection, l.list[l.p.tenants[to]].tenant.Name, err)
+		}
+	}
+	_, err := c.BulkWrite(ctx, models, opts)
+	if unknownField(err) {
+		return l.withoutEmptyTimestamps(ctx, to, docs, from)
+	}
 	l.loaded[to] += int64(len(docs))
 	if err == nil {
 		return nil

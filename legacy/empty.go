@@ -9,8 +9,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -180,49 +178,18 @@ func (r *run) clear(ctx context.Context, p *pass) error {
 		if !emptying(p.table, loads[p.name][r.tenantAt(at)]) {
 			return nil
 		}
-		if err := r.deleteDocuments(ctx, at, p.table); err != nil {
-			return documentError("empty the collection "+p.table.ToCollection, r.list[at].tenant.Name, err)
-		}
-		return r.inTx(ctx, "record an emptied collection", func(tx pgx.Tx) error { return r.held.Emptied(ctx, tx, p.name, r.tenantAt(at)) })
+		// The transaction keeps others from taking the import over: a delete that goes on then would take what they load.
+		return r.inTx(ctx, "empty the collection "+p.table.ToCollection, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, "SET LOCAL idle_in_transaction_session_timeout = 0"); err != nil {
+				return err
+			}
+			if _, err := r.collection(at, p.table).DeleteMany(ctx, struct{}{}); err != nil {
+				return documentError("empty the collection "+p.table.ToCollection, r.list[at].tenant.Name, err)
+			}
+			if err := tenant.Checkpoint(ctx, "import/clear/after"); err != nil {
+				return err
+			}
+			return r.held.Emptied(ctx, tx, p.name, r.tenantAt(at))
+		})
 	})
-}
-
-// deleteDocuments empties a collection in pieces, and asks the lease before each: a delete that goes on when the import was
-// taken over would take what the other process loads.
-func (r *run) deleteDocuments(ctx context.Context, at int32, t *Table) error {
-	c := r.collection(at, t)
-	cur, err := c.Find(ctx, bson.D{}, options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}).SetBatchSize(documentsAtOnce))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = cur.Close(context.WithoutCancel(ctx)) }() // it was only read
-	var ids bson.A
-	send := func() error {
-		if len(ids) == 0 {
-			return nil
-		}
-		if err := r.held.Lease().Check(ctx); err != nil {
-			return err
-		}
-		_, err := c.DeleteMany(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}})
-		ids = ids[:0]
-		if err != nil {
-			return err
-		}
-		return tenant.Checkpoint(ctx, "import/clear/after")
-	}
-	for cur.Next(ctx) {
-		id := cur.Current.Lookup("_id")
-		ids = append(ids, bson.RawValue{Type: id.Type, Value: slices.Clone(id.Value)})
-		if len(ids) < documentsAtOnce {
-			continue
-		}
-		if err := send(); err != nil {
-			return err
-		}
-	}
-	if err := cur.Err(); err != nil {
-		return err
-	}
-	return send()
 }

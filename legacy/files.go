@@ -27,6 +27,7 @@ import (
 type fileSource struct {
 	root      string
 	delimiter byte
+	uuid      string
 	null      string // what stands for NULL, without quotes
 
 	mu      sync.Mutex
@@ -36,7 +37,7 @@ type fileSource struct {
 
 // openFiles opens the folder of a source's files; dir is the mapping's own.
 func openFiles(spec *SourceSpec, dir string) (source, error) {
-	s := &fileSource{root: spec.Path, delimiter: ',', headers: map[string][]string{}}
+	s := &fileSource{root: spec.Path, uuid: spec.UUID, delimiter: ',', headers: map[string][]string{}}
 	if !filepath.IsAbs(s.root) {
 		s.root = filepath.Join(dir, s.root)
 	}

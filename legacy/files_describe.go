@@ -189,7 +189,7 @@ func (g *guesses) seeJSON(name, value []byte) {
 	if value[0] == 'n' {
 		return
 	}
-	line, err := appendJSONField(nil, value, kindText)
+	line, err := appendJSONField(nil, value, kindText, uuidStandard)
 	values, _ := splitLine(line, nil, nil)
 	if err != nil || len(values) == 0 {
 		return

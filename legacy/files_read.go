@@ -105,6 +105,7 @@ func (s *fileSource) read(ctx context.Context, q *query, p part, after string, y
 type fileWriter struct {
 	q      *query
 	null   string
+	uuid   string // order of the bytes of legacy UUIDs
 	csv    bool
 	header []string
 	rec    record
@@ -133,7 +134,7 @@ type fileCell struct {
 
 // writer makes ready for a query on a file; file is "" for rows of a rejects file.
 func (s *fileSource) writer(q *query, file string) (*fileWriter, error) {
-	w := &fileWriter{q: q, null: s.null, prefix: append([]byte(file), 0), object: jsonMemory{slots: map[string]int{}}}
+	w := &fileWriter{q: q, null: s.null, uuid: s.uuid, prefix: append([]byte(file), 0), object: jsonMemory{slots: map[string]int{}}}
 	t := q.table
 	if len(t.Via) > 0 || t.Where != "" || len(t.Embed) > 0 {
 		return nil, tenant.Invalid("load the files into a database first, and name that as the source", "files know neither via nor where nor embed: table %s", t.Name())
@@ -282,14 +283,14 @@ func (w *fileWriter) value(r *fileRecord, c *fileCell) (text []byte, null bool, 
 		w.text, err = appendUnquoted(w.text[:0], raw)
 		return w.text, false, err
 	}
-	line, err := appendJSONField(nil, raw, c.kind)
+	line, err := appendJSONField(nil, raw, c.kind, w.uuid)
 	values, _ := splitLine(endLine(line), nil, nil)
 	return values[0], values[0] == nil, err
 }
 
 func (w *fileWriter) appendCell(r *fileRecord, c *fileCell) (err error) {
 	if r.csv == nil && c.constant == nil {
-		w.line, err = appendJSONField(w.line, w.object.get(&c.place), c.kind)
+		w.line, err = appendJSONField(w.line, w.object.get(&c.place), c.kind, w.uuid)
 		return err
 	}
 	text, null, err := w.value(r, c)

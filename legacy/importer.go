@@ -307,6 +307,7 @@ func (i *Importer) query(t *Table, since string, only []string) *query {
 	q := &query{table: t, since: since, maxRow: i.MaxRow, only: only}
 	if t.ToCollection != "" {
 		q.document = true
+		_, q.raw = i.sources[t.Source].(*mongoSource)
 		i.documentFields(q)
 		return q
 	}

@@ -262,8 +262,8 @@ func appendJSONText(b, text []byte) []byte {
 }
 
 // appendJSONField appends a JSON value as a field of a kind, and the tab behind it. Extended JSON, as MongoDB exports it,
-// is understood.
-func appendJSONField(line, value []byte, k kind) ([]byte, error) {
+// is understood; order is that of the bytes of legacy UUIDs.
+func appendJSONField(line, value []byte, k kind, order string) ([]byte, error) {
 	switch {
 	case len(value) == 0 || value[0] == 'n':
 		return appendNull(line), nil
@@ -275,7 +275,7 @@ func appendJSONField(line, value []byte, k kind) ([]byte, error) {
 		text, err := appendUnquoted(nil, value)
 		return appendField(line, text), err
 	case value[0] == '{' && bytes.HasPrefix(value[skipSpace(value, 1):], []byte(`"$`)):
-		return appendExtendedJSON(line, value, k)
+		return appendExtendedJSON(line, value, k, order)
 	}
 	return appendField(line, value), nil
 }

@@ -175,6 +175,14 @@ func (r *run) choose() error {
 		}
 	}
 	for _, t := range r.wanted() {
+		// What several entries have loaded into one table cannot be told apart there.
+		for _, o := range r.m.entriesOf(t) {
+			if slices.Contains(r.Restart, t.Name()) && !slices.Contains(r.Restart, o.Name()) {
+				return tenant.Invalid("add --restart "+o.Name(), "%s and %s load into one table, which is emptied as a whole", t.Name(), o.Name())
+			}
+		}
+	}
+	for _, t := range r.wanted() {
 		upsert := t.Mode == ModeUpsert || r.Since != "" && t.ToCollection == ""
 		switch {
 		case r.Since != "" && t.ToCollection == "" && len(r.target[t.To].primaryKey) == 0:

@@ -2,6 +2,7 @@ package legacy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -168,12 +169,11 @@ func (l *load) keyOf(line []byte) string {
 		if err != nil {
 			return ""
 		}
-		id := doc.Lookup("_id")
-		text, ok := id.StringValueOK()
-		if n, number := id.AsInt64OK(); number && !ok {
-			text = strconv.FormatInt(n, 10)
+		text, err := bsonText(nil, doc.Lookup("_id"), cmp.Or(l.m.Sources[l.p.table.Source].UUID, uuidStandard))
+		if err != nil {
+			return ""
 		}
-		key = []string{text}
+		key = []string{string(text)}
 	} else {
 		fields, _ := splitLine(line, nil, nil)
 		for n, f := range l.p.q.fields {

@@ -32,6 +32,7 @@ type SourceSpec struct {
 	Delimiter      string  `yaml:"delimiter,omitempty"`
 	Null           *string `yaml:"null,omitempty"`
 	MaxConnections int     `yaml:"max_connections,omitempty"`
+	UUID           string  `yaml:"uuid,omitempty" json:",omitempty"` // order of the bytes of legacy UUIDs
 	Schema         string  `yaml:"schema,omitempty"`
 	DateFormat     string  `yaml:"date_format,omitempty"`   // of dates that the source has as text; ISO order where empty
 	NumberFormat   string  `yaml:"number_format,omitempty"` // of numbers that the source has as text: 1234.56 where empty

@@ -78,6 +78,9 @@ func (r *reader) sourceRules(path []string, s *SourceSpec) {
 		r.fault(below(path, "schema"), "schema: PostgreSQL alone has schemas; name the database in the URL")
 	}
 	r.identifier(below(path, "schema"), s.Schema)
+	if store := storeOfURL(s.URL); s.UUID != "" && store != "" && store != storeMongoDB {
+		r.fault(below(path, "uuid"), "uuid: is for what MongoDB has or exported, and this source is another")
+	}
 }
 
 // identifier checks what PostgreSQL takes as a name.

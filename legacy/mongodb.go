@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,7 @@ import (
 // mongoSource reads the collections of one MongoDB database.
 type mongoSource struct {
 	name   string
+	uuid   string // order of the bytes of legacy UUIDs
 	client *mongo.Client
 	db     *mongo.Database
 
@@ -60,7 +62,7 @@ func openMongoDB(ctx context.Context, spec *SourceSpec, url, name string) (sourc
 	if err != nil {
 		return nil, invalid("the URL cannot be used")
 	}
-	s := &mongoSource{name: name, client: client, db: client.Database(parsed.Database)}
+	s := &mongoSource{name: name, uuid: spec.UUID, client: client, db: client.Database(parsed.Database)}
 	if err := client.Ping(ctx, nil); err != nil {
 		s.close()
 		return nil, s.failed("connect", err)
@@ -291,62 +293,120 @@ func (s *mongoSource) resume(_ context.Context, _ *query, before []plannedPart) 
 }
 
 func (s *mongoSource) read(ctx context.Context, q *query, _ part, after string, yield func(*record) error) error {
-	w, err := newMongoWriter(q)
+	w, err := newMongoWriter(q, s.uuid)
 	if err != nil {
 		return err
 	}
+	var unknown []string // types that the server has no documents of
+	for {
+		filter, err := s.filter(q, after, unknown)
+		if err != nil {
+			return err
+		}
+		opts := options.Find()
+		if p := w.projection(); p != nil {
+			opts.SetProjection(p)
+		}
+		err = s.find(ctx, q.table.From, filter, func(doc bson.Raw) error {
+			w.write(doc)
+			return yield(&w.rec)
+		}, opts)
+		var answer mongo.CommandError
+		if !errors.As(err, &answer) {
+			return err
+		}
+		_, name, found := strings.Cut(answer.Message, "Unknown type name alias: ")
+		if !found || slices.Contains(unknown, name) {
+			return err
+		}
+		unknown = append(unknown, name)
+	}
+}
+
+// filter matches what a query reads, from behind a position.
+func (s *mongoSource) filter(q *query, after string, unknown []string) (bson.D, error) {
 	var conds bson.A
 	if after != "" {
-		var at bson.Raw
-		if err := bson.UnmarshalExtJSON([]byte(after), true, &at); err != nil {
-			return fmt.Errorf("go on in collection %s: %q is no position in it", q.table.From, after)
+		id, err := mongoID(after)
+		if err != nil {
+			return nil, fmt.Errorf("go on in collection %s: %q is no position in it", q.table.From, after)
 		}
-		conds = append(conds, behindID(at.Lookup("_id")))
+		conds = append(conds, behindID(id, unknown...))
 	}
 	if q.since != "" {
 		conds = append(conds, sinceFilter(q.table.Since, q.since))
 	}
-	filter := bson.D{}
-	if len(conds) > 0 {
-		filter = bson.D{{Key: "$and", Value: conds}}
+	if len(conds) == 0 {
+		return bson.D{}, nil
 	}
-	opts := options.Find()
-	if p := w.projection(); p != nil {
-		opts.SetProjection(p)
-	}
-	return s.find(ctx, q.table.From, filter, func(doc bson.Raw) error {
-		w.write(doc)
-		return yield(&w.rec)
-	}, opts)
+	return bson.D{{Key: "$and", Value: conds}}, nil
 }
 
 // bsonOrder has the types, as $type calls them, in the order in which MongoDB sorts them.
 var bsonOrder = []struct {
-	name  string
+	names []string
 	types []bson.Type
 }{
-	{"null", []bson.Type{bson.TypeNull}},
-	{"number", []bson.Type{bson.TypeInt32, bson.TypeInt64, bson.TypeDouble, bson.TypeDecimal128}},
-	{"string", []bson.Type{bson.TypeString, bson.TypeSymbol}},
-	{"object", []bson.Type{bson.TypeEmbeddedDocument}},
-	{"binData", []bson.Type{bson.TypeBinary}},
-	{"objectId", []bson.Type{bson.TypeObjectID}},
-	{"bool", []bson.Type{bson.TypeBoolean}},
-	{"date", []bson.Type{bson.TypeDateTime}},
-	{"timestamp", []bson.Type{bson.TypeTimestamp}},
+	{[]string{"minKey"}, []bson.Type{bson.TypeMinKey}},
+	{[]string{"undefined"}, []bson.Type{bson.TypeUndefined}},
+	{[]string{"null"}, []bson.Type{bson.TypeNull}},
+	{[]string{"number"}, []bson.Type{bson.TypeInt32, bson.TypeInt64, bson.TypeDouble, bson.TypeDecimal128}},
+	{[]string{"string", "symbol"}, []bson.Type{bson.TypeString, bson.TypeSymbol}},
+	{[]string{"object"}, []bson.Type{bson.TypeEmbeddedDocument}},
+	{[]string{"binData"}, []bson.Type{bson.TypeBinary}},
+	{[]string{"objectId"}, []bson.Type{bson.TypeObjectID}},
+	{[]string{"bool"}, []bson.Type{bson.TypeBoolean}},
+	{[]string{"date"}, []bson.Type{bson.TypeDateTime}},
+	{[]string{"timestamp"}, []bson.Type{bson.TypeTimestamp}},
+	{[]string{"regex"}, []bson.Type{bson.TypeRegex}},
+	{[]string{"dbPointer"}, []bson.Type{bson.TypeDBPointer}},
+	{[]string{"javascript"}, []bson.Type{bson.TypeJavaScript}},
+	{[]string{"javascriptWithScope"}, []bson.Type{bson.TypeCodeWithScope}},
+	{[]string{"maxKey"}, []bson.Type{bson.TypeMaxKey}},
 }
 
-// behindID matches the documents behind an _id: $gt alone finds those of the same type only.
-func behindID(id bson.RawValue) bson.D {
-	either := bson.A{bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: id}}}}}
-	behind := id.Type == bson.TypeMinKey
+// behindID matches the documents behind an _id: $gt alone finds those of the same type only. unknown are names of types that
+// the server has no documents of.
+func behindID(id bson.RawValue, unknown ...string) bson.D {
+	either := bson.A{}
+	isType := func(name string) bson.D {
+		return bson.D{{Key: "_id", Value: bson.D{{Key: "$type", Value: name}}}}
+	}
+	behind := false
 	for _, o := range bsonOrder {
-		if behind {
-			either = append(either, bson.D{{Key: "_id", Value: bson.D{{Key: "$type", Value: o.name}}}})
+		here := slices.Contains(o.types, id.Type)
+		switch {
+		case behind:
+			for _, name := range o.names {
+				if !slices.Contains(unknown, name) {
+					either = append(either, isType(name))
+				}
+			}
+		case here && isNaN(id):
+			// It is the least number, and $gt finds nothing behind it. A value equals NaN as well.
+			either = append(either, bson.D{{Key: "_id", Value: bson.D{{Key: "$type", Value: "number"}, {Key: "$ne", Value: id}}}})
+		case here && len(o.types) == 1 && (id.Type == bson.TypeMinKey || id.Type == bson.TypeMaxKey || id.Type == bson.TypeNull || id.Type == bson.TypeUndefined):
+			// There is one value of the type.
+		case here:
+			either = append(either, bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: id}}}})
 		}
-		behind = behind || slices.Contains(o.types, id.Type)
+		behind = behind || here
+	}
+	if len(either) == 0 {
+		return bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: bson.A{}}}}} // nothing is behind it
 	}
 	return bson.D{{Key: "$or", Value: either}}
+}
+
+// isNaN tells whether a value is no number, of a type of numbers.
+func isNaN(v bson.RawValue) bool {
+	switch v.Type {
+	case bson.TypeDouble:
+		return math.IsNaN(v.Double())
+	case bson.TypeDecimal128:
+		return v.Decimal128().IsNaN()
+	}
+	return false
 }
 
 // sinceFilter matches values from since on, as whichever type they have.

@@ -2,7 +2,9 @@ package legacy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -17,19 +20,20 @@ import (
 // mongoWriter makes records out of documents.
 type mongoWriter struct {
 	q      *query
+	uuid   string
 	fields []field
 	whole  bool // the document is passed on as it is, but for fields
 	rec    record
 
-	line, key, doc []byte
+	line, key []byte
 }
 
-func newMongoWriter(q *query) (*mongoWriter, error) {
+func newMongoWriter(q *query, order string) (*mongoWriter, error) {
 	t := q.table
 	if len(t.Via) > 0 || t.Where != "" || len(t.Embed) > 0 {
 		return nil, tenant.Invalid("leave it out", "MongoDB as a source knows neither via nor where nor embed: table %s", t.Name())
 	}
-	w := &mongoWriter{q: q, whole: q.document && t.Document == "" && len(t.Columns) == 0}
+	w := &mongoWriter{q: q, uuid: order, whole: q.document && t.Document == "" && len(t.Columns) == 0}
 	for _, f := range q.fields {
 		switch {
 		case f.column.Default, w.whole && (f.name != "_id" || f.column.From == "_id"):
@@ -80,9 +84,58 @@ func lookUp(doc bson.Raw, name string) bson.RawValue {
 	return v
 }
 
-// mongoPlace is where a document stands in its collection.
+// mongoPlace is where a document stands in its collection: its _id, byte by byte.
 func mongoPlace(doc bson.Raw) ([]byte, error) {
-	return bson.MarshalExtJSON(bson.D{{Key: "_id", Value: doc.Lookup("_id")}}, true, false)
+	id, err := doc.LookupErr("_id")
+	if err != nil {
+		return nil, err
+	}
+	_, place, err := bson.MarshalValue(bson.D{{Key: "_id", Value: id}})
+	return base64.StdEncoding.AppendEncode(nil, place), err
+}
+
+// mongoID is the _id of a place. An older version kept places in Extended JSON.
+func mongoID(place string) (bson.RawValue, error) {
+	var at bson.Raw
+	err := error(nil)
+	if strings.HasPrefix(place, "{") {
+		err = bson.UnmarshalExtJSON([]byte(place), true, &at)
+	} else {
+		at, err = base64.StdEncoding.DecodeString(place)
+	}
+	if err != nil {
+		return bson.RawValue{}, err
+	}
+	return at.LookupErr("_id")
+}
+
+// bsonRow is the one member of a row that Extended JSON cannot write exactly: the document in base64.
+const bsonRow = "$bson"
+
+// documentRow is a document as a rejects file has it: in Extended JSON where that reads as the same bytes.
+func documentRow(doc bson.Raw) json.RawMessage {
+	if row, err := bson.MarshalExtJSON(doc, true, false); err == nil {
+		if back, err := rowDocument(row); err == nil && bytes.Equal(back, doc) {
+			return row
+		}
+	}
+	return json.RawMessage(`{"` + bsonRow + `":"` + base64.StdEncoding.EncodeToString(doc) + `"}`)
+}
+
+// rowDocument is the document of a row as documentRow wrote it, edited perhaps.
+func rowDocument(row json.RawMessage) (doc bson.Raw, err error) {
+	var exact map[string]json.RawMessage
+	if json.Unmarshal(row, &exact) == nil && len(exact) == 1 && exact[bsonRow] != nil {
+		var b []byte
+		if err := json.Unmarshal(exact[bsonRow], &b); err != nil || bson.Raw(b).Validate() != nil {
+			return nil, errors.New("its " + bsonRow + " is no document in base64")
+		}
+		return b, nil
+	}
+	if err := bson.UnmarshalExtJSON(bytes.TrimSpace(row), false, &doc); err != nil {
+		return nil, errors.New("it is no document in Extended JSON")
+	}
+	return doc, nil
 }
 
 // write makes the record of a document.
@@ -99,7 +152,7 @@ func (w *mongoWriter) write(doc bson.Raw) {
 		return
 	}
 	if w.q.table.Key != "" {
-		if w.rec.key, err = bsonText(w.key[:0], lookUp(doc, w.q.table.Key)); err == nil && w.rec.key != nil {
+		if w.rec.key, err = bsonText(w.key[:0], lookUp(doc, w.q.table.Key), w.uuid); err == nil && w.rec.key != nil {
 			w.key = w.rec.key
 		}
 	}
@@ -121,19 +174,21 @@ func (w *mongoWriter) write(doc bson.Raw) {
 		w.rec = record{broken: err.Error(), ref: w.rec.ref, after: w.rec.after}
 		return
 	}
-	w.rec.line = endLine(w.line)
+	if w.rec.line = w.line; !w.q.document {
+		w.rec.line = endLine(w.line)
+	}
 }
 
 func (w *mongoWriter) appendValue(line []byte, doc bson.Raw, f *field) ([]byte, error) {
 	if f.column.Value != nil {
 		return appendField(line, *f.column.Value), nil
 	}
-	return appendBSON(line, lookUp(doc, f.column.From), f.kind)
+	return appendBSON(line, lookUp(doc, f.column.From), f.kind, w.uuid)
 }
 
 // bsonText is a value as text; nil for none.
-func bsonText(buf []byte, v bson.RawValue) ([]byte, error) {
-	line, err := appendBSON(nil, v, kindText)
+func bsonText(buf []byte, v bson.RawValue, order string) ([]byte, error) {
+	line, err := appendBSON(nil, v, kindText, order)
 	if err != nil {
 		return nil, err
 	}
@@ -146,59 +201,56 @@ func bsonText(buf []byte, v bson.RawValue) ([]byte, error) {
 	return unescape(buf, line), nil
 }
 
+// fillDocument makes the document: what is not given another name or left out keeps its bytes.
 func (w *mongoWriter) fillDocument(doc bson.Raw) error {
 	if w.whole && len(w.fields) == 0 {
-		text, err := bson.MarshalExtJSON(doc, true, false)
-		w.line = appendField(w.line, text)
-		return err
+		w.line = append(w.line, doc...)
+		return nil
 	}
-	var members, names [][]byte
+	start, line := bsoncore.AppendDocumentStart(w.line)
+	left := map[string]bool{}
 	for i := range w.fields {
 		f := &w.fields[i]
-		var value []byte
+		v := bson.RawValue{}
 		if f.column.Value != nil {
-			value = []byte(jsonString(*f.column.Value))
-		} else {
-			v := lookUp(doc, f.column.From)
-			if v.Type == 0 {
-				continue
-			}
-			text, err := bson.MarshalExtJSON(bson.D{{Key: "", Value: v}}, true, false)
-			if err != nil {
-				return err
-			}
-			value = text[len(`{"":`) : len(text)-1]
+			v.Type, v.Value = bson.TypeString, bsoncore.AppendString(nil, *f.column.Value)
+		} else if v = lookUp(doc, f.column.From); v.Type == 0 {
+			continue
 		}
-		members, names = append(members, value), append(names, jsonName(f.name))
+		left[f.name] = true
+		line = bsoncore.AppendValueElement(line, f.name, bsoncore.Value{Type: bsoncore.Type(v.Type), Data: v.Value})
 	}
-	object, left := []byte("{}"), []byte(nil)
-	if w.whole {
+	var own bson.Raw
+	switch {
+	case w.whole:
 		// What became the _id is not there twice.
-		left = jsonName(w.fields[0].column.From)
-	}
-	if w.whole || w.q.table.Document != "" {
-		from := doc
-		if !w.whole {
-			var ok bool
-			if from, ok = lookUp(doc, w.q.table.Document).DocumentOK(); !ok {
-				return errors.New("its field " + w.q.table.Document + " is no document")
-			}
+		own, left[w.fields[0].column.From] = doc, true
+	case w.q.table.Document != "":
+		var ok bool
+		if own, ok = lookUp(doc, w.q.table.Document).DocumentOK(); !ok {
+			return errors.New("its field " + w.q.table.Document + " is no document")
 		}
-		var err error
-		if object, err = bson.MarshalExtJSON(from, true, false); err != nil {
+	}
+	if own != nil {
+		elements, err := own.Elements()
+		if err != nil {
 			return err
+		}
+		for _, e := range elements {
+			if !left[e.Key()] {
+				line = append(line, e...)
+			}
 		}
 	}
 	var err error
-	w.doc, err = withMembers(w.doc[:0], members, names, object, left)
-	w.line = appendField(w.line, w.doc)
+	w.line, err = bsoncore.AppendDocumentEnd(line, start)
 	return err
 }
 
 func (s *mongoSource) originals(ctx context.Context, q *query, refs [][]byte) ([]original, error) {
 	plain := *q
 	plain.document, plain.maxRow = false, 0
-	w, err := newMongoWriter(&plain)
+	w, err := newMongoWriter(&plain, s.uuid)
 	if err != nil {
 		return nil, err
 	}
@@ -210,12 +262,12 @@ func (s *mongoSource) originals(ctx context.Context, q *query, refs [][]byte) ([
 			if len(ref) == 0 {
 				return nil, fmt.Errorf("find a document of collection %s again: its _id cannot be read", q.table.From)
 			}
-			var place bson.Raw
-			if err := bson.UnmarshalExtJSON(ref, true, &place); err != nil {
+			id, err := mongoID(string(ref))
+			if err != nil {
 				return nil, fmt.Errorf("find a document of collection %s again: %q is no position in it", q.table.From, ref)
 			}
 			at[string(ref)] = append(at[string(ref)], start+i)
-			ids = append(ids, place.Lookup("_id"))
+			ids = append(ids, id)
 		}
 		err := s.find(ctx, q.table.From, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, func(doc bson.Raw) error {
 			o, place, err := w.original(doc, q.maxRow)
@@ -243,15 +295,13 @@ func (w *mongoWriter) original(doc bson.Raw, longest int64) (original, string, e
 	}
 	o := original{row: json.RawMessage("null")}
 	if longest <= 0 || int64(len(doc)) <= longest {
-		if o.row, err = bson.MarshalExtJSON(doc, true, false); err != nil {
-			return original{}, "", err
-		}
+		o.row = documentRow(doc)
 	}
 	if w.write(doc); w.rec.line != nil {
 		o.key = jsonKey(w.fields, w.rec.line)
 	}
 	if o.key == "" {
-		id, err := bsonText(nil, doc.Lookup("_id"))
+		id, err := bsonText(nil, doc.Lookup("_id"), cmp.Or(w.uuid, uuidStandard))
 		if err != nil {
 			return original{}, "", err
 		}
@@ -261,7 +311,7 @@ func (w *mongoWriter) original(doc bson.Raw, longest int64) (original, string, e
 }
 
 func (s *mongoSource) reread(ctx context.Context, q *query, rows []json.RawMessage, yield func(*record) error) error {
-	w, err := newMongoWriter(q)
+	w, err := newMongoWriter(q, s.uuid)
 	if err != nil {
 		return err
 	}
@@ -270,8 +320,9 @@ func (s *mongoSource) reread(ctx context.Context, q *query, rows []json.RawMessa
 			return err
 		}
 		var doc bson.Raw
-		if err := bson.UnmarshalExtJSON(bytes.TrimSpace(row), false, &doc); err != nil {
-			w.rec = record{broken: "it is no document in Extended JSON"}
+		var err error
+		if doc, err = rowDocument(row); err != nil {
+			w.rec = record{broken: err.Error()}
 		} else {
 			w.write(doc)
 		}
@@ -292,7 +343,7 @@ func (s *mongoSource) tenants(ctx context.Context, l *TenantList, yield func(ten
 		values := make([][]byte, len(names))
 		for i, n := range names {
 			var err error
-			if values[i], err = bsonText(nil, lookUp(doc, n)); err != nil {
+			if values[i], err = bsonText(nil, lookUp(doc, n), s.uuid); err != nil {
 				return fmt.Errorf("read the tenant list: field %s: %w", n, err)
 			}
 		}

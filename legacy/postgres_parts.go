@@ -149,7 +149,7 @@ func (s *postgresSource) blockRanges(_ context.Context, l leaf) ([]part, error) 
 // A sample of the key has so many blocks for each part. Rows that lie in another order than their keys make each part read
 // most of the table: then there are few.
 const (
-	sampleBlocks   = 30
+	sampleBlocks   = 100
 	sortedEnough   = 0.8
 	partsUnordered = 8
 )

@@ -112,6 +112,7 @@ type query struct {
 	// fields are read in this order. For a document they are its fields.
 	fields   []field
 	document bool // each record is one document in Extended JSON, as a single COPY field
+	raw      bool // each record is one document as it is, in BSON
 	since    string
 	maxRow   int64       // bytes; a longer row is a record with tooLong set
 	binary   bool        // lines are tuples of COPY's binary format: the types are the same on both sides
