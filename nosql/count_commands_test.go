@@ -50,6 +50,9 @@ func TestATenantTakesFewCommands(t *testing.T) {
 		}
 	}
 	r.cfg.Dir, r.parsed = both, sides{}
+	for i := range tenants {
+		tenants[i].State = tenant.Active
+	}
 	for _, ten := range tenants {
 		takes("one migration", 6, func() {
 			moved, err := r.Up(t.Context(), ten, tenant.Newest, false)
@@ -58,5 +61,21 @@ func TestATenantTakesFewCommands(t *testing.T) {
 				t.Errorf("moved %+v", moved)
 			}
 		})
+	} // What verify asks of each, besides the users of all.
+	takes("the verification of three tenants", 3*6+1, func() {
+		must(t, r.Verify(t.Context(), tenants, nil, func(f tenant.Fault) { t.Errorf("%+v", f) }))
+		_, err := r.Versions(t.Context(), tenants)
+		must(t, err)
+		_, err = r.Structures(t.Context(), tenants)
+		must(t, err)
+	})
+	listed := 0
+	for _, c := range takes("a backup", 20, func() { dump(t, r, tenants[0]) }) {
+		if c.Name == "listIndexes" {
+			listed++
+		}
+	}
+	if listed != 3 { // of the collection and of the two books
+		t.Errorf("a backup lists the indexes of %d collections", listed)
 	}
 }

@@ -16,9 +16,18 @@ import (
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
-// definitions lists what a tenant's database holds, by name. The server's own collections are left out, and so is the
-// lock of golang-migrate, which would stay locked; left names those that held something of the tenant's.
+// definitions is wholeDefinitions without the indexes of our books, each of which would be another round trip.
 func (r *Resource) definitions(ctx context.Context, t tenant.Tenant) (all []definition, left []string, err error) {
+	return r.listDefinitions(ctx, t, func(name string) bool { return !isBook(name) })
+}
+
+// wholeDefinitions lists what a tenant's database holds, by name. The server's own collections are left out, and so is the
+// lock of golang-migrate, which would stay locked; left names those that held something of the tenant's.
+func (r *Resource) wholeDefinitions(ctx context.Context, t tenant.Tenant) (all []definition, left []string, err error) {
+	return r.listDefinitions(ctx, t, func(string) bool { return true })
+}
+
+func (r *Resource) listDefinitions(ctx context.Context, t tenant.Tenant, indexed func(name string) bool) (all []definition, left []string, err error) {
 	specs, err := r.db(t).ListCollectionSpecifications(ctx, bson.D{})
 	if err != nil {
 		return nil, nil, failure("list collections", err)
@@ -39,7 +48,7 @@ func (r *Resource) definitions(ctx context.Context, t tenant.Tenant) (all []defi
 				return nil, nil, failure("read the options of collection "+s.Name, err)
 			}
 		}
-		if d.Type != typeView {
+		if d.Type != typeView && indexed(s.Name) {
 			if d.Indexes, err = r.listIndexes(ctx, t, s.Name); err != nil {
 				return nil, nil, failure("list the indexes of collection "+s.Name, err)
 			}

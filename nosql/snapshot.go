@@ -40,9 +40,11 @@ func (r *Resource) read(ctx context.Context, t tenant.Tenant) (*reading, error) 
 	}
 	v := &reading{r: r, t: t, wire: g.WireVersion}
 	able := g.WireVersion >= wireSnapshot && (g.SetName != "" || g.Router == "isdbgrid")
-	before, _, err := r.definitions(ctx, t)
-	if err != nil {
-		return nil, err
+	var before []definition
+	if able {
+		if before, _, err = r.wholeDefinitions(ctx, t); err != nil {
+			return nil, err
+		}
 	}
 	for range attempts {
 		v.since = time.Now()
@@ -54,7 +56,7 @@ func (r *Resource) read(ctx context.Context, t tenant.Tenant) (*reading, error) 
 			able = v.at != nil || err != nil
 		}
 		var left []string
-		v.defs, left, err = r.definitions(ctx, t)
+		v.defs, left, err = r.wholeDefinitions(ctx, t)
 		if err != nil {
 			return nil, err
 		}
