@@ -3,6 +3,7 @@ package nosql
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net"
 	"strings"
@@ -138,7 +139,61 @@ func (r *Resource) users(ctx context.Context) (c tenant.Check, keeps bool) {
 	if b, err := r.build(ctx); err == nil && b.ferretVersion() != "" && r.goesWithout() {
 		return check("users", tenant.CheckWarning, "FerretDB makes no users for one database alone: whoever reaches it reaches every tenant", "use MongoDB where tenants log in themselves"), true
 	}
-	return check("users", tenant.CheckOK, "each tenant has a user of its own, with readWrite on its database alone", ""), true
+	return r.tryUser(ctx), true
+}
+
+// userTrials are what create, suspend, resume and purge do with users, in this order.
+var userTrials = []struct {
+	command func(name, password string) bson.D
+	needs   string // what the refusal of the command stands in the way of
+}{
+	{func(name, password string) bson.D {
+		roles := bson.A{bson.D{{Key: "role", Value: "readWrite"}, {Key: "db", Value: trialDatabase}}}
+		return bson.D{{Key: "createUser", Value: name}, {Key: "pwd", Value: password}, {Key: "roles", Value: roles}}
+	}, "create, clone and restore"},
+	{func(name, _ string) bson.D {
+		return bson.D{{Key: "updateUser", Value: name}, {Key: "roles", Value: bson.A{}}}
+	}, "suspend, resume and credentials --rotate"},
+	{func(name, _ string) bson.D {
+		return bson.D{{Key: "killAllSessions", Value: bson.A{bson.D{{Key: "user", Value: name}, {Key: "db", Value: trialDatabase}}}}}
+	}, "suspend and delete"},
+	{func(name, _ string) bson.D { return bson.D{{Key: "dropUser", Value: name}} }, "purge"},
+}
+
+// trialDatabase is never made: a user may be of a database that is not there.
+const trialDatabase = "tenantctl_doctor"
+
+// tryUser makes a user, changes it, ends its sessions and drops it, to see what the server lets tenantctl do.
+func (r *Resource) tryUser(ctx context.Context) tenant.Check {
+	name, password := "doctor_"+strings.ToLower(rand.Text()), rand.Text()
+	made := false
+	for _, trial := range userTrials {
+		command := trial.command(name, password)
+		db := r.client.Database(trialDatabase)
+		if command[0].Key == "killAllSessions" {
+			db = r.client.Database("admin")
+		}
+		err := db.RunCommand(ctx, r.concerned(command)).Err()
+		if err == nil {
+			made = true
+			continue
+		}
+		if made {
+			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), defaultTimeout)
+			defer cancel()
+			_ = r.client.Database(trialDatabase).RunCommand(clean, r.concerned(userTrials[len(userTrials)-1].command(name, ""))).Err() // what refuses this is told below
+		}
+		if _, none := makesNone(err); none && !made && r.goesWithout() {
+			c := found("users", tenant.CheckWarning, userFailure("create a user", err))
+			c.Hint = "tenants are made without users of their own, and whoever reaches the server reaches every tenant; nosql.users: none says that this is meant"
+			return c
+		}
+		e := found("users", tenant.CheckError, userFailure(command[0].Key+" of a user on trial", err))
+		e.Message = strings.ReplaceAll(e.Message, password, "xxxxx") + ", which " + trial.needs + " need"
+		e.Hint = strings.TrimPrefix(e.Hint+"; or set nosql.users to none: tenants then have no users of their own", "; or ")
+		return e
+	}
+	return check("users", tenant.CheckOK, "each tenant has a user of its own, with readWrite on its database alone", "")
 }
 
 // encryption tells whether the connection can be read along.

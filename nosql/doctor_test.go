@@ -41,6 +41,18 @@ func TestDoctorTellsWhatWouldBreak(t *testing.T) {
 		{"one that gives no rights", UsersAuto, map[string]bson.D{
 			"usersInfo": mongoproxy.Refusal(13, "Unauthorized", "not authorized"), "listDatabases": mongoproxy.Refusal(13, "Unauthorized", "not authorized"),
 		}, []string{"users error: ", "userAdminAnyDatabase", "databases error: ", "readWriteAnyDatabase"}},
+		{"one that makes no users for one database", UsersAuto, map[string]bson.D{
+			"buildInfo": mongodb, "createUser": mongoproxy.Refusal(8000, "AtlasError", "user management is done elsewhere"),
+		}, []string{"users warning: ", "user management is done elsewhere", "nosql.users: none"}},
+		{"one that makes no users where they are required", UsersRequire, map[string]bson.D{
+			"buildInfo": mongodb, "createUser": mongoproxy.Refusal(8000, "AtlasError", "user management is done elsewhere"),
+		}, []string{"users error: ", "which create, clone and restore need", "nosql.users to none"}},
+		{"one that ends no sessions", UsersAuto, map[string]bson.D{
+			"buildInfo": mongodb, "killAllSessions": mongoproxy.Refusal(13, "Unauthorized", "not authorized"),
+		}, []string{"users error: ", "which suspend and delete need", "nosql.users to none"}},
+		{"one that changes no users", UsersAuto, map[string]bson.D{
+			"buildInfo": mongodb, "updateUser": mongoproxy.Refusal(115, "CommandNotSupported", "not supported"),
+		}, []string{"users error: ", "which suspend, resume and credentials --rotate need"}},
 		{"one with few files for its collections", UsersAuto, files(1000, 500), []string{"open files warning: 1000 of at most 1000 files", "LimitNOFILE=4000"}},
 		{"one with files enough", UsersAuto, files(64000, 500), []string{"open files ok: 1000 of at most 64000 files"}},
 	} {
@@ -49,6 +61,9 @@ func TestDoctorTellsWhatWouldBreak(t *testing.T) {
 			r.cfg.Users = c.users
 			p.Intercept(func(cmd mongoproxy.Command) mongoproxy.Action { return mongoproxy.Action{Reply: c.replies[cmd.Name]} })
 			got := report(r.Doctor(t.Context()))
+			if users := p.Users(); len(users) > 0 {
+				t.Errorf("users are left: %v", users)
+			}
 			for _, w := range c.want {
 				if !strings.Contains(got, w) {
 					t.Errorf("does not say %q:\n%s", w, got)

@@ -38,6 +38,7 @@ const (
 	codeSnapshotUnavailable = 246
 	codeTimeLimit           = 262
 	codeNotPrimary          = 10107
+	codeTooLarge            = 10334
 	codeDuplicateKey        = 11000
 	codeInterruptShutdown   = 11600
 	codeInterruptStepDown   = 11602

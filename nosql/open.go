@@ -75,21 +75,33 @@ func clientOptions(cfg Config) (*options.ClientOptions, error) {
 // greeting is what a server says of itself.
 type greeting struct {
 	Writable    bool      `bson:"isWritablePrimary"`
+	Master      bool      `bson:"ismaster"` // of servers older than hello
 	SetName     string    `bson:"setName"`
 	WireVersion int       `bson:"maxWireVersion"`
 	Router      string    `bson:"msg"` // "isdbgrid" for a mongos
 	Time        time.Time `bson:"localTime"`
 }
 
+// hello greets a server. Before MongoDB 4.4.2 the greeting has another name.
 func hello(ctx context.Context, client *mongo.Client) (greeting, error) {
 	var g greeting
-	err := client.Database("admin").RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&g)
+	admin := client.Database("admin")
+	err := admin.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&g)
+	if unknownCommand(err) {
+		if err = admin.RunCommand(ctx, bson.D{{Key: "isMaster", Value: 1}}).Decode(&g); err == nil {
+			g.Writable = g.Master
+		}
+	}
 	return g, err
 }
 
 func greet(ctx context.Context, client *mongo.Client, seen *sightings, opts *options.ClientOptions) error {
 	g, err := hello(ctx, client)
 	if err != nil {
+		if other := otherSet(ctx, opts); other != "" {
+			return refused(tenant.ErrUnreachable, "write replicaSet="+other+" in nosql.url", "replica set %s is not there: %s is of replica set %s",
+				*opts.ReplicaSet, opts.Hosts[0], other)
+		}
 		return seen.explain(err, opts)
 	}
 	if !g.Writable {
@@ -97,6 +109,26 @@ func greet(ctx context.Context, client *mongo.Client, seen *sightings, opts *opt
 			"%s is a read-only replica", strings.Join(opts.Hosts, ", "))
 	}
 	return nil
+}
+
+// otherSet is the replica set that the first host is of, where the URL names another; empty where that is not the trouble.
+func otherSet(ctx context.Context, opts *options.ClientOptions) string {
+	if opts.ReplicaSet == nil {
+		return ""
+	}
+	direct := *opts
+	direct.SetDirect(true).SetHosts(opts.Hosts[:1]).SetServerMonitor(nil)
+	direct.ReplicaSet = nil
+	client, err := mongo.Connect(&direct)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = client.Disconnect(context.WithoutCancel(ctx)) }() // it was for one question
+	g, err := hello(ctx, client)
+	if err != nil || g.SetName == *opts.ReplicaSet {
+		return ""
+	}
+	return g.SetName
 }
 
 // sightings is what the driver last saw of the servers: its own errors tell it only as one long line.

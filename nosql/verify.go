@@ -29,7 +29,7 @@ const (
 // only what a database that has lost its tag is compared with.
 func (r *Resource) Verify(ctx context.Context, ts, peers []tenant.Tenant, found func(tenant.Fault)) error {
 	users, kept, err := r.allUsers(ctx)
-	oneByOne := errors.Is(err, tenant.ErrRights) // it may look into the tenants' databases alone
+	oneByOne := errors.Is(err, tenant.ErrRights) || isCode(err, codeTooLarge) // it may look into the tenants' databases alone, or they are too many
 	if err != nil && !oneByOne {
 		return err
 	}
@@ -158,7 +158,8 @@ func rolesOf(u *userInfo, t tenant.Tenant) string {
 // userKey is a user's name with the database that it is of.
 type userKey struct{ database, name string }
 
-// allUsers lists the users of all databases, which the server does in one document: some 50,000 fit in. kept is false where the server keeps none or the configuration wants none.
+// allUsers lists the users of all databases, which the server does in one document: some 50,000 fit in, more are codeTooLarge.
+// kept is false where the server keeps none or the configuration wants none.
 func (r *Resource) allUsers(ctx context.Context) (users map[userKey]*userInfo, kept bool, err error) {
 	if r.cfg.Users == UsersNone {
 		return nil, false, nil
@@ -213,7 +214,7 @@ func (r *Resource) Orphans(ctx context.Context, known []tenant.Tenant, prefix st
 		found(f)
 	}
 	users, _, err := r.allUsers(ctx)
-	if err != nil && !errors.Is(err, tenant.ErrRights) { // users that it may not see are not for it to judge
+	if err != nil && !errors.Is(err, tenant.ErrRights) && !isCode(err, codeTooLarge) { // users that it cannot see are not for it to judge
 		return err
 	}
 	ids := map[string]userKey{}
