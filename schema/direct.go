@@ -43,6 +43,32 @@ func (r *Resource) session(ctx context.Context) (*pgxpool.Conn, error) {
 	return conn, nil
 }
 
+// keptFree is how many connections helpers leave to others: one that works for a tenant now and then needs a second.
+const keptFree = 2
+
+// spareSession is session for a helper, which can be done without: nil where no connection is to spare.
+func (r *Resource) spareSession(ctx context.Context) *pgxpool.Conn {
+	r.helping.Lock()
+	defer r.helping.Unlock()
+	pool := r.pool
+	if r.cfg.DirectURL != "" {
+		r.direct.Lock()
+		pool = r.direct.pool
+		r.direct.Unlock()
+	}
+	if pool == nil {
+		return nil
+	}
+	if st := pool.Stat(); st.MaxConns()-st.AcquiredConns() <= keptFree {
+		return nil
+	}
+	conn, err := r.session(ctx)
+	if err != nil {
+		return nil
+	}
+	return conn
+}
+
 // Close closes what the resource has opened itself.
 func (r *Resource) Close() {
 	r.direct.Lock()

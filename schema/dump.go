@@ -300,8 +300,8 @@ func (d *dump) rows(ctx context.Context, parallel int) error {
 	return d.share(ctx, q, min(parallel, len(q.left)))
 }
 
-// share lets other connections help, which see what this one sees. It does not wait for them: where the pool has none to
-// spare, it does all by itself.
+// share lets other connections help, which see what this one sees. It does not wait for them, and takes none that the work may
+// need that everybody waits for: where the pool has none to spare, it does all by itself.
 func (d *dump) share(ctx context.Context, q *queue, parallel int) error {
 	var snapshot string
 	c := cmd("SELECT pg_export_snapshot()")
@@ -315,9 +315,9 @@ func (d *dump) share(ctx context.Context, q *queue, parallel int) error {
 	defer stop()
 	for range parallel - 1 {
 		g.Go(func() error {
-			conn, err := d.r.session(waiting)
-			if err != nil {
-				return nil // the pool has none: the others do its part
+			conn := d.r.spareSession(waiting)
+			if conn == nil {
+				return nil // the others do its part
 			}
 			defer conn.Release()
 			defer rollback(working, conn)

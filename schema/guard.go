@@ -20,7 +20,7 @@ func (r *Resource) guard(ctx context.Context, opening ...command) (*guard, error
 		return nil, err
 	}
 	g := &guard{conn}
-	commands := append([]command{cmd("BEGIN")}, unlimited(major(g.pg()))...)
+	commands := append([]command{cmd(beginning)}, unlimited(major(g.pg()))...)
 	if err := send(ctx, g.pg(), append(commands, opening...)); err != nil {
 		g.release(ctx)
 		return nil, err

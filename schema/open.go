@@ -55,6 +55,7 @@ func Open(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 	}
 	pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	pc.ConnConfig.RuntimeParams["application_name"] = "tenantctl"
+	pc.ConnConfig.DialFunc = dialer().DialContext
 	if cfg.ConnectTimeout > 0 {
 		pc.ConnConfig.ConnectTimeout = cfg.ConnectTimeout
 	}
@@ -171,6 +172,7 @@ type Resource struct {
 
 	pooler      poolerCheck
 	direct      directPool
+	helping     sync.Mutex // one helper at a time looks whether there is a connection to spare
 	definitions definitionCache
 }
 

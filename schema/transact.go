@@ -148,7 +148,7 @@ func (r *Resource) transactAt(ctx context.Context, conn *pgxpool.Conn, t tenant.
 
 // begin begins a transaction in which names are looked up in the tenant's schema.
 func (r *Resource) begin(t tenant.Tenant) []command {
-	commands := []command{cmd(beginning)}
+	commands := []command{cmd(beginning), cmd("SET LOCAL idle_in_transaction_session_timeout = %d", milliseconds(idleInTransaction))}
 	for _, s := range r.settings(t) {
 		commands = append(commands, cmd("SET LOCAL %s", s))
 	}
@@ -178,6 +178,10 @@ func (r *Resource) settings(t tenant.Tenant) []string {
 	}
 	return all
 }
+
+// idleInTransaction is how long a transaction for a tenant may stand still: one whose machine has vanished keeps the
+// application from the tables that it has locked.
+const idleInTransaction = time.Minute
 
 // milliseconds are rounded up, since 0 is no limit.
 func milliseconds(d time.Duration) int64 {

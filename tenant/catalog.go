@@ -221,9 +221,12 @@ func (c *Catalog) makeSchema(ctx context.Context, from int64) error {
 	return err
 }
 
+// readCommitted is how every transaction begins, whatever the database's default is: what is read after a lock is what is there.
+var readCommitted = pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite, DeferrableMode: pgx.NotDeferrable}
+
 // inTx runs f in one transaction.
 func (c *Catalog) inTx(ctx context.Context, verb string, f func(tx pgx.Tx) error) error {
-	tx, err := c.pool.Begin(ctx)
+	tx, err := c.pool.BeginTx(ctx, readCommitted)
 	if err != nil {
 		return catalogError(verb, err)
 	}

@@ -59,8 +59,10 @@ func (c *Catalog) withRow(ctx context.Context, verb string, op *Operation, end b
 func (c *Catalog) endHolders(ctx context.Context, pid int, op *Operation) {
 	ctx, cancel := context.WithTimeout(ctx, holderPatience)
 	defer cancel()
-	rows, err := c.pool.Query(ctx, `SELECT a.pid FROM unnest(pg_blocking_pids($1)) b(pid) JOIN pg_stat_activity a ON a.pid = b.pid
-		WHERE a.application_name = 'tenantctl' AND a.usename = current_user AND pg_blocking_pids(a.pid) = '{}' AND pg_terminate_backend(a.pid)`, pid)
+	// Chosen first and ended then: the server may call functions of a condition in any order.
+	rows, err := c.pool.Query(ctx, `WITH holders AS MATERIALIZED (SELECT a.pid FROM unnest(pg_blocking_pids($1)) b(pid) JOIN pg_stat_activity a ON a.pid = b.pid
+			WHERE a.application_name = 'tenantctl' AND a.usename = current_user AND pg_blocking_pids(a.pid) = '{}')
+		SELECT pid FROM holders WHERE pg_terminate_backend(pid)`, pid)
 	if err == nil {
 		var ended []int
 		if ended, err = pgx.CollectRows(rows, pgx.RowTo[int]); len(ended) > 0 {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tenantctl/tenantctl/tenant"
@@ -75,6 +76,7 @@ func (l *lateLine) Close() error {
 // late is a second process whose ending COMMIT is lost, the first time.
 func (w *world) late(l *lateness) *tenant.Service {
 	cfg := w.pool.Config()
+	cfg.ConnConfig.RuntimeParams["application_name"] = "tenantctl"
 	cfg.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 		return &lateLine{Conn: c, to: l}, err
@@ -98,20 +100,21 @@ func TestALateCommitIsWhatCounts(t *testing.T) {
 		"never arrives": func(func()) {},
 	}
 	w := newWorld(t)
-	n := 0
-	for _, v := range verbs {
+	w.service = w.another(time.Hour)
+	for i, v := range verbs {
 		for moment, deliver := range moments {
 			for _, ctrlC := range []bool{false, true} {
-				if moment == "never arrives" && n%len(verbs) != 0 { // each takes holderPatience
-					n++
+				if moment == "never arrives" && i%4 > 0 { // each waits for holderPatience
 					continue
 				}
-				n++
 				name := v.name + " " + moment
 				if ctrlC {
 					name += " with Ctrl-C"
 				}
-				t.Run(name, func(t *testing.T) { w.losesTheEnd(t, v, deliver, ctrlC) })
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					w.losesTheEnd(t, v, deliver, ctrlC)
+				})
 			}
 		}
 	}
@@ -141,5 +144,122 @@ func (w *world) losesTheEnd(t *testing.T, v verb, deliver func(func()), ctrlC bo
 	case err != nil && errors.Is(err, tenant.ErrInterrupted) && got == before:
 	default:
 		t.Errorf("it says %v, and the tenant is\n%s\nwhich was\n%s\nand was to be\n%s", err, got, before, after)
+	}
+}
+
+// A machine that vanished inside a transaction, whose connection the server still takes for alive, does not keep another from
+// taking its operation over: the connection is ended, and the operation goes on.
+func TestATakeOverEndsTheConnectionsOfAMachineThatVanished(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme")
+	cfg := w.pool.Config().ConnConfig
+	cfg.RuntimeParams["application_name"] = "tenantctl"
+	lost, err := pgx.ConnectConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lost.Close(context.Background())
+	bystander, err := pgx.ConnectConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bystander.Close(context.Background())
+	if _, err := bystander.Exec(t.Context(), "BEGIN; SELECT count(*) FROM tenantctl.operations"); err != nil {
+		t.Fatal(err)
+	}
+	vanished := w.another(time.Hour) // its heartbeat is too slow to matter
+	inside, end := make(chan struct{}), make(chan struct{})
+	var entered atomic.Bool
+	w.pg.before = func(ctx context.Context, call string, _ tenant.Tenant) error {
+		if call == "Lock" && entered.CompareAndSwap(false, true) {
+			if _, err := lost.Exec(ctx, "BEGIN; "+tenant.LeaseFrom(ctx).HoldSQL()); err != nil {
+				t.Error(err)
+			}
+			close(inside)
+			<-end
+		}
+		return nil
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = vanished.Suspend(context.Background(), "acme") // nobody hears what it says
+	}()
+	defer func() { close(end); <-done }()
+	<-inside
+	if _, err := w.pool.Exec(t.Context(), `UPDATE tenantctl.operations SET lease_until = now() - interval '1 second' WHERE state = 'running'`); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if _, err := w.service.Suspend(t.Context(), "acme"); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took > 15*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if w.state("acme") != tenant.Suspended {
+		t.Errorf("the tenant is %s", w.state("acme"))
+	}
+	if err := lost.Ping(t.Context()); err == nil {
+		t.Error("the connection of the vanished machine is alive")
+	}
+	if err := bystander.Ping(t.Context()); err != nil {
+		t.Errorf("a connection that held nothing was ended: %v", err)
+	}
+}
+
+// Work that holds every connection that the program may open does not keep it from renewing its leases.
+func TestLeasesAreRenewedWhateverTheConnectionsAreBusyWith(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme")
+	busy := w.another(time.Second)
+	inside, end := make(chan struct{}), make(chan struct{})
+	w.pg.before = func(_ context.Context, call string, _ tenant.Tenant) error {
+		if call == "Lock" {
+			close(inside)
+			<-end
+		}
+		return nil
+	}
+	done := make(chan error)
+	go func() {
+		_, err := busy.Suspend(t.Context(), "acme")
+		done <- err
+	}()
+	<-inside
+	look, err := pgx.ConnectConfig(t.Context(), w.pool.Config().ConnConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer look.Close(context.Background())
+	var held []*pgxpool.Conn
+	for range w.pool.Config().MaxConns {
+		conn, err := w.pool.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, conn)
+	}
+	var before, now time.Time
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if err := look.QueryRow(t.Context(), `SELECT lease_until FROM tenantctl.operations WHERE state = 'running'`).Scan(&now); err != nil {
+			t.Fatal(err)
+		}
+		if before.IsZero() {
+			before = now
+		}
+		if now.Sub(before) > 2*time.Second { // of a lease of one
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nobody renews the lease")
+		}
+	}
+	close(end)
+	for _, conn := range held {
+		conn.Release()
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

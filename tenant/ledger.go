@@ -267,24 +267,6 @@ func (c *Catalog) leaseOf(op *Operation) *Lease {
 	return &Lease{Operation: op.ID, Fence: op.Fence, db: c.pool, silent: op.Kind == OpRehearse}
 }
 
-// heartbeat renews the leases of this process until ctx ends. A lease that cannot be renewed runs out, and the fence
-// stops this process's late writes.
-func (c *Catalog) heartbeat(ctx context.Context) {
-	tick := time.NewTicker(c.lease / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			beat, cancel := context.WithTimeout(ctx, c.lease/3)
-			// An error here is left to the fence: the next write of the operation says what is wrong.
-			_, _ = c.pool.Exec(beat, `UPDATE tenantctl.operations SET lease_until = now() + $2::interval WHERE owner = $1 AND state IN ('running', 'undoing')`, c.self.String(), interval(c.lease))
-			cancel()
-		}
-	}
-}
-
 func (c *Catalog) steps(ctx context.Context, op uuid.UUID) ([]Step, error) {
 	rows, err := c.pool.Query(ctx, `SELECT name, state, coalesce(error, ''), started_at, finished_at FROM tenantctl.steps WHERE operation_id = $1 ORDER BY position`, op)
 	if err != nil {
