@@ -110,7 +110,7 @@ func (r *Resource) hold(ctx context.Context, t tenant.Tenant) (*pgxpool.Conn, *s
 			}
 			return err
 		})
-		if err == nil {
+		if err = r.blame(ctx, conn, t, err); err == nil {
 			defs, err = r.known(ctx, conn, s)
 		}
 		if err == nil && defs != nil {

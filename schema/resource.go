@@ -190,7 +190,10 @@ func (r *Resource) Stat(ctx context.Context, t tenant.Tenant) (tenant.Stat, erro
 		st.Objects, _ = strconv.ParseInt(string(row[1]), 10, 64)
 		book, note, last = string(row[2]), string(row[3]), string(row[4])
 	}
-	if err := send(ctx, conn.Conn().PgConn(), []command{look(t, p), measure}); err != nil {
+	if err := send(ctx, conn.Conn().PgConn(), []command{r.readPatience(), look(t, p), measure}); err != nil {
+		if locked(err) {
+			return tenant.Stat{}, r.unreadable(ctx, conn, t)
+		}
 		return tenant.Stat{}, failure("look at schema "+t.Schema, err)
 	}
 	if !r.cfg.Roles && p.role == tenant.Foreign {
@@ -230,7 +233,7 @@ func (r *Resource) Stat(ctx context.Context, t tenant.Tenant) (tenant.Stat, erro
 		return st, nil
 	}
 	versions := make([]tenant.Version, 1)
-	if err := books(ctx, conn, []tenant.Tenant{t}, versions); err != nil {
+	if err := r.books(ctx, conn, []tenant.Tenant{t}, versions); err != nil {
 		return tenant.Stat{}, err
 	}
 	st.Version, st.Applied = versions[0].Version, versions[0].Applied

@@ -2,7 +2,9 @@ package schema
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -136,6 +138,11 @@ func (r *Resource) doubtStructure(ctx context.Context, t tenant.Tenant, peers []
 		return "", nil
 	}
 	all, err := r.Structures(ctx, ts)
+	var away tenant.Unreadable
+	if errors.As(err, &away) && away[t.ID] == nil { // others are compared with those that can be read
+		err = nil
+		all = slices.DeleteFunc(all, func(print string) bool { return print == "" })
+	}
 	if err != nil {
 		return "", err
 	}

@@ -53,7 +53,7 @@ func (r *Resource) verify(ctx context.Context, ts, peers []tenant.Tenant, found 
 	defer conn.Release()
 	defer rollback(ctx, conn)
 	pg := conn.Conn().PgConn()
-	commands := append([]command{cmd("BEGIN READ ONLY"), cmd("SET LOCAL search_path = pg_catalog"), cmd("SET LOCAL jit = off")}, unlimited(major(pg))...)
+	commands := append([]command{cmd("BEGIN READ ONLY"), cmd("SET LOCAL search_path = pg_catalog"), cmd("SET LOCAL jit = off"), r.readPatience()}, unlimited(major(pg))...)
 	asked, err := r.inquiries(ts, peers, false, found)
 	if err != nil {
 		return err

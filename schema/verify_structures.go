@@ -7,8 +7,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,6 +24,8 @@ const structuresAtOnce = 50
 // since planning it takes several times as long as answering.
 func (r *Resource) Structures(ctx context.Context, ts []tenant.Tenant) ([]string, error) {
 	out := make([]string, len(ts))
+	var mu sync.Mutex
+	away := tenant.Unreadable{}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(readers)
 	for at := 0; at < len(ts); at += structuresAtOnce {
@@ -31,16 +35,43 @@ func (r *Resource) Structures(ctx context.Context, ts []tenant.Tenant) ([]string
 			if !vanished(err) && !locked(err) {
 				return failure("read the structures", err)
 			}
-			for i := at; i < end; i++ { // it is one of them that somebody changes; one that is gone has no structure now
-				err := r.retry(ctx, func(ctx context.Context) error { return r.fingerprints(ctx, ts[i:i+1], out[i:i+1]) })
-				if err != nil && !vanished(err) {
-					return tenant.WithTenant(failure("read the structure", err), ts[i].Name)
-				}
-			}
-			return nil
+			some, err := r.oneByOne(ctx, ts[at:end], out[at:end])
+			mu.Lock()
+			defer mu.Unlock()
+			maps.Copy(away, some)
+			return err
 		})
 	}
-	return out, g.Wait()
+	if err := g.Wait(); err != nil || len(away) == 0 {
+		return out, err
+	}
+	return out, away
+}
+
+// oneByOne fingerprints schemas of which somebody changes or locks one. One that is gone has no structure now.
+func (r *Resource) oneByOne(ctx context.Context, ts []tenant.Tenant, out []string) (tenant.Unreadable, error) {
+	conn, err := r.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release()
+	away, err := r.lockedAway(ctx, conn, ts)
+	if err != nil {
+		return nil, failure("look for locks", err)
+	}
+	for i, t := range ts {
+		if out[i] = ""; away[t.ID] != nil {
+			continue
+		}
+		err := r.fingerprints(ctx, ts[i:i+1], out[i:i+1])
+		switch {
+		case locked(err):
+			away[t.ID] = r.unreadable(ctx, conn, t)
+		case err != nil && !vanished(err):
+			return away, tenant.WithTenant(failure("read the structure", err), t.Name)
+		}
+	}
+	return away, nil
 }
 
 // vanished tells whether an object was dropped while it was described, which the server calls by many names.
@@ -96,7 +127,7 @@ func (r *Resource) fingerprints(ctx context.Context, ts []tenant.Tenant, out []s
 	// The server looks at a statement again once it has run, to describe its result.
 	ask(1, "SELECT set_config('search_path', 'pg_catalog', true)", func([][]byte) {})
 	all, misread := togetherFrom(membersOf, asked)
-	commands := append([]command{cmd("BEGIN READ ONLY")}, r.readSettings(ts[0], version)...)
+	commands := append([]command{cmd("BEGIN READ ONLY")}, append(r.readSettings(ts[0], version), r.readPatience())...)
 	commands = append(commands, cmd("SET LOCAL search_path = pg_catalog"), cmd("SET LOCAL plan_cache_mode = force_generic_plan"))
 	for _, p := range planning {
 		commands = append(commands, cmd("SET LOCAL %s", p))

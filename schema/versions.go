@@ -33,7 +33,7 @@ func (r *Resource) Versions(ctx context.Context, ts []tenant.Tenant) ([]tenant.V
 				return err
 			}
 			defer conn.Release()
-			return books(ctx, conn, ts[at:end], out[at:end])
+			return r.books(ctx, conn, ts[at:end], out[at:end])
 		})
 	}
 	return out, g.Wait()
@@ -92,7 +92,7 @@ BEGIN
 END $do$`
 
 // books reads the version books of some tenants in one round trip, into out.
-func books(ctx context.Context, conn *pgxpool.Conn, ts []tenant.Tenant, out []tenant.Version) error {
+func (r *Resource) books(ctx context.Context, conn *pgxpool.Conn, ts []tenant.Tenant, out []tenant.Version) error {
 	var ask []question
 	for _, t := range ts {
 		ask = append(ask, question{t.Schema, mark(t)})
@@ -106,7 +106,7 @@ func books(ctx context.Context, conn *pgxpool.Conn, ts []tenant.Tenant, out []te
 	reply := cmd("SELECT current_setting('tenantctl.answer')")
 	reply.row = func(row [][]byte) { broken = json.Unmarshal(row[0], &answers) }
 	err = send(ctx, conn.Conn().PgConn(), []command{
-		cmd("SELECT set_config('tenantctl.ask', %s, true)", text(string(questions))), cmd("%s", readBooks), reply,
+		r.readPatience(), cmd("SELECT set_config('tenantctl.ask', %s, true)", text(string(questions))), cmd("%s", readBooks), reply,
 	})
 	if err := errors.Join(err, broken); err != nil {
 		return failure("read the version books", err)
@@ -118,6 +118,8 @@ func books(ctx context.Context, conn *pgxpool.Conn, ts []tenant.Tenant, out []te
 			v.Err = missing(ts[i])
 		case a.Presence == tenant.Foreign:
 			v.Err = foreign("schema", ts[i].Schema)
+		case lockedBook(a.Fault):
+			v.Err = r.unreadable(ctx, conn, ts[i])
 		case a.Fault != "":
 			v.Err = &tenant.Error{
 				Kind: tenant.ErrMissing, Store: tenant.KindPostgres, Msg: "read " + ts[i].Schema + "." + bookTable + ": " + a.Fault,

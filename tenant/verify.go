@@ -21,7 +21,8 @@ type Verifier interface {
 	// Orphans hands over what bears tenantctl's mark and is of none of the known tenants, and as a warning what bears no
 	// mark but begins with prefix.
 	Orphans(ctx context.Context, known []Tenant, prefix string, found func(Fault)) error
-	// Structures fingerprints the structures of tenants' places, in the order given; "" where there is none.
+	// Structures fingerprints the structures of tenants' places, in the order given; "" where there is none, and where the
+	// error, an Unreadable, says why it cannot be read.
 	Structures(ctx context.Context, ts []Tenant) ([]string, error)
 	// Outline is the structure of a tenant's place as lines of the store's own language, without the tenant's names.
 	Outline(ctx context.Context, t Tenant) ([]OutlinePart, error)
@@ -51,6 +52,17 @@ type Fault struct {
 	Tag     bool   // a lost ownership tag, which Retag gives back
 }
 
+// Unreadable are the tenants of several that could not be read, and why; the others were.
+type Unreadable map[uuid.UUID]*Error
+
+// Error says it of one of them.
+func (u Unreadable) Error() string {
+	for _, err := range u {
+		return err.Error()
+	}
+	return "nothing is unreadable"
+}
+
 // FaultGroup is one fault and every tenant that has it.
 type FaultGroup struct {
 	Store    string `json:"store"`
@@ -71,6 +83,7 @@ const (
 	ruleVersionUnknown = "unknown-version"
 	ruleVersionCache   = "version-cache"
 	ruleDrift          = "structure-drift"
+	ruleUnreadable     = "unreadable"
 )
 
 // VerifyRequest asks for a verification.
@@ -314,7 +327,14 @@ func (c *Catalog) inMotion(ctx context.Context) (map[uuid.UUID]string, error) {
 
 // store verifies one store.
 func (x *verifying) store(ctx context.Context, store Verifier) error {
+	unreadable := map[uuid.UUID]bool{}
 	found := func(f Fault) {
+		if f.Rule == ruleUnreadable {
+			if unreadable[f.Tenant] { // each look finds it
+				return
+			}
+			unreadable[f.Tenant] = true
+		}
 		if x.pending = append(x.pending, f); len(x.pending) >= faultsAtOnce {
 			x.judge(ctx, store.Kind())
 		}

@@ -144,6 +144,8 @@ func readStructures(ctx context.Context, store Verifier, known func(int64) bool,
 		}
 		fault := Fault{Tenant: t.ID}
 		switch {
+		case errors.Is(v.Err, ErrLocked):
+			fault.Rule, fault.Message, fault.Hint = ruleUnreadable, NewFailure(v.Err).Message, NewFailure(v.Err).Hint
 		case v.Err != nil:
 			f := NewFailure(v.Err)
 			fault.Rule, fault.Message, fault.Hint = ruleVersionBook, f.Message, f.Hint
@@ -163,8 +165,14 @@ func readStructures(ctx context.Context, store Verifier, known func(int64) bool,
 		}
 	}
 	prints, err := store.Structures(ctx, sound)
-	if err != nil {
+	var away Unreadable
+	if err != nil && !errors.As(err, &away) {
 		return err
+	}
+	for id, why := range away {
+		if asked {
+			found(Fault{Tenant: id, Rule: ruleUnreadable, Message: why.Msg, Hint: why.Hint})
+		}
 	}
 	for i, p := range prints {
 		if p != "" {
