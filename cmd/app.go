@@ -222,7 +222,8 @@ func schemaConfig(cfg *config.Config) schema.Config {
 		LockTimeout: cfg.Postgres.LockTimeout, LockRetries: cfg.Postgres.LockRetries,
 		StatementTimeout: cfg.Postgres.StatementTimeout, ConnectTimeout: cfg.Postgres.ConnectTimeout, Bin: cfg.Postgres.Bin,
 		AllowSuperuser: cfg.Postgres.AllowSuperuser, ExtensionsSchema: cfg.Postgres.ExtensionsSchema,
-		MaxReplicationLag: cfg.Fleet.MaxReplicationLag, MaxActive: cfg.Fleet.MaxActive,
+		LargeObjectColumns: strings.FieldsFunc(cfg.Postgres.LargeObjectColumns, func(c rune) bool { return c == ',' || c == ' ' }),
+		MaxReplicationLag:  cfg.Fleet.MaxReplicationLag, MaxActive: cfg.Fleet.MaxActive,
 	}
 }
 

@@ -65,8 +65,9 @@ type Postgres struct {
 	StatementTimeout     time.Duration `mapstructure:"statement_timeout"` // 0: no limit
 	ConnectTimeout       time.Duration `mapstructure:"connect_timeout"`
 	AllowSuperuser       bool          `mapstructure:"allow_superuser"`
-	Bin                  string        `mapstructure:"bin"`               // folder of pg_dump; empty: found
-	ExtensionsSchema     string        `mapstructure:"extensions_schema"` // empty: none is on the search_path
+	Bin                  string        `mapstructure:"bin"`                  // folder of pg_dump; empty: found
+	ExtensionsSchema     string        `mapstructure:"extensions_schema"`    // empty: none is on the search_path
+	LargeObjectColumns   string        `mapstructure:"large_object_columns"` // table.column, separated by commas
 }
 
 // NoSQL says how MongoDB is reached and used.

@@ -179,6 +179,7 @@ func TestRefusesValuesOutOfTheirRule(t *testing.T) {
 		"operations.keep":                 {[]string{"1h", "720h", "36500d"}, []string{"0", "59m", "36501d", "36500d2000000h"}},
 		"postgres.bin":                    {[]string{"", "/usr/lib/postgresql/15/bin"}, nil},
 		"postgres.extensions_schema":      {[]string{"", "extensions", "ext_1"}, []string{"public", "pg_ext", "tenantctl", "Ext", "a-b", "1a", "a.b", "a,b"}},
+		"postgres.large_object_columns":   {[]string{"", "files.content", "files.content, Mails.body"}, []string{"files", "a.b.c", "a.b,", "a b.c"}},
 		"backup.url":                      {[]string{"", "backups", "/srv/a b", "file:///srv", "s3://b?region=x", "gs://b", "azblob://c"}, nil},
 		"backup.signing":                  {[]string{"auto", "require", "none"}, []string{"yes", "Require"}},
 		"backup.encryption":               {[]string{"none", "recipients", "tenant-key"}, []string{"age", "None"}},

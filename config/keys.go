@@ -91,6 +91,10 @@ var keys = []Key{
 		Doc: "The schema that holds the extensions which tenants use, installed once. It comes after the tenant's schema on the search_path. Empty: the tenant's schema stands alone.",
 	},
 	{
+		Name: "postgres.large_object_columns", kind: columnList(),
+		Doc: "Columns of the tenants' tables of type text, varchar, integer or bigint that hold numbers of large objects, separated by commas: files.content, mails.body. Those of type oid, and of domains over it such as lo, need not be named.",
+	},
+	{
 		Name: "nosql.enabled", Default: "true", kind: boolean(),
 		Doc: "false: tenants have no MongoDB database.",
 	},

@@ -157,6 +157,14 @@ func extensionsSchema() kind {
 	})
 }
 
+var columnNames = regexp.MustCompile(`^[^.,\s]+\.[^.,\s]+( *, *[^.,\s]+\.[^.,\s]+)*$`)
+
+func columnList() kind {
+	return shaped("names like table.column, separated by commas", func(text string) (any, bool) {
+		return text, text == "" || columnNames.MatchString(text)
+	})
+}
+
 func optionalFolder() kind {
 	k := shaped("the path of a folder", func(text string) (any, bool) { return text, true })
 	k.path = true

@@ -109,6 +109,7 @@ func TestEveryKeyTakesFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
 		{"operations.keep", func(c *Config) any { return c.Operations.Keep }, 720 * time.Hour, 48 * time.Hour, "2d", "1d12h", "", 36 * time.Hour, nil},
 		{"postgres.bin", func(c *Config) any { return c.Postgres.Bin }, "", "/f", "/f", "/e", "", "/e", nil},
 		{"postgres.extensions_schema", func(c *Config) any { return c.Postgres.ExtensionsSchema }, "", "f", "f", "e", "", "e", nil},
+		{"postgres.large_object_columns", func(c *Config) any { return c.Postgres.LargeObjectColumns }, "", "f.a", "f.a", "e.a, e.b", "", "e.a, e.b", nil},
 		{"backup.url", func(c *Config) any { return c.Backup.URL }, "", "s3://f", "s3://f", "e", "", "e", nil},
 		{"backup.encryption", func(c *Config) any { return c.Backup.Encryption }, "none", "recipients", "recipients", "tenant-key", "", "tenant-key", nil},
 		{"backup.recipients", func(c *Config) any { return c.Backup.Recipients }, "", "age1f", "age1f", "age1e", "", "age1e", nil},

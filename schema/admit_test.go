@@ -261,7 +261,7 @@ func TestACopyIsWrittenAnewFromItsNames(t *testing.T) {
 		`COPY public.t FROM stdin;`:                                     "",
 		`COPY (SELECT 1) TO STDOUT;`:                                    "",
 	} {
-		if got, err := copyStatement(line, `"s"`); got != want || (err == nil) != (want != "") {
+		if got, _, err := copyStatement(line, `"s"`); got != want || (err == nil) != (want != "") {
 			t.Errorf("%s is %q (%v), want %q", line, got, err, want)
 		}
 	}

@@ -51,7 +51,7 @@ func (f *memoryFile) End(rows int64, sum uint64) error {
 // sorted are the parts in the order that archives keep.
 func (m *memory) sorted() []*memoryFile {
 	place := func(f *memoryFile) string {
-		return fmt.Sprint(slices.Index([]string{partPre, "", partSequences, partPost, partGrants}, map[bool]string{false: f.part.Path}[strings.HasPrefix(f.part.Path, partData)]), f.part.Path)
+		return fmt.Sprint(slices.Index([]string{partPre, partObjects, "", partSequences, partPost, partGrants}, map[bool]string{false: f.part.Path}[strings.HasPrefix(f.part.Path, partData)]), f.part.Path)
 	}
 	files := slices.Clone(m.files)
 	slices.SortFunc(files, func(a, b *memoryFile) int { return strings.Compare(place(a), place(b)) })

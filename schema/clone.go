@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -20,6 +21,9 @@ func (r *Resource) Clone(ctx context.Context, from, to tenant.Tenant, data bool)
 	}
 	owner, err := r.OwnerOf(ctx, from)
 	if err != nil {
+		return err
+	}
+	if err := r.joinObjectReaders(ctx, from); err != nil {
 		return err
 	}
 	conn, s, defs, err := r.hold(ctx, from)
@@ -100,6 +104,11 @@ func (l *loader) copyOnce(ctx context.Context, g *guard, into *pgconn.PgConn, fr
 	if sequences, err = d.sequences(ctx); err != nil {
 		return "", err
 	}
+	if data {
+		if err := l.copyObjects(ctx, d); err != nil {
+			return "", err
+		}
+	}
 	if err := send(ctx, into, append([]command{cmd("BEGIN")}, l.r.readSettings(l.t, s.major)...)); err != nil {
 		return "", err
 	}
@@ -107,7 +116,7 @@ func (l *loader) copyOnce(ctx context.Context, g *guard, into *pgconn.PgConn, fr
 		if !data && t.name != bookTable {
 			continue
 		}
-		if err := pipe(ctx, g.pg(), t.read(from), into, t.write(l.t)); err != nil {
+		if err := l.pipe(ctx, g.pg(), t, from, into); err != nil {
 			return "", unloadable(t.name, err)
 		}
 	}
@@ -127,21 +136,25 @@ func (t table) write(to tenant.Tenant) string {
 // errNotTaken ends the reading of rows that nobody takes any more.
 var errNotTaken = errors.New("the rows are not taken")
 
-// pipe lets one connection take the rows that another gives.
-func pipe(ctx context.Context, from *pgconn.PgConn, read string, to *pgconn.PgConn, write string) error {
+// pipe lets one connection take the rows of a table that another gives.
+func (l *loader) pipe(ctx context.Context, from *pgconn.PgConn, t table, of tenant.Tenant, to *pgconn.PgConn) error {
 	r, w := io.Pipe()
 	var given pgconn.CommandTag
 	reading := make(chan error, 1)
 	go func() {
 		buffered := bufio.NewWriterSize(w, 64<<10)
+		var rows io.Writer = buffered
+		if places := objectPlaces(l.columns, t.name, columnNames(t.columns)); places != nil && len(l.objects) > 0 {
+			rows = relabeled{&relabel{columns: places, to: l.now, out: func(b []byte) { _, _ = buffered.Write(b) }}} // Flush tells of errors
+		}
 		var err error
-		if given, err = from.CopyTo(ctx, buffered, read); err == nil {
+		if given, err = from.CopyTo(ctx, rows, t.read(of)); err == nil {
 			err = buffered.Flush()
 		}
 		_ = w.CloseWithError(err) // nil is the end of the rows
 		reading <- err
 	}()
-	taken, err := to.CopyFrom(ctx, r, write)
+	taken, err := to.CopyFrom(ctx, r, t.write(l.t))
 	_ = r.CloseWithError(errNotTaken)
 	switch rerr := <-reading; {
 	case rerr != nil && !errors.Is(rerr, errNotTaken):
@@ -152,4 +165,75 @@ func pipe(ctx context.Context, from *pgconn.PgConn, read string, to *pgconn.PgCo
 		return fmt.Errorf("%d rows were read and %d written", given.RowsAffected(), taken.RowsAffected())
 	}
 	return nil
+}
+
+// relabeled writes rows as relabel gives them.
+type relabeled struct{ as *relabel }
+
+func (r relabeled) Write(p []byte) (int, error) {
+	r.as.write(p)
+	return len(p), nil
+}
+
+// copyObjects makes the large objects of a dump at work, by a connection beside the one that reads them. Those of an earlier
+// attempt are taken away.
+func (l *loader) copyObjects(ctx context.Context, d *dump) error {
+	to := &objectsTo{l: l}
+	defer to.close()
+	if len(l.objects) > 0 {
+		by, err := to.resource()
+		if err == nil {
+			err = by.unlinkMarked(ctx, l.t)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	l.columns, l.objects = nil, nil
+	d.w = to
+	return d.objects(ctx)
+}
+
+// objectsTo lets a loader take the part with large objects as it is written.
+type objectsTo struct {
+	l  *loader
+	by *Resource
+}
+
+// resource has a connection of its own: the pool's last one may be that which reads.
+func (o *objectsTo) resource() (*Resource, error) {
+	if o.by != nil {
+		return o.by, nil
+	}
+	pc := o.l.r.pool.Config()
+	pc.MaxConns, pc.MinConns, pc.MinIdleConns = 1, 0, 0
+	pool, err := pgxpool.NewWithConfig(o.l.ctx, pc)
+	if err != nil {
+		return nil, unreachable(pc.ConnConfig, err)
+	}
+	o.by = &Resource{pool: pool, cfg: o.l.r.cfg}
+	return o.by, nil
+}
+
+func (o *objectsTo) close() {
+	if o.by != nil {
+		o.by.pool.Close()
+	}
+}
+
+// Create begins the part.
+func (o *objectsTo) Create(string, string) (tenant.PartFile, error) {
+	by, err := o.resource()
+	if err != nil {
+		return nil, err
+	}
+	return objectsHere{&objectsPart{l: o.l, by: by, skipped: map[uint32]bool{}}}, nil
+}
+
+type objectsHere struct{ *objectsPart }
+
+// End ends it.
+func (o objectsHere) End(rows int64, _ uint64) error {
+	o.rows = rows
+	return o.Close()
 }

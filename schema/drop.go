@@ -25,6 +25,9 @@ func (r *Resource) Drop(ctx context.Context, t tenant.Tenant) error {
 	if err := tenant.Checkpoint(ctx, "postgres/shut-out"); err != nil {
 		return err
 	}
+	if err := r.dropObjects(ctx, conn, t); err != nil {
+		return err
+	}
 	for more := true; more; {
 		err := r.transact(ctx, conn, t, readContents(t, major(conn.Conn().PgConn())), func(p *place) ([]command, error) {
 			more = p.schema == tenant.Ours && len(p.relations) > dropAtOnce

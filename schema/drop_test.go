@@ -37,7 +37,7 @@ func TestBigSchemaIsDroppedInParts(t *testing.T) {
 	}
 	left := []int{tables()}
 	for left[len(left)-1] > 0 {
-		g := newGuillotine(t, b.cfg.URL, 7, true) // after the first part: the rest is not begun
+		g := newGuillotine(t, b.cfg.URL, 9, true) // after the first part: the rest is not begun
 		cut := b.at(g.url)
 		err := cut.Drop(t.Context(), tn)
 		cut.pool.Close()

@@ -49,6 +49,9 @@ func (r *Resource) Dump(ctx context.Context, t tenant.Tenant, w tenant.PartWrite
 	if shared { // a pooler may have no connection for a helper while this one holds its own
 		o.Parallel = 1
 	}
+	if err := r.joinObjectReaders(ctx, t); err != nil {
+		return tenant.Dumped{}, err
+	}
 	conn, s, defs, err := r.hold(ctx, t)
 	if err != nil {
 		return tenant.Dumped{}, err
@@ -70,6 +73,9 @@ func (r *Resource) Dump(ctx context.Context, t tenant.Tenant, w tenant.PartWrite
 		return tenant.Dumped{}, err
 	}
 	if err := d.write(partPre, defs.pre); err != nil {
+		return tenant.Dumped{}, err
+	}
+	if err := d.objects(ctx); err != nil {
 		return tenant.Dumped{}, err
 	}
 	if err := d.rows(ctx, o.Parallel); err != nil {
@@ -220,6 +226,9 @@ type dump struct {
 	w    tenant.PartWriter
 	s    *structure
 	conn *pgxpool.Conn // with the transaction that holds all locks
+
+	columns []objectColumn // that may refer to large objects
+	known   knownObjects   // that the backup holds
 }
 
 // write writes a part without rows.
@@ -383,7 +392,12 @@ func (d *dump) part(ctx context.Context, pg *pgconn.PgConn, j job) error {
 	if err := l.put([]byte("COPY " + variables.ident + "." + ident(j.into()) + j.columnList() + " FROM stdin;\n")); err != nil {
 		return err
 	}
-	tag, err := pg.CopyTo(ctx, l, j.read(d.t))
+	var to io.Writer = l
+	if places := objectPlaces(d.columns, j.name, columnNames(j.columns)); places != nil && len(d.known) > 0 {
+		// Objects count by their content: their numbers are others after a restore.
+		to = &counted{l, relabel{columns: places, to: d.known.text, out: l.count}}
+	}
+	tag, err := pg.CopyTo(ctx, to, j.read(d.t))
 	if err != nil {
 		return unreadable(j.name, err)
 	}

@@ -191,5 +191,8 @@ func (r *Resource) Revive(ctx context.Context, t tenant.Tenant) error {
 			cmd("ALTER ROLE %s LOGIN", role), cmd("ALTER ROLE %s SET search_path = %s", role, r.path(t.Schema)), cmd("GRANT USAGE ON SCHEMA %s TO %s", schema, role),
 		}, nil
 	})
-	return refusal("make role "+t.Role, conn, t, err)
+	if err != nil || !r.hasRole(t) {
+		return refusal("make role "+t.Role, conn, t, err)
+	}
+	return r.giveMarked(ctx, t, mark(t)+objectOfRole, t.Role, "")
 }

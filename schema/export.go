@@ -11,11 +11,14 @@ import (
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
-// Export writes the rows of each table into a file, all of one moment. A partitioned table is one file. The version book
-// is left out.
+// Export writes the rows of each table into a file, all of one moment. A partitioned table is one file, and each
+// large object another. The version book is left out.
 func (r *Resource) Export(ctx context.Context, t tenant.Tenant, format string, create func(name string) (io.WriteCloser, error)) ([]tenant.Exported, error) {
 	if format != tenant.FormatCSV && format != tenant.FormatNDJSON {
 		return nil, invalid("use csv or ndjson", "unknown format %q", format)
+	}
+	if err := r.joinObjectReaders(ctx, t); err != nil {
+		return nil, err
 	}
 	conn, err := r.acquire(ctx)
 	if err != nil {
@@ -45,6 +48,11 @@ func (r *Resource) Export(ctx context.Context, t tenant.Tenant, format string, c
 	for _, e := range tables {
 		out = append(out, e.Exported)
 	}
+	objects, err := r.exportObjects(ctx, pg, t, create)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, objects...)
 	return out, failure("end reading schema "+t.Schema, send(ctx, pg, []command{cmd("COMMIT")}))
 }
 

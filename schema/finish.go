@@ -40,6 +40,7 @@ func (l *loader) Finish(ctx context.Context) error {
 		{l.analyze, "postgres/restored-statistics"},
 		{l.handOver, "postgres/restored-owners"},
 		{l.grant, "postgres/restored-grants"},
+		{l.giveObjects, "postgres/restored-large-objects"},
 		{func() error { return l.end(l.ctx) }, "postgres/worker-gone"},
 		{l.compare, "postgres/restored"},
 	}
@@ -218,7 +219,7 @@ func (l *loader) grant() error {
 			roles[s.tokens[i].name()] = true
 		}
 	}
-	left, err := l.withoutRights(roles)
+	left, err := l.withoutRights(l.r, roles)
 	if err != nil {
 		return err
 	}
@@ -274,7 +275,7 @@ func (l *loader) ofOthers(s sqlStatement) bool {
 
 // withoutRights are the roles that get nothing from a backup, with the reason: those that the server does not know, that
 // need no rights, and that are another tenant's, whatever a backup says.
-func (l *loader) withoutRights(roles map[string]bool) (map[string]string, error) {
+func (l *loader) withoutRights(by *Resource, roles map[string]bool) (map[string]string, error) {
 	delete(roles, strings.ToLower(owner))
 	left := map[string]string{}
 	for name := range roles {
@@ -283,7 +284,7 @@ func (l *loader) withoutRights(roles map[string]bool) (map[string]string, error)
 	if len(left) == 0 {
 		return nil, nil
 	}
-	conn, err := l.r.acquire(l.ctx)
+	conn, err := by.acquire(l.ctx)
 	if err != nil {
 		return nil, err
 	}

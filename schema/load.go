@@ -97,6 +97,9 @@ type loader struct {
 	wanted map[string]bool   // those whose rows are loaded; nil for all
 	left   bool              // the definitions were adapted: they cannot be compared
 
+	columns []objectColumn // that refer to large objects
+	objects []newObject    // that were made, in order of their numbers in the backup
+
 	jobs  errgroup.Group
 	spare chan []byte // buffers to be used again
 
@@ -161,6 +164,10 @@ func (l *loader) Part(_ context.Context, p tenant.Part) (io.WriteCloser, error) 
 		return nil, nil
 	case p.Path == partPre, p.Path == partPost, p.Path == partSequences, p.Path == partGrants:
 		return &textPart{l: l, path: p.Path}, nil
+	case p.Path == partObjects && l.made && len(l.loaded) == 0 && l.columns == nil:
+		return &objectsPart{l: l, by: l.r, rows: p.Rows, skipped: map[uint32]bool{}}, nil
+	case p.Path == partObjects:
+		return nil, l.fail(invalid("the backup is damaged: verify it", "part %s does not come between the definitions and the rows", p.Path))
 	case !strings.HasPrefix(p.Path, partData):
 		return nil, l.fail(invalid("it was written by a newer tenantctl: use that", "part %s is not known here", p.Path))
 	case !l.made:

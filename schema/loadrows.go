@@ -19,6 +19,8 @@ type rowPart struct {
 	counts *counts
 	copy   string // the statement; empty until its line has come
 	buffer []byte // what has come since the last COPY
+
+	objects *relabel // where the rows refer to large objects
 }
 
 func (p *rowPart) Write(b []byte) (int, error) {
@@ -28,18 +30,30 @@ func (p *rowPart) Write(b []byte) (int, error) {
 	if p.buffer == nil {
 		p.buffer = p.l.buffer()
 	}
-	p.buffer = append(p.buffer, b...)
+	if p.objects != nil {
+		p.objects.write(b)
+	} else {
+		p.buffer = append(p.buffer, b...)
+	}
 	if p.copy == "" {
 		end := copyEnd(p.buffer)
 		if end < 0 && len(p.buffer) < maxHeader {
 			return len(b), nil
 		}
-		statement, err := copyStatement(string(p.buffer[:max(end, 0)]), quote(p.l.t.Schema))
+		statement, columns, err := copyStatement(string(p.buffer[:max(end, 0)]), quote(p.l.t.Schema))
 		if err != nil {
 			return 0, p.l.fail(invalid("the backup is damaged: verify it", "part %s does not begin with a COPY", p.counts.part.Path))
 		}
 		p.copy = statement
-		p.buffer = append(p.buffer[:0], p.buffer[end+1:]...)
+		places := objectPlaces(p.l.columns, p.counts.part.Name, columns)
+		rows := p.buffer[end+1:]
+		if places == nil || len(p.l.objects) == 0 {
+			p.buffer = append(p.buffer[:0], rows...)
+		} else {
+			p.buffer, rows = p.buffer[:0], bytes.Clone(rows)
+			p.objects = &relabel{columns: places, to: p.l.now, out: func(b []byte) { p.buffer = append(p.buffer, b...) }}
+			p.objects.write(rows)
+		}
 	}
 	if len(p.buffer) >= rowsAtOnce && bytes.IndexByte(b, '\n') >= 0 {
 		p.hand(false)
@@ -148,35 +162,36 @@ func copyEnd(b []byte) int {
 }
 
 // copyStatement makes the COPY of a part's first line into one of a schema: COPY :"tenant_schema".name (columns) FROM stdin;
-// It is written anew from the names in it, so that nothing else of the line reaches the server.
-func copyStatement(line, schema string) (string, error) {
+// It is written anew from the names in it, so that nothing else of the line reaches the server. The columns
+// are given by name too.
+func copyStatement(line, schema string) (statement string, columns []string, err error) {
 	tokens, open := lex(line)
 	names := func(i int) bool { return i < len(tokens) && tokens[i].name() != "" }
 	if open.what != "" || !begins(tokens, "copy") || !at(tokens, 1, ":") || len(tokens) < 5 || tokens[2].text != `"tenant_schema"` || !at(tokens, 3, ".") || !names(4) {
-		return "", errors.New("no COPY")
+		return "", nil, errors.New("no COPY")
 	}
-	var columns []string
+	var list []string
 	i := 5
 	if at(tokens, i, "(") {
 		for i++; names(i); i++ {
-			columns = append(columns, quote(tokens[i].name()))
+			columns, list = append(columns, tokens[i].name()), append(list, quote(tokens[i].name()))
 			if i++; !at(tokens, i, ",") {
 				break
 			}
 		}
 		if !at(tokens, i, ")") {
-			return "", errors.New("no list of columns")
+			return "", nil, errors.New("no list of columns")
 		}
 		i++
 	}
 	if i+3 != len(tokens) || !tokens[i].is("from") || !tokens[i+1].is("stdin") || !at(tokens, i+2, ";") {
-		return "", errors.New("no end of COPY")
+		return "", nil, errors.New("no end of COPY")
 	}
-	statement := "COPY " + schema + "." + quote(tokens[4].name())
-	if columns != nil {
-		statement += " (" + strings.Join(columns, ", ") + ")"
+	statement = "COPY " + schema + "." + quote(tokens[4].name())
+	if list != nil {
+		statement += " (" + strings.Join(list, ", ") + ")"
 	}
-	return statement + " FROM STDIN", nil
+	return statement + " FROM STDIN", columns, nil
 }
 
 // unloadable says why a table's rows were not taken.

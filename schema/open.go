@@ -39,6 +39,7 @@ type Config struct {
 	MaxActive            int           // sessions of others that may be at work before a run waits; 0 for no limit
 	Engine               *Engine       // migrates the schemas in goose's place; nil for goose
 	Bin                  string        // folder of pg_dump and pg_restore; empty to look for them
+	LargeObjectColumns   []string      // table.column, of other types than oid, that hold numbers of large objects
 	ExtensionsSchema     string        // comes after the tenant's on the search_path; empty for none
 
 	Warn func(string) // takes what a person must not miss, from many goroutines; may be nil

@@ -79,8 +79,13 @@ func (r *Resource) usableRole(ctx context.Context, conn *pgxpool.Conn, t tenant.
 }
 
 func (r *Resource) warnLost(t tenant.Tenant, what string) {
+	r.warn(tenant.LostTag(t, tenant.KindPostgres, what))
+}
+
+// warn tells what a person must not miss.
+func (r *Resource) warn(message string) {
 	if r.cfg.Warn != nil {
-		r.cfg.Warn(tenant.LostTag(t, tenant.KindPostgres, what))
+		r.cfg.Warn(message)
 	}
 }
 

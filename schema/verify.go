@@ -29,6 +29,9 @@ func (r *Resource) Verify(ctx context.Context, ts, peers []tenant.Tenant, found 
 	if err != nil {
 		return err
 	}
+	if err := r.verifyObjects(ctx, ts, found); err != nil {
+		return err
+	}
 	byID, peers := map[uuid.UUID]tenant.Tenant{}, slices.Clone(peers)
 	for _, t := range ts {
 		byID[t.ID] = t
@@ -150,6 +153,7 @@ var wayOutOf = map[string]string{
 	ruleInvalidIndex:  "REINDEX INDEX CONCURRENTLY, or drop it and make it anew",
 	ruleAccess:        "let its owner GRANT it, or ALTER ... OWNER TO the schema's owner",
 	ruleNoAccess:      "let the schema's owner GRANT it, unless it is meant to be so",
+	ruleLostObject:    "put the objects back from a backup (tenantctl restore --table NAME, and copy them), or set the values to NULL",
 	ruleRowSecurity:   "ALTER TABLE ... ENABLE ROW LEVEL SECURITY, with the policies that the others have",
 }
 

@@ -18,6 +18,7 @@ const (
 	ruleUnsafePath    = "unsafe-search-path"
 	ruleInvalidIndex  = "invalid-index"
 	ruleRowSecurity   = "row-security-off"
+	ruleLostObject    = "large-object-lost"
 	ruleAccess        = "application-access"
 	ruleNoAccess      = "application-without-rights"
 )

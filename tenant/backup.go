@@ -218,7 +218,7 @@ func (s *Service) dumpStep(op *Operation, t Tenant, quiesced bool, made **Backup
 	return step{
 		name: "dump",
 		do: func(ctx context.Context) (err error) {
-			if err := s.warnUncarried(ctx, t); err != nil {
+			if err := s.warnObjectsLeft(ctx, t); err != nil {
 				return err
 			}
 			*made, err = s.dump(ctx, op, t, quiesced)

@@ -165,7 +165,7 @@ func (s *Service) cloneInto(ctx context.Context, a Archiver, p cloneParams, t Te
 	if err := a.Drop(ctx, t); err != nil {
 		return err
 	}
-	if err := s.warnUncarried(ctx, from); err != nil {
+	if err := s.warnObjectsLeft(ctx, from); err != nil {
 		return err
 	}
 	if err := a.Clone(ctx, from, t, p.Data); err != nil {

@@ -152,7 +152,14 @@ func (s *Service) deleteSaga(op *Operation, t Tenant) (saga, error) {
 	}
 	g := saga{steps: []step{{
 		name: "lock",
-		do:   func(ctx context.Context) error { return s.lock(ctx, t) },
+		do: func(ctx context.Context) error {
+			if !p.Backup {
+				if err := s.warnObjectsUnsaved(ctx, t); err != nil && !nobody(err) {
+					return err
+				}
+			}
+			return s.lock(ctx, t)
+		},
 		undo: func(ctx context.Context) error { return s.unlock(ctx, t, p.Before) },
 	}}}
 	var made *Backup

@@ -188,6 +188,11 @@ func (s *Service) settle(ctx context.Context, t, beside Tenant, n *notes) error 
 		}
 		n.add(fmt.Sprintf("%s: the tenant's database is %s now; where the store keeps users, its user there needs a password: tenantctl credentials %s --rotate", a.Kind(), now.Database, t.Name))
 	}
+	for _, k := range each[ObjectKeeper](s) {
+		if err := k.SettleObjects(ctx, now, aside); err != nil {
+			return err
+		}
+	}
 	if t.State == Active {
 		return s.unlock(ctx, now, Active)
 	}
