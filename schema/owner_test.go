@@ -2,6 +2,9 @@ package schema
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -187,5 +190,35 @@ func TestCodeThatAnAdoptedTenantWroteRunsAsItsOwnerAlone(t *testing.T) {
 	}
 	if n := b.logins(tn); n != "0" {
 		t.Errorf("there are %s logins left", n)
+	}
+}
+
+// Code of an adopted tenant's can give up every lock of its session: the tenant's is not held there.
+func TestAFileOutsideATransactionCannotGiveUpTheLockOfAnAdoptedTenant(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, folder(t, map[string]string{
+		"00001_orders.sql": "-- +goose Up\nCREATE TABLE orders (id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, n int);",
+		"00002_apart.sql": "-- +goose NO TRANSACTION\n-- +goose Up\nSELECT pg_advisory_unlock_all();\nCREATE INDEX CONCURRENTLY by_n ON orders (n);\n" +
+			"CREATE TABLE seen AS SELECT count(*) AS locks FROM pg_locks WHERE locktype = 'advisory' AND ((classid::bigint << 32) | objid::bigint) = KEY;",
+	}))
+	l := b.catalog()
+	tn, _, _ := owned(t, b, "acme")
+	file := filepath.Join(b.cfg.Dir, "00002_apart.sql")
+	content, err := os.ReadFile(file)
+	must(t, err)
+	must(t, os.WriteFile(file, []byte(strings.ReplaceAll(string(content), "KEY", strconv.FormatInt(lockKey(tn), 10))), 0o600))
+	l.adopted(tn)
+	ctx := t.Context() // without a lease, which asks the catalog by a connection of its own
+	if _, err := b.Baseline(ctx, tn, 1, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Up(ctx, tn, tenant.Newest, false); err != nil {
+		t.Fatal(err)
+	}
+	if n := b.scalar("SELECT locks FROM %s.seen", tn.Schema); n != "1" {
+		t.Errorf("after the file gave up all locks, %s is held for the tenant", n)
+	}
+	if n := b.logins(tn); n != "0" {
+		t.Errorf("there are %s logins", n)
 	}
 }

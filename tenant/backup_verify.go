@@ -52,6 +52,7 @@ func (s *Service) VerifyBackup(ctx context.Context, id string, restoreTest bool)
 	} else {
 		err = v.Read(ctx, b, func(Part) (io.WriteCloser, error) { return nil, nil })
 	}
+	err = ofBackup(b.ID, err)
 	var e *Error
 	if errors.As(err, &e) { // whatever tenant it was restored into
 		of := *e

@@ -1,6 +1,12 @@
 package tenant
 
-import "testing"
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
 
 func TestDefinitionsNeedTheSameTextOnlyWhereFingerprintsDoNotProveThem(t *testing.T) {
 	t.Parallel()
@@ -30,3 +36,58 @@ func TestDefinitionsNeedTheSameTextOnlyWhereFingerprintsDoNotProveThem(t *testin
 		}
 	}
 }
+
+// Whoever can write to the place of backups could push all good ones out by newer ones that nobody has signed.
+func TestUnsignedBackupsPushNoSignedOneOut(t *testing.T) {
+	newest := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	last2 := PruneRequest{Keep: func(times []time.Time) [][]string {
+		reasons := make([][]string, len(times))
+		for i := range min(2, len(times)) {
+			reasons[i] = []string{"last"}
+		}
+		return reasons
+	}}
+	for _, c := range []struct{ signed, kept string }{ // newest first: s is signed, - is not
+		{"ssss", "kk.."},
+		{"----", "kk.."},
+		{"--sss", "kkkk."}, // newer ones without a signature
+		{"s--s-s", "kk.k.."},
+		{"ss--", "kk.."},
+		{"-s", "kk"},
+		{"---s", "kk.k"},
+	} {
+		var group []*Backup
+		var times []time.Time
+		for i, is := range c.signed {
+			times = append(times, newest.Add(-time.Duration(i)*time.Hour))
+			b := &Backup{CreatedAt: times[i]}
+			if is == 's' {
+				b.SignedBy = "key"
+			}
+			group = append(group, b)
+		}
+		got := ""
+		for _, reasons := range last2.keep(group, times) {
+			got += map[bool]string{true: "k", false: "."}[len(reasons) > 0]
+		}
+		if got != c.kept {
+			t.Errorf("of %s, %s are kept, want %s", c.signed, got, c.kept)
+		}
+	}
+}
+
+func TestTheRefusalOfABackupNamesItOnce(t *testing.T) {
+	id := uuid.MustParse("01a22df2-48ba-7871-93ad-60b4fc931518")
+	forged := &Error{Kind: ErrDiffers, Code: "forged", Msg: "part postgres/pre-data.sql, line 4: DROP is refused"}
+	once := ofBackup(id, forged)
+	for _, err := range []error{once, ofBackup(id, once)} {
+		if want := "backup 01a22df2-48ba-7871-93ad-60b4fc931518: part postgres/pre-data.sql, line 4: DROP is refused"; err.Error() != want || !errors.Is(err, ErrDiffers) {
+			t.Errorf("the refusal is %q, want %q", err, want)
+		}
+	}
+	if err := ofBackup(id, errBusy); err != errBusy {
+		t.Errorf("another error became %v", err)
+	}
+}
+
+var errBusy = &Error{Kind: ErrBusy, Msg: "another process is at work"}

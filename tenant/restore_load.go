@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/google/uuid"
 )
 
 // loadStep fills a place from a backup. What an earlier attempt left there is taken away first.
@@ -34,7 +36,8 @@ func (s *Service) loadStep(t Tenant, p restoreParams, role string, makeRole bool
 }
 
 // load reads an archive once and gives each store its parts.
-func (s *Service) load(ctx context.Context, t Tenant, p restoreParams, role string, makeRole bool, n *notes) error {
+func (s *Service) load(ctx context.Context, t Tenant, p restoreParams, role string, makeRole bool, n *notes) (err error) {
+	defer func() { err = ofBackup(p.Backup, err) }()
 	if err := s.sweepWorkers(ctx); err != nil {
 		return err
 	}
@@ -99,6 +102,17 @@ func (s *Service) load(ctx context.Context, t Tenant, p restoreParams, role stri
 		}
 	}
 	return nil
+}
+
+// ofBackup names the backup in the refusal of what it holds.
+func ofBackup(id uuid.UUID, err error) error {
+	var e *Error
+	if !errors.As(err, &e) || !errors.Is(err, ErrDiffers) && !errors.Is(err, ErrInvalid) || strings.Contains(e.Msg, id.String()) {
+		return err
+	}
+	of := *e
+	of.Msg = fmt.Sprintf("backup %s: %s", id, e.Msg)
+	return &of
 }
 
 // ownerFor is who is to own what is made of a backup: who owns the tenant's place now. The backup's own word is not taken
