@@ -55,11 +55,14 @@ func (l *login) make(ctx context.Context) ([]command, error) {
 	if err != nil {
 		return nil, err
 	}
-	role := quote(l.role)
+	role, valid := quote(l.role), l.errand.valid
+	if tenant.LeaseFrom(ctx) == nil { // no operation's end tells when a killed process is done with it
+		valid = probing.valid
+	}
 	commands := []command{
 		cmd("CREATE ROLE %s LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT PASSWORD %s", role, text(secret)),
 		cmd("COMMENT ON ROLE %s IS %s", role, text(l.errand.mark+operationOf(ctx))),
-		cmd("DO $do$ BEGIN EXECUTE format('ALTER ROLE %%I VALID UNTIL %%L', %s, now() + interval %s); END $do$", text(l.role), text(l.errand.valid)),
+		cmd("DO $do$ BEGIN EXECUTE format('ALTER ROLE %%I VALID UNTIL %%L', %s, now() + interval %s); END $do$", text(l.role), text(valid)),
 	}
 	if l.acts != "" {
 		commands = append(commands, cmd("GRANT %s TO %s", quote(l.acts), role), cmd("ALTER ROLE %s SET role = %s", role, quote(l.acts)))
@@ -160,20 +163,19 @@ func (r *Resource) dropLogin(ctx context.Context, e errand, role string) error {
 // Sweep removes the logins whose operations have ended.
 func (r *Resource) Sweep(ctx context.Context, ended func(uuid.UUID) (bool, error)) error {
 	for _, e := range []errand{probing, working} {
-		if err := r.sweep(ctx, e, "", ended); err != nil {
+		if err := r.sweep(ctx, e, func(_ string, id uuid.UUID) (bool, error) { return ended(id) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// sweep removes the logins of an errand whose names begin in that way and whose operations have ended, and those that are
-// valid no longer and have no session.
-func (r *Resource) sweep(ctx context.Context, e errand, begins string, ended func(uuid.UUID) (bool, error)) error {
+// sweep removes the logins of an errand whose operations have ended, and those that are valid no longer and have no session.
+func (r *Resource) sweep(ctx context.Context, e errand, ended func(role string, operation uuid.UUID) (bool, error)) error {
 	doing := "look for roles made to " + e.purpose
 	rows, err := r.pool.Query(ctx, `SELECT r.rolname, d.description, coalesce(r.rolvaliduntil < now(), false) AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.usesysid = r.oid)
 		FROM pg_shdescription d JOIN pg_roles r ON r.oid = d.objoid
-		WHERE d.classoid = 'pg_authid'::regclass AND starts_with(d.description, $1) AND starts_with(r.rolname, $2)`, e.mark, begins)
+		WHERE d.classoid = 'pg_authid'::regclass AND starts_with(d.description, $1)`, e.mark)
 	if err != nil {
 		return failure(doing, err)
 	}
@@ -191,7 +193,7 @@ func (r *Resource) sweep(ctx context.Context, e errand, begins string, ended fun
 		return failure(doing, err)
 	}
 	for role, id := range left {
-		over, err := ended(id)
+		over, err := ended(role, id)
 		if err == nil && (over || stale[role]) {
 			err = r.dropLogin(ctx, e, role)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,7 +36,9 @@ func (r *Resource) workAs(ctx context.Context, t tenant.Tenant) (*worker, error)
 		return nil, err
 	}
 	// What an earlier attempt of the same operation has left may be at work still. Work without an operation has no attempts.
-	err = r.sweep(ctx, working, working.base(of), func(id uuid.UUID) (bool, error) { return id == own && own != uuid.Nil, nil })
+	err = r.sweep(ctx, working, func(role string, id uuid.UUID) (bool, error) {
+		return id == own && own != uuid.Nil && strings.HasPrefix(role, working.base(of)), nil
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -123,6 +123,9 @@ func TestAWorkersLoginIsSweptOnceItsOperationHasEnded(t *testing.T) {
 	left, err := b.workAs(t.Context(), tn)
 	must(t, err)
 	defer left.pool.Close()
+	if until := b.scalar("SELECT rolvaliduntil BETWEEN now() AND now() + interval '16 minutes' FROM pg_roles WHERE rolname = %s", text(left.login.role)); until != "true" {
+		t.Error("a login without an operation is valid for long")
+	}
 	ended := uuid.New()
 	_, err = b.super().Exec(t.Context(), "COMMENT ON ROLE "+quote(left.login.role)+" IS "+text(working.mark+ended.String()))
 	must(t, err)
@@ -140,6 +143,40 @@ func TestAWorkersLoginIsSweptOnceItsOperationHasEnded(t *testing.T) {
 	if b.workers() != "0" || conn.Ping(t.Context()) == nil {
 		t.Error("the login of ended work, or its session, is left")
 	}
+}
+
+// What exec makes has no operation whose end tells that a killed process is done with it.
+func TestALoginWithoutAnOperationIsSweptByTheNextWorkOfAnyTenant(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, example)
+	tn, other := b.created("acme"), b.created("globex")
+	killed, err := b.workAs(t.Context(), tn)
+	must(t, err)
+	next := func() {
+		t.Helper()
+		w, err := b.workAs(t.Context(), other)
+		must(t, err)
+		must(t, w.done(t.Context()))
+	}
+	conn, err := killed.acquire(t.Context())
+	must(t, err)
+	next()
+	if b.workers() != "1" {
+		t.Error("a login that is valid is gone")
+	}
+	b.exec("ALTER ROLE %s VALID UNTIL '2026-01-01'", quote(killed.login.role))
+	next()
+	if b.workers() != "1" {
+		t.Error("a login that has a session is gone")
+	}
+	conn.Release()
+	killed.pool.Close()
+	for range 100 { // the server may not have ended the session yet
+		if next(); b.workers() == "0" {
+			return
+		}
+	}
+	t.Error("a login that is valid no longer and has no session is left")
 }
 
 func TestNoWorkerIsLentToWhoIsAboveTheTenant(t *testing.T) {
