@@ -2,9 +2,7 @@ package schema
 
 import (
 	"context"
-	"os"
-	"path/filepath"
-	"strconv"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -193,32 +191,48 @@ func TestCodeThatAnAdoptedTenantWroteRunsAsItsOwnerAlone(t *testing.T) {
 	}
 }
 
-// Code of an adopted tenant's can give up every lock of its session: the tenant's is not held there.
-func TestAFileOutsideATransactionCannotGiveUpTheLockOfAnAdoptedTenant(t *testing.T) {
+// A NO TRANSACTION file runs in a session whose code is an adopted tenant's: nothing that it says gives up the tenant's lock.
+func TestNoSessionOfAnAdoptedTenantGivesUpItsLock(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, folder(t, map[string]string{
-		"00001_orders.sql": "-- +goose Up\nCREATE TABLE orders (id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, n int);",
-		"00002_apart.sql": "-- +goose NO TRANSACTION\n-- +goose Up\nSELECT pg_advisory_unlock_all();\nCREATE INDEX CONCURRENTLY by_n ON orders (n);\n" +
-			"CREATE TABLE seen AS SELECT count(*) AS locks FROM pg_locks WHERE locktype = 'advisory' AND ((classid::bigint << 32) | objid::bigint) = KEY;",
-	}))
+	b := newBench(t, ownersFiles(t))
 	l := b.catalog()
 	tn, _, _ := owned(t, b, "acme")
-	file := filepath.Join(b.cfg.Dir, "00002_apart.sql")
-	content, err := os.ReadFile(file)
+	ctx := l.adopted(tn)
+	w, err := b.workAs(ctx, tn)
 	must(t, err)
-	must(t, os.WriteFile(file, []byte(strings.ReplaceAll(string(content), "KEY", strconv.FormatInt(lockKey(tn), 10))), 0o600))
-	l.adopted(tn)
-	ctx := t.Context() // without a lease, which asks the catalog by a connection of its own
-	if _, err := b.Baseline(ctx, tn, 1, false); err != nil {
-		t.Fatal(err)
+	defer func() { must(t, w.done(t.Context())) }()
+	conn, err := w.acquire(ctx)
+	must(t, err)
+	defer conn.Release()
+	unlock, err := w.lockSession(ctx, conn, tn)
+	must(t, err)
+	other, err := b.acquire(ctx)
+	must(t, err)
+	defer other.Release()
+	free := func() bool {
+		t.Helper()
+		unlock, err := b.lockSession(ctx, other, tn)
+		if err == nil {
+			must(t, unlock())
+			return true
+		}
+		refused(t, err, tenant.ErrBusy)
+		return false
 	}
-	if _, err := b.Up(ctx, tn, tenant.Newest, false); err != nil {
-		t.Fatal(err)
+	for _, sql := range []string{
+		"SELECT pg_advisory_unlock_all()", "DISCARD ALL", "RESET SESSION AUTHORIZATION",
+		fmt.Sprintf("SELECT tenantctl.unlock_session('%s', pg_backend_pid())", tn.ID), "UPDATE tenantctl.locks SET pid = NULL",
+	} {
+		_, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+		if strings.Contains(sql, "tenantctl.") && code(err) != insufficientRights {
+			t.Errorf("%s: %v", sql, err)
+		}
+		if free() {
+			t.Errorf("%s gives up the tenant's lock", sql)
+		}
 	}
-	if n := b.scalar("SELECT locks FROM %s.seen", tn.Schema); n != "1" {
-		t.Errorf("after the file gave up all locks, %s is held for the tenant", n)
-	}
-	if n := b.logins(tn); n != "0" {
-		t.Errorf("there are %s logins", n)
+	must(t, unlock())
+	if !free() {
+		t.Error("the lock is held after it was given up")
 	}
 }
