@@ -20,7 +20,8 @@ func membersShop() ([]*sourceTable, target) {
 		{name: "orders", primaryKey: []string{"id"}, columns: []sourceColumn{intColumn("id"), intColumn("account_id"), intColumn("by"), intColumn("country"), textColumn("note", 0), textColumn("more", 0)}, foreignKeys: []foreignKey{key("users", "by"), key("accounts", "account_id"), key("countries", "country")}},
 		{name: "countries", primaryKey: []string{"id"}, columns: []sourceColumn{intColumn("id"), textColumn("name", 0)}},
 		{name: "api_clients", primaryKey: []string{"id"}, columns: []sourceColumn{intColumn("id"), textColumn("client_secret", 0)}},
-		{name: "v1", view: true}, {name: "v2", view: true},
+		{name: "v1", view: true},
+		{name: "v2", view: true},
 	}
 	tgt := target{}
 	for _, t := range src[:6] {

@@ -43,7 +43,9 @@ func (i *Importer) readShared(ctx context.Context) error {
 			i.target[t.To] = &like
 			i.toMake = append(i.toMake, t)
 		case src != nil:
-			i.target[t.To] = modelOf(t, src)
+			if i.target[t.To], err = i.modelOf(ctx, t, src); err != nil {
+				return err
+			}
 			i.toMake = append(i.toMake, t)
 		}
 	}
@@ -67,47 +69,6 @@ func (i *Importer) sharedFaults() []string {
 	return out
 }
 
-// modelOf is a table such as a source's, in PostgreSQL.
-func modelOf(t *Table, src *sourceTable) *targetTable {
-	out := &targetTable{name: t.To}
-	for _, c := range src.columns {
-		out.columns = append(out.columns, targetColumn{name: c.name, typ: postgresType(c), kind: c.kind, length: c.length, notNull: c.notNull})
-	}
-	out.primaryKey = slices.Clone(src.primaryKey)
-	return out
-}
-
-// postgresType is a type of PostgreSQL that holds what a source's column holds.
-func postgresType(c sourceColumn) string {
-	switch c.kind {
-	case kindInt:
-		return "bigint"
-	case kindDecimal:
-		return "numeric"
-	case kindFloat:
-		return "double precision"
-	case kindBool:
-		return "boolean"
-	case kindBytes:
-		return "bytea"
-	case kindDate:
-		return "date"
-	case kindTime:
-		return "time without time zone"
-	case kindTimestamp:
-		return "timestamp without time zone"
-	case kindInstant:
-		return "timestamp with time zone"
-	case kindInterval:
-		return "interval"
-	case kindUUID:
-		return "uuid"
-	case kindJSON:
-		return "jsonb"
-	}
-	return "text"
-}
-
 // makeShared makes the shared schema and those of its tables that are not there.
 func (r *run) makeShared(ctx context.Context) error {
 	if !r.m.shares() {
@@ -123,10 +84,14 @@ func (r *run) makeShared(ctx context.Context) error {
 			if _, err := tx.Exec(ctx, "CREATE SCHEMA "+schema); err != nil {
 				return err
 			}
-			r.report.Notes = append(r.report.Notes, fmt.Sprintf("made the schema %s; GRANT USAGE on it and SELECT on its tables to the roles that are to read them", r.m.SharedSchema))
+			// A list of all tenants' roles would not fit into the catalog's row of a table.
+			if _, err := tx.Exec(ctx, "GRANT USAGE ON SCHEMA "+schema+" TO PUBLIC"); err != nil {
+				return err
+			}
+			r.report.Notes = append(r.report.Notes, fmt.Sprintf("made the schema %s: all roles of the database, the tenants' own among them, may read the tables that the import makes there", r.m.SharedSchema))
 		}
 		for _, t := range r.toMake {
-			if _, err := tx.Exec(ctx, r.makeSQL(t)); err != nil {
+			if _, err := tx.Exec(ctx, r.makeSQL(t)+"; GRANT SELECT ON "+schema+"."+quoteColumn(t.To)+" TO PUBLIC"); err != nil {
 				return err
 			}
 		}
@@ -142,7 +107,15 @@ func (r *run) makeSQL(t *Table) string {
 		return fmt.Sprintf("CREATE TABLE IF NOT EXISTS %s (LIKE %s INCLUDING ALL)", name, r.relation(r.scope[0], t))
 	}
 	var cells []string
+	enums := ""
 	for _, c := range model.columns {
+		if len(c.labels) > 0 && !strings.Contains(enums, c.typ+" AS ENUM") {
+			labels := make([]string, len(c.labels))
+			for n, l := range c.labels {
+				labels[n] = literal(l)
+			}
+			enums += fmt.Sprintf("DO $enum$ BEGIN CREATE TYPE %s AS ENUM (%s); EXCEPTION WHEN duplicate_object THEN NULL; END $enum$; ", c.typ, strings.Join(labels, ", "))
+		}
 		cell := quoteColumn(c.name) + " " + c.typ
 		if c.notNull {
 			cell += " NOT NULL"
@@ -156,7 +129,7 @@ func (r *run) makeSQL(t *Table) string {
 		}
 		cells = append(cells, "PRIMARY KEY ("+strings.Join(key, ", ")+")")
 	}
-	return fmt.Sprintf("CREATE TABLE IF NOT EXISTS %s (%s)", name, strings.Join(cells, ", "))
+	return fmt.Sprintf("%sCREATE TABLE IF NOT EXISTS %s (%s)", enums, name, strings.Join(cells, ", "))
 }
 
 // sharedEntry is the shared schema as an entry of the tenant list.
