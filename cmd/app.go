@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -30,12 +31,20 @@ type app struct {
 	cfg         *config.Config
 	closers     []func()
 	progress    *progress
-	endImport   func()   // takes the progress of an import off the screen
+	endImport   func() // ends the progress of an import on the screen
+	clearing    atomic.Pointer[func()]
 	warned      sync.Map // what warnOnce has told
 }
 
 func newApp(in io.Reader, out, errOut io.Writer) *app {
 	return &app{in: in, out: &stream{to: out}, errOut: &stream{to: errOut, shows: true}}
+}
+
+// clearScreen takes the progress of an import off the screen, whoever is asking.
+func (a *app) clearScreen() {
+	if clear := a.clearing.Load(); clear != nil {
+		(*clear)()
+	}
 }
 
 // start takes the flags that every command has.

@@ -130,7 +130,7 @@ The mapping names the environment variable TENANTCTL_IMPORT_URL for the source, 
 	c.Annotations = map[string]string{outputFormats: "yaml"}
 	c.Flags().StringVar(&from, "from", "", "the `URL` of the database (postgres://, mysql://, mongodb://), or a folder of CSV or NDJSON files")
 	c.Flags().StringVar(&key, "key", "", "the `column` that says whose a row is")
-	c.Flags().StringVar(&tenantsTable, "tenants-table", "", "the `table` with one row a tenant")
+	c.Flags().StringVar(&tenantsTable, "tenants-table", "", "the `table` or file with one row a tenant")
 	c.Flags().StringVar(&out, "out", "", "write the mapping to this `file`, which must not exist, instead of stdout")
 	c.Flags().StringVar(&name, "name", "legacy", "the import's `name` in the catalog")
 	c.Flags().StringVar(&schemaName, "schema", "", "the PostgreSQL `schema` of the legacy tables (default public)")
@@ -138,8 +138,8 @@ The mapping names the environment variable TENANTCTL_IMPORT_URL for the source, 
 }
 
 func runImportPlan(cmd *cobra.Command, a *app, req legacy.PlanRequest, out string) error {
-	if req.From == "" || req.Key == "" {
-		return tenant.Invalid("such as: tenantctl import plan --from postgres://app@old-db/app --key tenant_id", "--from and --key are needed")
+	if req.From == "" || req.Key == "" && req.TenantsTable == "" {
+		return tenant.Invalid("such as: tenantctl import plan --from postgres://app@old-db/app --key tenant_id", "--from and one of --key and --tenants-table are needed")
 	}
 	c, postgres, err := a.catalog(cmd.Context())
 	if err != nil {
@@ -199,7 +199,8 @@ func reasonOf(err error) error {
 type importRunOptions struct {
 	importFlags
 	since, maxErrors, rejects, rejectsTo string
-	deferIndexes, again, dryRun          bool
+	deferIndexes                         string
+	again, dryRun                        bool
 	restart                              []string
 }
 
@@ -234,7 +235,9 @@ A table whose mapping was changed since it was loaded is refused until --restart
 	c.Flags().StringVar(&o.maxErrors, "max-errors", "1000", "stop after more rejects than `N|P%`")
 	c.Flags().StringVar(&o.rejects, "rejects", "", "load the rows of this rejects `file`, mended, and nothing else")
 	c.Flags().StringVar(&o.rejectsTo, "rejects-to", "", "write the rows that were set aside to this `file` (default NAME.rejects.ndjson)")
-	c.Flags().BoolVar(&o.deferIndexes, "defer-indexes", false, "drop the secondary indexes of tables that start empty, and rebuild them after their load")
+	c.Flags().StringVar(&o.deferIndexes, "defer-indexes", legacy.DeferNever,
+		"drop the secondary indexes of tables that start empty, and rebuild them after their load: `never`, always, or auto, which does so where a tenant has many rows")
+	c.Flags().Lookup("defer-indexes").NoOptDefVal = legacy.DeferAuto
 	c.Flags().BoolVar(&o.again, "again", false, "load also what is loaded already, for tables of mode upsert or replace")
 	c.Flags().StringSliceVar(&o.restart, "restart", nil, "empty these `tables` of what this import loaded there, in the tenants it loaded, and load them again")
 	addDryRun(c, &o.dryRun)
@@ -245,6 +248,9 @@ func runImport(cmd *cobra.Command, a *app, o *importRunOptions) error {
 	req := o.request()
 	req.Since, req.DeferIndexes, req.Again, req.DryRun = o.since, o.deferIndexes, o.again, o.dryRun
 	req.Restart = o.restart
+	if err := legacy.CheckDeferral(o.deferIndexes); err != nil {
+		return err
+	}
 	var err error
 	if req.MaxErrors, err = legacy.ParseLimit(o.maxErrors); err != nil {
 		return err
@@ -266,6 +272,12 @@ func runImport(cmd *cobra.Command, a *app, o *importRunOptions) error {
 	}
 	report, err := i.Run(cmd.Context(), req)
 	a.endImport()
+	if errors.Is(err, tenant.ErrInterrupted) || err != nil && cmd.Context().Err() != nil {
+		return &tenant.Error{
+			Kind: tenant.ErrInterrupted, Msg: "the import " + m.Name + " was interrupted; what was loaded is kept", Err: err,
+			Hint: "the same command goes on: tenantctl import run -f " + o.file + "; how far it is: tenantctl import status -f " + o.file,
+		}
+	}
 	if report == nil {
 		return err
 	}

@@ -2,6 +2,8 @@ package cmd
 
 import (
 	"fmt"
+	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,59 +22,102 @@ func (a *app) importProgress() func(legacy.Event) {
 	case !isTerminal(a.errOut):
 		return a.importLine
 	}
-	w := pretty.NewWriter()
+	b := &importBar{out: a.errOut, writer: pretty.NewWriter(), tables: map[string]*importBarTable{}, rendered: make(chan struct{})}
+	w := b.writer
 	w.SetOutputWriter(a.errOut)
 	w.SetAutoStop(false)
 	w.SetUpdateFrequency(200 * time.Millisecond)
 	w.SetTrackerPosition(pretty.PositionRight)
 	w.SetTrackerLength(16)
-	w.SetMessageLength(24)
+	w.SetMessageLength(46)
 	w.SetStyle(pretty.StyleDefault)
-	w.Style().Visibility.ETA, w.Style().Visibility.Speed, w.Style().Visibility.Time = true, true, false
+	w.Style().Visibility.ETA, w.Style().Visibility.Speed, w.Style().Visibility.Time = false, false, false
 	w.Style().Options.PercentFormat = "%3.0f%%"
 	w.Style().Options.Separator, w.Style().Options.DoneString = " ", "done"
-	w.Style().Options.ETAPrecision = time.Second
 	if a.colored() {
 		w.Style().Colors.Percent, w.Style().Colors.Tracker = text.Colors{text.FgGreen}, text.Colors{text.FgGreen}
 	}
-	var mu sync.Mutex
-	trackers := map[string]*pretty.Tracker{}
-	ended, rendered := false, make(chan struct{})
-	a.endImport = func() {
-		mu.Lock()
-		begun := len(trackers) > 0 && !ended
-		ended = true
-		mu.Unlock()
-		if begun {
-			w.Stop()
-			<-rendered
-		}
-	}
+	clear := func() { b.end(true) }
+	a.clearing.Store(&clear)
+	a.endImport = func() { b.end(false) }
 	a.closers = append(a.closers, a.endImport)
-	return func(e legacy.Event) {
-		mu.Lock()
-		defer mu.Unlock()
-		t := trackers[e.Table]
-		if t == nil && !ended {
-			t = &pretty.Tracker{Message: e.Table, Total: max(e.Of, e.Rows), Units: pretty.UnitsDefault}
-			trackers[e.Table] = t
-			w.AppendTracker(t)
-			if len(trackers) == 1 {
-				go func() { w.Render(); close(rendered) }()
-			}
-		}
-		if t == nil {
-			return
-		}
-		if e.Rows > t.Total {
-			t.UpdateTotal(e.Rows)
-		}
-		t.SetValue(e.Rows)
-		if e.End {
-			t.UpdateTotal(e.Rows)
-			t.MarkAsDone()
+	return b.see
+}
+
+// importBar is the progress of an import at a terminal.
+type importBar struct {
+	out      io.Writer
+	writer   pretty.Writer
+	rendered chan struct{}
+
+	mu     sync.Mutex
+	tables map[string]*importBarTable
+	ended  bool
+}
+
+type importBarTable struct {
+	tracker *pretty.Tracker
+	since   time.Time
+	before  int64 // rows that were read when it was first seen: by an earlier run, perhaps
+}
+
+// end stops what moves, and takes it off the screen where it is in the way.
+func (b *importBar) end(clear bool) {
+	b.mu.Lock()
+	begun := len(b.tables) > 0 && !b.ended
+	b.ended = true
+	b.mu.Unlock()
+	if !begun {
+		return
+	}
+	for !b.writer.IsRenderInProgress() { // what has not begun cannot be stopped
+		time.Sleep(time.Millisecond)
+	}
+	b.writer.Stop()
+	<-b.rendered
+	if clear {
+		fmt.Fprint(b.out, strings.Repeat(text.CursorUp.Sprint()+text.EraseLine.Sprint(), len(b.tables)))
+	}
+}
+
+func (b *importBar) see(e legacy.Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.tables[e.Table]
+	if b.ended {
+		return
+	}
+	if t == nil {
+		t = &importBarTable{&pretty.Tracker{Message: e.Table, Total: max(e.Of, e.Rows), Units: pretty.UnitsDefault}, time.Now(), e.Rows}
+		b.tables[e.Table] = t
+		b.writer.AppendTracker(t.tracker)
+		if len(b.tables) == 1 {
+			go func() { b.writer.Render(); close(b.rendered) }()
 		}
 	}
+	if e.Rows > t.tracker.Total {
+		t.tracker.UpdateTotal(e.Rows)
+	}
+	t.tracker.SetValue(e.Rows)
+	t.tracker.UpdateMessage(strings.TrimSpace(e.Table + " " + pace(e.Rows-t.before, e.Of-e.Rows, time.Since(t.since))))
+	if e.End {
+		t.tracker.UpdateMessage(e.Table)
+		t.tracker.UpdateTotal(e.Rows)
+		t.tracker.MarkAsDone()
+	}
+}
+
+// pace is a rate and the time that is left; empty before there is one.
+func pace(rows, left int64, in time.Duration) string {
+	if rows <= 0 || in < time.Second {
+		return ""
+	}
+	rate := float64(rows) / in.Seconds()
+	out := pretty.FormatNumber(int64(rate)) + "/s"
+	if left > 0 {
+		out += ", " + time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second).String() + " left"
+	}
+	return out
 }
 
 func (a *app) importLine(e legacy.Event) {

@@ -16,9 +16,10 @@ import (
 
 // Main runs the program and returns its exit code.
 func Main() int {
-	ctx, stop := interruptible(context.Background())
+	a := newApp(os.Stdin, os.Stdout, os.Stderr)
+	ctx, stop := interruptible(context.Background(), a.clearScreen)
 	defer stop()
-	return run(ctx, newApp(os.Stdin, os.Stdout, os.Stderr), os.Args[1:])
+	return run(ctx, a, os.Args[1:])
 }
 
 // run runs one command line.
@@ -41,13 +42,14 @@ func run(ctx context.Context, a *app, args []string) int {
 	return exitCode(err)
 }
 
-// interruptible ends ctx at the first Ctrl-C or SIGTERM, and the process at the second.
-func interruptible(parent context.Context) (context.Context, func()) {
+// interruptible ends ctx at the first Ctrl-C or SIGTERM, and the process at the second. clear takes what moves off the screen.
+func interruptible(parent context.Context, clear func()) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
+		clear()
 		fmt.Fprintln(os.Stderr, "\ninterrupted: finishing or undoing what is in flight; once more to stop at once")
 		cancel()
 		<-signals

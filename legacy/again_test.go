@@ -244,7 +244,7 @@ func TestAChangedMappingAsksForARestartAndIsNoDeadEnd(t *testing.T) {
 func TestATableThatIsTakenOutOfTheMappingGetsBackWhatItsLoadTookAway(t *testing.T) {
 	s := newStand(t, `CREATE TABLE a (id int PRIMARY KEY, v text); CREATE TABLE b (id int PRIMARY KEY, a int CONSTRAINT self REFERENCES b); CREATE INDEX b_a ON b (a)`, notes)
 	m := s.mapping("tables:\n  - {from: a, key: firm}\n  - {from: b, key: firm}\n")
-	s.cut(m, RunRequest{DeferIndexes: true}, `SELECT count(*) > 0 FROM tenantctl.import_undo WHERE target = 'b'`)
+	s.cut(m, RunRequest{DeferIndexes: DeferAlways}, `SELECT count(*) > 0 FROM tenantctl.import_undo WHERE target = 'b'`)
 	n, imports, err := s.service.LeftAway(t.Context())
 	if err != nil || n == 0 || imports != "old" {
 		t.Errorf("%d %q %v", n, imports, err)

@@ -25,7 +25,7 @@ type RunRequest struct {
 	Since        string        // only rows whose since column is at least that; they overwrite what is there
 	Again        bool          // also what is loaded already
 	Restart      []string      // tables whose rows that the import loaded are taken away and loaded again
-	DeferIndexes bool          // drop the secondary indexes of tables that start empty, and rebuild them after the load
+	DeferIndexes string        // DeferNever, DeferAuto or DeferAlways; never where it is empty
 	MaxErrors    Limit         // more rejects than that stop the import
 	Rejects      []byte        // a rejects file: load its rows and nothing else
 	DryRun       bool

@@ -170,12 +170,14 @@ func (r *run) begin(ctx context.Context, t *Table, tenants []int32, first bool) 
 	if err := r.clear(ctx, p); err != nil {
 		return nil, nil, err
 	}
+	for _, one := range all {
+		p.of += one.rows
+	}
 	if err := r.takeAway(ctx, p); err != nil {
 		return nil, nil, err
 	}
 	var todo []part
 	for _, one := range all {
-		p.of += one.rows
 		if parts[one.id].Done {
 			p.read.Add(one.rows)
 			continue

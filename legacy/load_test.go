@@ -327,7 +327,7 @@ func TestALoadThatIsCutOffAtAnyMomentIsGoneOnWith(t *testing.T) {
 	s := newStand(t, crewModel, crewOld)
 	m := s.mapping(crewTables)
 	rejected := s.crewRejects()
-	req := RunRequest{DeferIndexes: true}
+	req := RunRequest{DeferIndexes: DeferAlways}
 	s.load(m, req, rejected)
 	s.whole()
 	s.forget()

@@ -21,6 +21,24 @@ type PlanRequest struct {
 // URLEnv is the environment variable that a planned mapping reads the source's URL from.
 const URLEnv = "TENANTCTL_IMPORT_URL"
 
+// fileNamed is the file that a name without folder and endings means, where there is one such file.
+func fileNamed(files []*sourceTable, name string) string {
+	if name == "" || tableNamed(files, name) != nil {
+		return name
+	}
+	m := &Mapping{Sources: map[string]*SourceSpec{"": {Path: "."}}}
+	found := name
+	for _, f := range files {
+		if m.baseName(&Table{From: f.name}) == name {
+			if found != name {
+				return name
+			}
+			found = f.name
+		}
+	}
+	return found
+}
+
 // MakePlan looks at a source and at the tenants' model, and writes a first mapping. Nothing is touched.
 func MakePlan(ctx context.Context, req PlanRequest, o Options) (*Planned, error) {
 	spec := &SourceSpec{URL: req.From, Schema: req.Schema}
@@ -38,6 +56,9 @@ func MakePlan(ctx context.Context, req PlanRequest, o Options) (*Planned, error)
 	tables, err := s.describe(ctx, nil)
 	if err != nil {
 		return nil, err
+	}
+	if spec.Path != "" {
+		req.TenantsTable = fileNamed(tables, req.TenantsTable)
 	}
 	options := PlanOptions{Name: req.Name, SourceName: "legacy", SourceSpec: spec, Key: req.Key, TenantsTable: req.TenantsTable}
 	if err := options.check(tables); err != nil {

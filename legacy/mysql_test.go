@@ -127,7 +127,7 @@ func TestRowsOfMariaDBReachTheirTenantThroughForeignKeys(t *testing.T) {
 		`1|1|2|\N|-0.10|4|it's \\ a line|2024-02-29 12:00:00.500`,
 		`2|2|1||0.00|2|it's \\ a line|2024-03-01 00:00:00.000`,
 		`NULL|3|1|no company|1.00|2|it's \\ a line|2024-03-02 00:00:00.000`,
-		`orphan of orders`,
+		`orphan of the row of orders that it refers to is missing, or its own reference is NULL`,
 	})
 	originals, err := s.originals(context.Background(), q, append(refs, refs[0]))
 	if err != nil {

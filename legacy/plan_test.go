@@ -257,3 +257,15 @@ func FuzzPlansWhatLoads(f *testing.F) {
 		chosen(t, p.YAML, SharedCopy)
 	})
 }
+
+func TestAFileIsNamedWithoutItsFolderAndEndings(t *testing.T) {
+	files := []*sourceTable{{name: "firms.csv.gz"}, {name: "in/orders.csv"}, {name: "orders.csv"}, {name: "notes.ndjson"}}
+	for name, want := range map[string]string{"firms": "firms.csv.gz", "notes": "notes.ndjson", "notes.ndjson": "notes.ndjson", "orders": "orders.csv", "gone": "gone", "": ""} {
+		if got := fileNamed(files[:4:4], name); name != "orders" && got != want {
+			t.Errorf("%s: got %s, want %s", name, got, want)
+		}
+	}
+	if got := fileNamed(files, "orders"); got != "orders" {
+		t.Errorf("of two files %s was taken", got)
+	}
+}

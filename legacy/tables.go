@@ -41,19 +41,19 @@ func (r *run) inTx(ctx context.Context, verb string, f func(tx pgx.Tx) error) er
 type undoable struct{ kind, name, away, back string }
 
 // takeAway drops what would make the load fail or slow, after writing down how to put it back: foreign keys of rows to
-// others of the same table or of a circle of tables, triggers with triggers: skip, and with DeferIndexes the secondary
-// indexes of tables that are empty.
+// others of the same table or of a circle of tables, triggers with triggers: skip, and where they are deferred the
+// secondary indexes of tables that are empty.
 func (r *run) takeAway(ctx context.Context, p *pass) error {
 	if p.table.ToCollection != "" {
 		return nil
 	}
 	circular := r.circular(p.table.To)
-	if len(circular) == 0 && p.table.Triggers != "skip" && !r.DeferIndexes {
+	if len(circular) == 0 && p.table.Triggers != "skip" && !r.defers(p) {
 		return nil
 	}
 	return r.each(ctx, p.tenants, func(ctx context.Context, at int32) error {
 		err := r.inTx(ctx, "prepare the table "+p.name, func(tx pgx.Tx) error {
-			found, err := r.inTheWay(ctx, tx, at, p.table, circular)
+			found, err := r.inTheWay(ctx, tx, at, p, circular)
 			if err != nil {
 				return err
 			}
@@ -90,8 +90,8 @@ func (r *run) circular(table string) []string {
 	return out
 }
 
-func (r *run) inTheWay(ctx context.Context, tx pgx.Tx, at int32, t *Table, circular []string) ([]undoable, error) {
-	rel := r.relation(at, t)
+func (r *run) inTheWay(ctx context.Context, tx pgx.Tx, at int32, p *pass, circular []string) ([]undoable, error) {
+	rel := r.relation(at, p.table)
 	rows, err := tx.Query(ctx, `SELECT 'foreign key', conname::text, 'ALTER TABLE ' || $1 || ' DROP CONSTRAINT ' || quote_ident(conname),
 			'ALTER TABLE ' || $1 || ' ADD CONSTRAINT ' || quote_ident(conname) || ' ' || pg_get_constraintdef(oid)
 		FROM pg_constraint WHERE conrelid = $1::text::regclass AND contype = 'f' AND conname = ANY($2)
@@ -103,7 +103,7 @@ func (r *run) inTheWay(ctx context.Context, tx pgx.Tx, at int32, t *Table, circu
 		SELECT 'index', i.relname::text, 'DROP INDEX ' || quote_ident(n.nspname) || '.' || quote_ident(i.relname), pg_get_indexdef(i.oid)
 		FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_namespace n ON n.oid = i.relnamespace
 		WHERE $4 AND x.indrelid = $1::text::regclass AND NOT x.indisunique AND NOT x.indisexclusion AND NOT x.indisreplident
-			AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid)`, rel, circular, t.Triggers == "skip", r.DeferIndexes && r.isEmpty(ctx, tx, rel))
+			AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid)`, rel, circular, p.table.Triggers == "skip", r.defers(p) && r.isEmpty(ctx, tx, rel))
 	if err != nil {
 		return nil, err
 	}
