@@ -130,18 +130,29 @@ func TestEveryPairOfTypesIsLoadedExactlyAndVerified(t *testing.T) {
 		fmt.Fprintf(&mapping, "  - {from: %s, key: firm}\n", p.name)
 	}
 	s.tables.model = model.String()
-	s.sql(source.String() + "SET search_path = model; " + model.String() + "RESET search_path; CREATE SCHEMA expected; SET search_path = expected; " + model.String() +
+	s.sql(source.String() + expectedSQL(model.String()))
+	for _, p := range pairs {
+		s.sql("SET timezone = 'UTC'; SELECT expected.put('" + p.name + "', id, " + p.text() + ", " + p.exact() + ") FROM old." + p.name)
+	}
+	s.matrixHolds(s.mapping("tables:\n"+mapping.String()), pairs)
+}
+
+// expectedSQL makes the tables of a matrix a second time, and a function that puts a text into one of them as PostgreSQL does.
+func expectedSQL(model string) string {
+	return "SET search_path = model; " + model + "RESET search_path; CREATE SCHEMA expected; SET search_path = expected; " + model +
 		`RESET search_path; CREATE TABLE expected.rejects (name text, id int);
 		CREATE FUNCTION expected.put(name text, id int, v text, exact boolean) RETURNS void LANGUAGE plpgsql AS $f$ BEGIN
 			IF NOT exact THEN RAISE EXCEPTION 'two readings'; END IF;
 			EXECUTE format('INSERT INTO expected.%I VALUES (%s, %L)', name, id, v);
 		EXCEPTION WHEN OTHERS THEN INSERT INTO expected.rejects VALUES (name, id);
-		END $f$;`)
-	for _, p := range pairs {
-		s.sql("SET timezone = 'UTC'; SELECT expected.put('" + p.name + "', id, " + p.text() + ", " + p.exact() + ") FROM old." + p.name)
-	}
+		END $f$;`
+}
+
+// matrixHolds loads the pairs, compares them with what is expected, and has verify find the least change of each.
+func (s *stand) matrixHolds(m *Mapping, pairs []pair) {
+	t := s.t
+	t.Helper()
 	rejected := s.rows("SELECT count(*) FROM expected.rejects")[0]
-	m := s.mapping("tables:\n" + mapping.String())
 	r, err := s.run(context.Background(), m, RunRequest{})
 	if err != nil && !errors.Is(err, tenant.ErrPartial) {
 		t.Fatalf("run: %v", err)

@@ -90,8 +90,16 @@ func TestAnIDOfEachTypeIsAPosition(t *testing.T) {
 		first string // condition
 		types int    // that come as a whole
 	}{
-		{bson.MinKey{}, "", 16}, {math.NaN(), `"$ne"`, 13}, {1.5, `"$gt"`, 13}, {"x", `"$gt"`, 11}, {bson.Null{}, "", 14},
-		{bson.D{{Key: "a", Value: 1}}, `"$gt"`, 10}, {bson.Timestamp{T: 1}, `"$gt"`, 5}, {bson.JavaScript("f"), `"$gt"`, 2}, {bson.CodeWithScope{Code: "f", Scope: bson.D{}}, `"$gt"`, 1}, {bson.MaxKey{}, `"$in"`, 0},
+		{bson.MinKey{}, "", 16},
+		{math.NaN(), `"$ne"`, 13},
+		{1.5, `"$gt"`, 13},
+		{"x", `"$gt"`, 11},
+		{bson.Null{}, "", 14},
+		{bson.D{{Key: "a", Value: 1}}, `"$gt"`, 10},
+		{bson.Timestamp{T: 1}, `"$gt"`, 5},
+		{bson.JavaScript("f"), `"$gt"`, 2},
+		{bson.CodeWithScope{Code: "f", Scope: bson.D{}}, `"$gt"`, 1},
+		{bson.MaxKey{}, `"$in"`, 0},
 	} {
 		typ, data, err := bson.MarshalValue(c.id)
 		if err != nil {
