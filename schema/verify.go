@@ -220,7 +220,6 @@ func (r *Resource) Mend(ctx context.Context, t tenant.Tenant) (changed bool, err
 			fixes = nil
 			asked, err := r.inquiries([]tenant.Tenant{t}, nil, true, func(f tenant.Fault) {
 				if f.Fix != "" && !done[f.Fix] {
-					done[f.Fix] = true
 					fixes = append(fixes, command{sql: f.Fix, count: len(statementsOf(f.Fix))})
 					lockedOut = lockedOut || f.Rule == ruleNotLockedOut
 				}
@@ -231,12 +230,15 @@ func (r *Resource) Mend(ctx context.Context, t tenant.Tenant) (changed bool, err
 			return asked
 		}, func(p *place) ([]command, error) {
 			if p.schema != tenant.Ours {
-				return nil, nil
+				fixes = nil
 			}
 			return fixes, nil
 		})
 		if err != nil {
 			return changed, refusal("mend schema "+t.Schema, conn, t, err)
+		}
+		for _, f := range fixes { // now that they are committed: a transaction that is tried again runs all of them again
+			done[f.sql] = true
 		}
 		if err := tenant.Checkpoint(ctx, "postgres/mended"); err != nil {
 			return changed, err

@@ -1,7 +1,7 @@
 package tenant
 
 import (
-	"math"
+	"math/big"
 	"strconv"
 	"strings"
 )
@@ -40,10 +40,24 @@ func (b Budget) String() string {
 	return ""
 }
 
+// share is the percentage of total, rounded up, as it is written: 7% of 100 is 7, whatever binary fractions make of it.
+func (b Budget) share(total int) int {
+	p, ok := new(big.Rat).SetString(strconv.FormatFloat(b.Percent, 'f', -1, 64))
+	if !ok { // a finite number has digits
+		return total
+	}
+	p.Mul(p, big.NewRat(int64(total), 100))
+	whole, rest := new(big.Int).QuoRem(p.Num(), p.Denom(), new(big.Int))
+	if rest.Sign() > 0 {
+		whole.Add(whole, big.NewInt(1))
+	}
+	return int(whole.Int64())
+}
+
 // limit is the failure at which a run of that many tenants stops starting new ones.
 func (b Budget) limit(total int) int {
 	if b.Percent > 0 {
-		return max(1, int(math.Ceil(b.Percent/100*float64(total))))
+		return max(1, b.share(total))
 	}
 	return max(1, b.Count)
 }

@@ -263,3 +263,81 @@ func TestLeasesAreRenewedWhateverTheConnectionsAreBusyWith(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Purge and delete take away what a create has left that could be neither finished nor undone.
+func TestAFailedTenantIsPurgedAndDeleted(t *testing.T) {
+	w := newWorld(t)
+	for name, take := range map[string]func() error{
+		"purged": func() error {
+			return failure(w.service.Purge(t.Context(), "purged", tenant.PurgeRequest{}))
+		},
+		"deleted": func() error {
+			return failure(w.service.Delete(t.Context(), "deleted", tenant.DeleteRequest{NoBackup: true}))
+		},
+	} {
+		broken := true
+		w.docs.before = func(_ context.Context, call string, _ tenant.Tenant) error {
+			if broken && call == "Create" {
+				return errors.New("disk full")
+			}
+			return nil
+		}
+		w.pg.before = func(_ context.Context, call string, _ tenant.Tenant) error {
+			if broken && call == "Drop" {
+				return errors.New("lock held")
+			}
+			return nil
+		}
+		_, err := w.service.Create(t.Context(), tenant.CreateRequest{Name: name}, false)
+		wantKind(t, err, tenant.ErrStuck)
+		if w.state(name) != tenant.Failed {
+			t.Fatalf("the tenant is %s", w.state(name))
+		}
+		broken = false
+		if err := take(); err != nil {
+			t.Fatal(err)
+		}
+		if left := w.picture(name); left != "" {
+			t.Errorf("after it was %s, this is left:\n%s", name, left)
+		}
+	}
+}
+
+// What a run has done is kept while the run is there, and goes with it.
+func TestTheHistoryOfARunIsKeptAndForgottenWhole(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme", "globex")
+	w.pg.addFile(3)
+	w.pg.before = func(_ context.Context, call string, x tenant.Tenant) error {
+		if call == "Up" && x.Name == "globex" {
+			return errors.New("broken")
+		}
+		return nil
+	}
+	if _, err := w.service.Migrate(t.Context(), tenant.MigrateRequest{To: tenant.Newest}, tenant.RunOptions{Parallel: 1, MaxFailures: tenant.Budget{Count: 5}}); err != nil {
+		t.Fatal(err)
+	}
+	count := func(where string) (n int) {
+		if err := w.pool.QueryRow(t.Context(), `SELECT count(*) FROM tenantctl.operations WHERE `+where).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	w.service.Keep = time.Hour
+	age := func(sql string) {
+		if _, err := w.pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.service.Migrate(t.Context(), tenant.MigrateRequest{To: tenant.Newest, Selection: tenant.Selection{Names: []tenant.Name{"acme"}}}, tenant.RunOptions{Parallel: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	age(`UPDATE tenantctl.operations SET finished_at = now() - interval '1 day' WHERE parent_id IS NOT NULL`)
+	if n := count(`parent_id IS NOT NULL`); n != 2 {
+		t.Errorf("%d of 2 tasks of a run are left that can be resumed", n)
+	}
+	age(`UPDATE tenantctl.operations SET finished_at = now() - interval '1 day' WHERE kind = 'migrate'`)
+	if n := count(`parent_id IS NOT NULL`); n != 0 {
+		t.Errorf("%d tasks of a run are left that is forgotten", n)
+	}
+}

@@ -383,9 +383,12 @@ func (c *Catalog) finishAtOnce(ctx context.Context, b *pgx.Batch, op *Operation,
 // lazily makes the commit of the surrounding transaction not wait for the disk.
 const lazily = `SELECT set_config('synchronous_commit', 'off', true)`
 
-// forget deletes the history of operations that ended before the age given; the audit keeps its entries.
+// forget deletes the history of operations that ended before the age given, a run with all its tasks: while a run is there, what
+// it has done is. The audit keeps its entries.
 func (c *Catalog) forget(ctx context.Context, age time.Duration) error {
-	_, err := c.pool.Exec(ctx, `DELETE FROM tenantctl.operations WHERE finished_at < now() - $1::interval AND state IN ('done', 'undone', 'failed', 'aborted')`, interval(age))
+	_, err := c.pool.Exec(ctx, `DELETE FROM tenantctl.operations o WHERE o.parent_id IS NULL AND o.finished_at < now() - $1::interval
+		AND o.state IN ('done', 'undone', 'failed', 'aborted')
+		AND NOT EXISTS (SELECT FROM tenantctl.operations c WHERE c.parent_id = o.id AND c.state IN ('running', 'undoing', 'stuck'))`, interval(age))
 	return catalogError("trim the history of operations", err)
 }
 

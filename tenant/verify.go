@@ -75,6 +75,14 @@ type FaultGroup struct {
 	Fix      string `json:"fix,omitempty"` // of the first tenant
 	Count    int    `json:"count"`         // tenants; 0 where it is nobody's
 	Tenants  []Name `json:"tenants"`       // the first 20
+
+	of []found
+}
+
+// found is one tenant's finding: what it is about, and whose it is.
+type found struct {
+	what uint64 // store, rule, object and tenant, whatever the text says
+	name Name
 }
 
 // Rules that every store has.

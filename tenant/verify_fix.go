@@ -88,15 +88,7 @@ func (s *Service) Fix(ctx context.Context, req VerifyRequest, v *Verification, d
 	if r.Left, err = s.Verify(ctx, req); err != nil {
 		return nil, err
 	}
-	left := map[faultKey]bool{}
-	for _, g := range r.Left.Findings {
-		left[g.key()] = true
-	}
-	for _, g := range v.Findings {
-		if !left[g.key()] {
-			r.Mended = append(r.Mended, g)
-		}
-	}
+	r.Mended = mended(v.Findings, r.Left.Findings)
 	r.DurationMS = time.Since(start).Milliseconds()
 	return r, nil
 }
@@ -105,8 +97,6 @@ func (s *Service) Fix(ctx context.Context, req VerifyRequest, v *Verification, d
 func (s *Service) EndFixes(ctx context.Context, sel Selection) error {
 	return s.closeDead(ctx, sel, false)
 }
-
-func (g FaultGroup) key() faultKey { return faultKey{g.Store, g.Rule, g.Object, g.Message} }
 
 // fixOne mends one tenant under an operation. After a crash the next verification finds what is left to be mended.
 func (s *Service) fixOne(ctx context.Context, t Tenant, stores []Verifier, drifts []*Drift, retag func(context.Context, Verifier, Tenant) (bool, error)) (changed bool, err error) {

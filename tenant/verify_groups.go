@@ -2,9 +2,12 @@ package tenant
 
 import (
 	"cmp"
+	"hash/maphash"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/google/uuid"
 )
 
 // Severities of a fault, as a migration's findings have them.
@@ -36,6 +39,7 @@ func (g *faultGroups) add(store string, t Tenant, f Fault) {
 	if g.byKey == nil {
 		g.byKey, g.byText = map[faultKey]*FaultGroup{}, map[faultKey]*FaultGroup{}
 	}
+	what := found{identity(store, f.Rule, f.Object, t.ID), t.Name}
 	text := faultKey{store, f.Rule, f.Object, f.Message}
 	key, group := text, g.byText[text]
 	if group == nil && t.Name != "" { // what is of nobody is told by its name
@@ -60,6 +64,7 @@ func (g *faultGroups) add(store string, t Tenant, f Fault) {
 	if group.Object != f.Object || group.Message != f.Message { // told without the names in which they differ
 		group.Object, group.Message = g.nameless(t, f.Object), g.nameless(t, f.Message)
 	}
+	group.of = append(group.of, what)
 	if t.Name == "" {
 		return
 	}
@@ -67,6 +72,45 @@ func (g *faultGroups) add(store string, t Tenant, f Fault) {
 	if len(group.Tenants) < groupNames {
 		group.Tenants = append(group.Tenants, t.Name)
 	}
+}
+
+var identitySeed = maphash.MakeSeed()
+
+// identity tells findings apart by what they are about: texts change with the tenants that they are told of.
+func identity(store, rule, object string, tenant uuid.UUID) uint64 {
+	return maphash.Comparable(identitySeed, [4]string{store, rule, object, tenant.String()})
+}
+
+// mended are the findings of before that are not found any more, each with the tenants that have it no longer.
+func mended(before, left []FaultGroup) []FaultGroup {
+	still := map[uint64]bool{}
+	for _, g := range left {
+		for _, f := range g.of {
+			still[f.what] = true
+		}
+	}
+	out := []FaultGroup{}
+	for _, g := range before {
+		gone := g
+		gone.Count, gone.Tenants, gone.of = 0, []Name{}, nil
+		for _, f := range g.of {
+			if still[f.what] {
+				continue
+			}
+			gone.of = append(gone.of, f)
+			if f.name == "" {
+				continue
+			}
+			gone.Count++
+			if len(gone.Tenants) < groupNames {
+				gone.Tenants = append(gone.Tenants, f.name)
+			}
+		}
+		if len(gone.of) > 0 {
+			out = append(out, gone)
+		}
+	}
+	return out
 }
 
 // nameless is a text with NAME in place of the tenant's own names, and OTHER in place of other tenants'.

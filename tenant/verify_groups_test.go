@@ -43,3 +43,32 @@ func TestEqualFindingsAreOneRowWhateverNameIsInTheirText(t *testing.T) {
 		t.Errorf("groups are\n%q, not\n%q", got, want)
 	}
 }
+
+func TestMendedIsWhatATenantNoLongerHasWhateverTheTextsSay(t *testing.T) {
+	a, b := Tenant{ID: newID(), Name: "a", Schema: "t_a"}, Tenant{ID: newID(), Name: "b", Schema: "t_b"}
+	groups := func(faults map[Name]Fault) []FaultGroup {
+		var g faultGroups
+		for _, x := range []Tenant{a, b} {
+			g.know(x)
+			if f, ok := faults[x.Name]; ok {
+				g.add(KindPostgres, x, f)
+			}
+		}
+		return g.list()
+	}
+	before := groups(map[Name]Fault{"a": {Rule: "grants", Object: "orders", Message: "schema t_a lacks INSERT"}, "b": {Rule: "grants", Object: "orders", Message: "schema t_b lacks INSERT"}})
+	if len(before) != 1 {
+		t.Fatalf("%+v", before)
+	}
+	if got := mended(before, before); len(got) != 0 {
+		t.Errorf("nothing was mended, and it says %+v", got)
+	}
+	// One of the two is left, told with its name now, and lacks something else.
+	got := mended(before, groups(map[Name]Fault{"b": {Rule: "grants", Object: "orders", Message: "schema t_b lacks INSERT and UPDATE"}}))
+	if len(got) != 1 || got[0].Count != 1 || len(got[0].Tenants) != 1 || got[0].Tenants[0] != "a" {
+		t.Errorf("a alone was mended, and it says %+v", got)
+	}
+	if got := mended(before, nil); len(got) != 1 || got[0].Count != 2 {
+		t.Errorf("both were mended, and it says %+v", got)
+	}
+}
