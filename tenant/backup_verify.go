@@ -78,7 +78,7 @@ func (s *Service) testRestore(ctx context.Context, b *Backup) error {
 	if err := s.endScratch(ctx, OpTest, b.TenantID); err != nil {
 		return err
 	}
-	t, err := s.plan(CreateRequest{Name: besideName(b.Tenant, newID()), Labels: map[string]string{labelOf: string(b.Tenant)}})
+	t, err := s.planBeside(b.Tenant)
 	if err != nil {
 		return err
 	}

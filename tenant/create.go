@@ -67,6 +67,15 @@ func (s *Service) plan(req CreateRequest) (Tenant, error) {
 	return t, nil
 }
 
+// planBeside gives the place for a copy of a tenant's data, with the label that says whose it is.
+func (s *Service) planBeside(of Name) (Tenant, error) {
+	t, err := s.plan(CreateRequest{Name: besideName(of, newID())})
+	if err == nil {
+		t.Labels[labelOf] = string(of)
+	}
+	return t, err
+}
+
 // ready refuses to make tenants from migrations that cannot be read or must not be run.
 func (s *Service) ready(ctx context.Context) error {
 	for _, m := range each[Migrator](s) {

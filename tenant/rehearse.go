@@ -250,7 +250,7 @@ func (s *Service) rehearseIn(ctx context.Context, from Tenant, p rehearseParams)
 	if p.Was, err = s.standing(ctx, from); err != nil {
 		return nil, err
 	}
-	t, err := s.plan(CreateRequest{Name: besideName(from.Name, newID()), Labels: map[string]string{labelOf: string(from.Name)}})
+	t, err := s.planBeside(from.Name)
 	if err != nil {
 		return nil, err
 	}

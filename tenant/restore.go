@@ -309,7 +309,7 @@ func restoreParamsOf(op *Operation) (restoreParams, error) {
 // beginSwitch enters a restore in a tenant's place, and reserves the place beside it.
 func (s *Service) beginSwitch(ctx context.Context, p *RestorePlan) (*Operation, bool, error) {
 	for {
-		beside, err := s.plan(CreateRequest{Name: besideName(p.Tenant.Name, newID()), Labels: map[string]string{labelOf: string(p.Tenant.Name)}})
+		beside, err := s.planBeside(p.Tenant.Name)
 		if err != nil {
 			return nil, false, err
 		}
