@@ -77,6 +77,9 @@ func parseDocument(buf, line []byte, q *query) (doc bson.Raw, text []byte, err e
 		return nil, buf, errors.New("the document is NULL")
 	}
 	text = unescape(buf[:0], line)
+	if err := inexactJSON(text); err != nil {
+		return nil, text, err
+	}
 	if err := bson.UnmarshalExtJSON(text, false, &doc); err != nil {
 		return nil, text, fmt.Errorf("the document cannot be read: %w", err)
 	}

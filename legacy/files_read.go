@@ -2,6 +2,7 @@ package legacy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -245,7 +246,7 @@ func (w *fileWriter) fill(r *fileRecord) bool {
 			}
 		}
 	}
-	if err != nil {
+	if err = cmp.Or(err, w.object.fault); err != nil {
 		w.rec = record{broken: err.Error(), ref: w.rec.ref, after: w.rec.after}
 		return true
 	}
@@ -386,6 +387,7 @@ func atLeast(a, b string) bool {
 type jsonMemory struct {
 	slots  map[string]int
 	values [][]byte
+	fault  error // why a member that was asked for has no one value
 }
 
 // jsonPlace is a member by its name, or else by its path, with dots between the names.
@@ -413,15 +415,20 @@ func (m *jsonMemory) place(name string) jsonPlace {
 
 func (m *jsonMemory) load(object []byte) error {
 	clear(m.values)
-	return jsonMembers(object, func(name, value []byte) {
+	m.fault = nil
+	err := jsonMembers(object, func(name, value []byte) {
 		if bytes.IndexByte(name, '\\') >= 0 {
 			quoted := append(append([]byte{'"'}, name...), '"')
 			name, _ = appendUnquoted(nil, quoted) // half a surrogate pair is no name that is asked for
 		}
 		if i, ok := m.slots[string(name)]; ok {
+			if m.values[i] != nil {
+				m.fault = fmt.Errorf("its member %s is there twice", name)
+			}
 			m.values[i] = value
 		}
 	})
+	return cmp.Or(err, m.fault)
 }
 
 // get is a member's value as it is written; nil where there is none.
@@ -429,17 +436,17 @@ func (m *jsonMemory) get(p *jsonPlace) []byte {
 	if v := m.values[p.exact]; v != nil || p.head < 0 {
 		return v
 	}
-	return jsonAt(m.values[p.head], p.rest)
-}
-
-func jsonAt(value []byte, path string) []byte {
+	value := m.values[p.head]
 	if len(value) == 0 || value[0] != '{' {
 		return nil
 	}
 	inner := jsonMemory{slots: map[string]int{}}
-	p := inner.place(path)
-	if inner.load(value) != nil {
+	place := inner.place(p.rest)
+	if err := inner.load(value); err != nil {
+		m.fault = err
 		return nil
 	}
-	return inner.get(&p)
+	found := inner.get(&place)
+	m.fault = cmp.Or(m.fault, inner.fault)
+	return found
 }

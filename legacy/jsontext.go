@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -335,4 +337,39 @@ func jsonKey(fields []field, line []byte) string {
 		return ""
 	}
 	return string(append(b, ']'))
+}
+
+// inexactJSON names what a document cannot hold exactly: half a surrogate pair becomes another character, and a whole number
+// of more than 64 bits one with fewer digits.
+func inexactJSON(text []byte) error {
+	inString := false
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case c == '"':
+			inString = !inString
+		case inString && c == '\\' && i+5 < len(text) && text[i+1] == 'u':
+			r := unquoteRune(text[i+2:])
+			i += 5
+			if !utf16.IsSurrogate(r) {
+				continue
+			}
+			if i+6 >= len(text) || text[i+1] != '\\' || text[i+2] != 'u' || utf16.DecodeRune(r, unquoteRune(text[i+3:])) == utf8.RuneError {
+				return errors.New("it has half of a surrogate pair")
+			}
+			i += 6
+		case inString && c == '\\':
+			i++
+		case !inString && (c == '-' || c >= '0' && c <= '9'):
+			start := i
+			for i+1 < len(text) && strings.IndexByte("0123456789+-.eE", text[i+1]) >= 0 {
+				i++
+			}
+			number := string(text[start : i+1])
+			if _, err := strconv.ParseInt(number, 10, 64); errors.Is(err, strconv.ErrRange) {
+				return fmt.Errorf("its number %s has more than 64 bits: write it as {\"$numberDecimal\": ...}", number)
+			}
+		}
+	}
+	return nil
 }
