@@ -167,16 +167,16 @@ m.yaml:6:134: order_lines of the source has no column "pid"`},
 
 func TestRefusesSQLOnceItIsKnownThatTheSourceHasNone(t *testing.T) {
 	t.Setenv("OLD_URL", "mongodb://u:hunter2@h/d")
-	m, err := LoadBytes("m.yaml", []byte(strings.Replace(shopHead, "url: 'postgres://h/d'", "url_env: OLD_URL", 1)+"tables: [{from: orders, key: company.id, where: a, columns: {id: rare}}]"))
+	m, err := LoadBytes("m.yaml", []byte(strings.Replace(shopHead, "url: 'postgres://h/d'", "url_env: OLD_URL", 1)+"tables: [{from: orders, key: company.id, columns: {id: {sql: rare}}}]"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	srcs := map[string][]*sourceTable{"old": {{name: "orders", columns: []sourceColumn{textColumn("company", 0)}}, {name: "companies", columns: []sourceColumn{textColumn("id", 0)}}}}
 	got := strings.Join(m.check(srcs, shopModel()), "\n")
-	if want := "m.yaml:5:49: where: a MongoDB source (old) cannot do this; it is for PostgreSQL and MySQL"; got != want {
+	if want := "m.yaml:5:62: columns.id.sql: a MongoDB source (old) cannot do this; it is for PostgreSQL and MySQL"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	m.Tables[0].Where, m.Tables[0].Key = "", "compani.id"
+	m.Tables[0].Key, m.Tables[0].Columns = "compani.id", Columns{{"id", Column{From: "company"}}}
 	got = strings.Join(m.check(srcs, shopModel()), "\n")
 	if want := `m.yaml:5:30: orders of the source has no column "compani.id"; did you mean company?`; got != want {
 		t.Errorf("got %s, want %s", got, want)

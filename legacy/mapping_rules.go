@@ -250,7 +250,7 @@ func (m *Mapping) unsuited(store func(string) string) []placed {
 		}
 		path := []string{"tables", strconv.Itoa(i)}
 		for key, set := range map[string]bool{"query": t.Query != "", "where": t.Where != "", "via": len(t.Via) > 0, "embed": len(t.Embed) > 0} {
-			if set {
+			if set && (kind == storeFiles || key == "query") {
 				report(t.Source, kind, below(path, key))
 			}
 		}

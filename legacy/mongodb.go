@@ -1,6 +1,7 @@
 package legacy
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -307,10 +308,7 @@ func (s *mongoSource) read(ctx context.Context, q *query, _ part, after string, 
 		if p := w.projection(); p != nil {
 			opts.SetProjection(p)
 		}
-		err = s.find(ctx, q.table.From, filter, func(doc bson.Raw) error {
-			w.write(doc)
-			return yield(&w.rec)
-		}, opts)
+		err = s.readFound(ctx, q, w, filter, opts, yield)
 		var answer mongo.CommandError
 		if !errors.As(err, &answer) {
 			return err
@@ -321,6 +319,31 @@ func (s *mongoSource) read(ctx context.Context, q *query, _ part, after string, 
 		}
 		unknown = append(unknown, name)
 	}
+}
+
+// readFound writes the documents that a filter matches. Where others belong to them, those are looked up for many at once.
+func (s *mongoSource) readFound(ctx context.Context, q *query, w *mongoWriter, filter bson.D, opts options.Lister[options.FindOptions], yield func(*record) error) error {
+	if len(q.table.Via)+len(q.table.Embed) == 0 {
+		return s.find(ctx, q.table.From, filter, func(doc bson.Raw) error {
+			w.write(doc)
+			return yield(&w.rec)
+		}, opts)
+	}
+	var docs []bson.Raw
+	size := 0
+	err := s.find(ctx, q.table.From, filter, func(doc bson.Raw) error {
+		docs, size = append(docs, bytes.Clone(doc)), size+len(doc)
+		if len(docs) < mongoChunk && size < documentBytes {
+			return nil
+		}
+		all := docs
+		docs, size = nil, 0
+		return s.eachJoined(ctx, q, w, all, yield)
+	}, opts)
+	if err != nil || len(docs) == 0 {
+		return err
+	}
+	return s.eachJoined(ctx, q, w, docs, yield)
 }
 
 // filter matches what a query reads, from behind a position.
@@ -335,6 +358,13 @@ func (s *mongoSource) filter(q *query, after string, unknown []string) (bson.D, 
 	}
 	if q.since != "" {
 		conds = append(conds, sinceFilter(q.table.Since, q.since))
+	}
+	where, err := whereFilter(q.table)
+	if err != nil {
+		return nil, err
+	}
+	if where != nil {
+		conds = append(conds, where)
 	}
 	if len(conds) == 0 {
 		return bson.D{}, nil

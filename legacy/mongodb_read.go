@@ -24,14 +24,15 @@ type mongoWriter struct {
 	fields []field
 	whole  bool // the document is passed on as it is, but for fields
 	rec    record
+	joined *mongoJoined // what belongs to the document in other collections; nil where nothing does
 
 	line, key []byte
 }
 
 func newMongoWriter(q *query, order string) (*mongoWriter, error) {
 	t := q.table
-	if len(t.Via) > 0 || t.Where != "" || len(t.Embed) > 0 {
-		return nil, tenant.Invalid("leave it out", "MongoDB as a source knows neither via nor where nor embed: table %s", t.Name())
+	if err := checkJoins(t); err != nil {
+		return nil, err
 	}
 	w := &mongoWriter{q: q, uuid: order, whole: q.document && t.Document == "" && len(t.Columns) == 0}
 	for _, f := range q.fields {
@@ -52,6 +53,14 @@ func (w *mongoWriter) projection() bson.D {
 		return nil
 	}
 	names := []string{"_id", w.q.table.Key, w.q.table.Document}
+	for _, h := range w.q.table.Via[:min(1, len(w.q.table.Via))] {
+		names = append(names, h.Columns[0])
+	}
+	for _, e := range w.q.table.Embed {
+		for _, ours := range e.Match {
+			names = append(names, ours)
+		}
+	}
 	for _, f := range w.fields {
 		names = append(names, f.column.From)
 	}
@@ -151,8 +160,12 @@ func (w *mongoWriter) write(doc bson.Raw) {
 		w.rec.broken = "the document is malformed: " + err.Error()
 		return
 	}
-	if w.q.table.Key != "" {
-		if w.rec.key, err = bsonText(w.key[:0], lookUp(doc, w.q.table.Key), w.uuid); err == nil && w.rec.key != nil {
+	keyed := doc
+	if len(w.q.table.Via) > 0 && w.joined != nil {
+		w.rec.orphan, keyed = w.joined.orphan, w.joined.last
+	}
+	if w.q.table.Key != "" && w.rec.orphan == "" {
+		if w.rec.key, err = bsonText(w.key[:0], lookUp(keyed, w.q.table.Key), w.uuid); err == nil && w.rec.key != nil {
 			w.key = w.rec.key
 		}
 	}
@@ -203,12 +216,18 @@ func bsonText(buf []byte, v bson.RawValue, order string) ([]byte, error) {
 
 // fillDocument makes the document: what is not given another name or left out keeps its bytes.
 func (w *mongoWriter) fillDocument(doc bson.Raw) error {
-	if w.whole && len(w.fields) == 0 {
+	if len(w.q.table.Embed) > 0 && w.joined == nil {
+		return errNoJoin
+	}
+	if w.whole && len(w.fields) == 0 && len(w.q.table.Embed) == 0 {
 		w.line = append(w.line, doc...)
 		return nil
 	}
 	start, line := bsoncore.AppendDocumentStart(w.line)
 	left := map[string]bool{}
+	for name := range w.q.table.Embed {
+		left[name] = true
+	}
 	for i := range w.fields {
 		f := &w.fields[i]
 		v := bson.RawValue{}
@@ -223,8 +242,10 @@ func (w *mongoWriter) fillDocument(doc bson.Raw) error {
 	var own bson.Raw
 	switch {
 	case w.whole:
-		// What became the _id is not there twice.
-		own, left[w.fields[0].column.From] = doc, true
+		own = doc
+		if len(w.fields) > 0 {
+			left[w.fields[0].column.From] = true // what became the _id is not there twice
+		}
 	case w.q.table.Document != "":
 		var ok bool
 		if own, ok = lookUp(doc, w.q.table.Document).DocumentOK(); !ok {
@@ -242,7 +263,10 @@ func (w *mongoWriter) fillDocument(doc bson.Raw) error {
 			}
 		}
 	}
-	var err error
+	line, err := w.appendChildren(line)
+	if err != nil {
+		return err
+	}
 	w.line, err = bsoncore.AppendDocumentEnd(line, start)
 	return err
 }
@@ -324,7 +348,10 @@ func (s *mongoSource) reread(ctx context.Context, q *query, rows []json.RawMessa
 		if doc, err = rowDocument(row); err != nil {
 			w.rec = record{broken: err.Error()}
 		} else {
-			w.write(doc)
+			if err := s.eachJoined(ctx, q, w, []bson.Raw{doc}, yield); err != nil {
+				return err
+			}
+			continue
 		}
 		if err := yield(&w.rec); err != nil {
 			return err
