@@ -52,7 +52,14 @@ func (s *mysqlSource) begin(ctx context.Context) (string, error) {
 		}
 		conns = append(conns, c)
 	}
+	longest := "SET SESSION max_execution_time = 0"
+	if s.maria {
+		longest = "SET SESSION max_statement_time = 0"
+	}
 	for _, c := range conns {
+		if _, err := c.ExecContext(ctx, longest); err != nil {
+			return fail(err)
+		}
 		if err := s.assertSession(ctx, c); err != nil {
 			return fail(err)
 		}
