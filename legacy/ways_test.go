@@ -145,9 +145,10 @@ func TestMariaDBKnowsTheSameWays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.last = m
 	s.load(m, RunRequest{}, 2)
-	s.want("SELECT id FROM t_f1.users UNION ALL SELECT id FROM t_f2.users", "1", "1", "2")
-	s.want("SELECT id FROM t_f1.roles UNION ALL SELECT id FROM t_f2.roles", "1", "3", "1")
+	s.want("SELECT 1, id FROM t_f1.users UNION ALL SELECT 2, id FROM t_f2.users ORDER BY 1, 2", "1|1", "2|1", "2|2")
+	s.want("SELECT 1, id FROM t_f1.roles UNION ALL SELECT 2, id FROM t_f2.roles ORDER BY 1, 2", "1|1", "1|3", "2|1")
 	s.want("SELECT code, target, row_key FROM tenantctl.import_rejects ORDER BY 1", `23514|own|["4"]`, `orphan|users|["3"]`)
 	s.clean(m)
 	s.load(m, RunRequest{Rejects: []byte(strings.Replace(s.rejectsFile(), `"bad"`, `"good"`, 1))}, 1)
