@@ -30,6 +30,7 @@ var outsiders = []struct {
 	{kind: "constraint", object: "constraint c of table %[1]s.checked", make: "CREATE FUNCTION %[2]s.good(int) RETURNS bool IMMUTABLE LANGUAGE sql AS 'SELECT true'; CREATE TABLE %[1]s.checked (n int CONSTRAINT c CHECK (%[2]s.good(n)))"},
 	{kind: "index", object: "index %[1]s.by_f", make: "CREATE FUNCTION %[2]s.f(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1'; CREATE TABLE %[1]s.found (n int); CREATE INDEX by_f ON %[1]s.found (%[2]s.f(n))"},
 	{kind: "type", object: "type %[1]s.often", make: "CREATE DOMAIN %[1]s.often AS %[2]s.order_state"},
+	{kind: "partition", object: "partition: table %[1]s.first", make: "CREATE TABLE %[2]s.parted (n int) PARTITION BY LIST (n); CREATE TABLE %[1]s.first PARTITION OF %[2]s.parted FOR VALUES IN (1)"},
 	{kind: "publication", object: "publication %[1]s_p", make: "CREATE PUBLICATION %[1]s_p FOR TABLE %[2]s.orders (id, state) WHERE (id > 5)", repoints: true, stays: true},
 	{kind: "publication", object: "publication %[1]s_s", make: "CREATE PUBLICATION %[1]s_s FOR TABLES IN SCHEMA %[2]s", repoints: true, stays: true},
 }
@@ -74,6 +75,35 @@ func TestDependentsAreNamedAndFreed(t *testing.T) {
 	if list, err := b.Dependents(t.Context(), b.tenant("nobody")); err != nil || len(list) > 0 {
 		t.Errorf("who is not there has %+v, %v", list, err)
 	}
+}
+
+// A sequence of another schema cannot depend on a table: PostgreSQL refuses to let it be owned by one. A subscription can.
+func TestASubscriptionThatWritesToATenantsTableIsNamed(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, example)
+	tn := b.created("acme")
+	super, name := b.super(), b.prefix+"sub"
+	run := func(format string, args ...any) {
+		t.Helper()
+		if _, err := super.Exec(t.Context(), fmt.Sprintf(format, args...), pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatalf("%v\n%s", err, fmt.Sprintf(format, args...))
+		}
+	}
+	run("CREATE SEQUENCE public.%scounter", b.prefix)
+	if _, err := super.Exec(t.Context(), fmt.Sprintf("ALTER SEQUENCE public.%scounter OWNED BY %s.orders.id", b.prefix, tn.Schema)); err == nil {
+		t.Error("a sequence of another schema is owned by a column of the tenant's")
+	}
+	run("CREATE SUBSCRIPTION %s CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false)", name)
+	run("SET allow_system_table_mods = on; INSERT INTO pg_subscription_rel SELECT oid, '%s.orders'::regclass, 'r', NULL FROM pg_subscription WHERE subname = '%s'", tn.Schema, name)
+	list, err := b.supers().Dependents(t.Context(), tn)
+	must(t, err)
+	if len(list) != 1 || list[0].Kind != "subscription" || list[0].Object != "subscription "+name || list[0].Dropped || list[0].Repoints || !strings.Contains(list[0].On, tn.Schema+".orders") {
+		t.Errorf("found %+v", list)
+	}
+	run("DELETE FROM pg_subscription_rel WHERE srrelid = '%s.orders'::regclass; ALTER SUBSCRIPTION %s DISABLE", tn.Schema, name)
+	run("ALTER SUBSCRIPTION %s SET (slot_name = NONE)", name)
+	run("DROP SUBSCRIPTION %s", name)
+	must(t, b.Drop(t.Context(), tn))
 }
 
 // supers is the resource with every right in the bench's database.

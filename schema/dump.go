@@ -66,6 +66,12 @@ func (r *Resource) Dump(ctx context.Context, t tenant.Tenant, w tenant.PartWrite
 		return tenant.Dumped{}, failure("ask who owns schema "+t.Schema, err)
 	}
 	out.Owner = whose.other()
+	out.Partitioned = []string{}
+	parted := cmd(partitionedSQL, text(quote(t.Schema)))
+	parted.row = func(row [][]byte) { out.Partitioned = append(out.Partitioned, string(row[0])) }
+	if err := send(ctx, conn.Conn().PgConn(), []command{parted}); err != nil {
+		return tenant.Dumped{}, failure("list the partitioned tables of schema "+t.Schema, err)
+	}
 	if len(s.other) > 0 {
 		out.Notes = append(out.Notes, "the fingerprint does not tell of "+strings.Join(s.other, ", "))
 	}
@@ -209,6 +215,10 @@ func (r *Resource) snapshot(ctx context.Context, conn *pgxpool.Conn, t tenant.Te
 const tablesSQL = `SELECT c.relname FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
 WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace(%s) AND d.classid = 'pg_class'::regclass AND c.relkind = 'r'
 	AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype = 'e')
+ORDER BY c.relname`
+
+const partitionedSQL = `SELECT c.relname FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
+WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace(%s) AND d.classid = 'pg_class'::regclass AND c.relkind = 'p'
 ORDER BY c.relname`
 
 func lockTables(t tenant.Tenant, names []string, wait string) command {

@@ -146,7 +146,8 @@ var wayOutOf = map[string]string{
 	ruleForeignRole:   "look whose it is; what is the tenant's all the same gets its tag back by COMMENT ON ROLE ... IS 'tenantctl:' and the tenant's id",
 	ruleReachesOut:    "drop what depends on it, or move what it needs into the tenant's own schema",
 	ruleReachedInto:   "drop it or move it: purge and restore of this tenant are refused while it is there",
-	ruleReadsReplaced: "make it again on the tenant's schema, or drop it: tenantctl purge NAME --dry-run, with the name of what was replaced, lists the SQL",
+	ruleReadsReplaced: "--fix leaves it: --leave-dependents has asked for it, and whose data it is to show is for its owner to say; make it again on the tenant's schema, or drop it: " +
+		"tenantctl purge NAME --dry-run, with the name of what was replaced, lists the SQL that frees it",
 	ruleDefiner:       "make it SECURITY INVOKER, or pin it with SET search_path to the schema and pg_temp",
 	ruleDefinerPinned: "it runs with the rights of its owner, who reaches every tenant: make sure that it has to",
 	ruleUnsafePath:    "let SET search_path name the tenant's schema, pg_catalog and pg_temp alone",

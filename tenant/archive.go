@@ -61,6 +61,7 @@ type Dumped struct {
 	Until       time.Time `json:"until"`           // when it ended; the same as From where it is a snapshot
 	Owner       string    `json:"owner,omitempty"` // who owned the place, where it was not the store's own user
 	Notes       []string  `json:"notes,omitempty"`
+	Partitioned []string  `json:"partitioned,omitzero"` // tables whose rows are their partitions'; nil where it is not known
 }
 
 // LoadOptions say what is to become of what is loaded.

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -38,8 +36,7 @@ func (s *Service) PlanClone(ctx context.Context, req CloneRequest) (from, to Ten
 		return from, to, s.catalog.unready(ctx, from)
 	}
 	if req.To.Labels == nil {
-		req.To.Labels = maps.Clone(from.Labels)
-		maps.DeleteFunc(req.To.Labels, func(k, _ string) bool { return strings.HasPrefix(k, reservedLabels) })
+		req.To.Labels = givenLabels(from.Labels)
 	}
 	if to, err = s.plan(req.To); err != nil {
 		return from, to, err

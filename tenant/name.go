@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -115,6 +116,13 @@ func CheckLabel(key, value string) error {
 		return Invalid("use up to 63 letters, digits, '.', '_' and '-', beginning and ending with a letter or digit", "invalid value %s of label %q", shorten(value), key)
 	}
 	return nil
+}
+
+// givenLabels are those that people gave.
+func givenLabels(all map[string]string) map[string]string {
+	given := maps.Clone(all)
+	maps.DeleteFunc(given, func(k, _ string) bool { return strings.HasPrefix(k, reservedLabels) })
+	return given
 }
 
 // ParseLabels reads key=value pairs, as --label gives them.

@@ -124,7 +124,7 @@ func (s *Service) PlanRestore(ctx context.Context, req RestoreRequest) (*Restore
 	if name == "" {
 		name = besideName(b.Tenant, newID())
 	}
-	p.Tenant, err = s.plan(CreateRequest{Name: name, Labels: b.Labels})
+	p.Tenant, err = s.plan(CreateRequest{Name: name, Labels: givenLabels(b.Labels)})
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +199,7 @@ func (s *Service) wanted(b *Backup, req RestoreRequest) (map[string][]string, er
 			return nil, Invalid("switch it on in the configuration", "%s is not used here", kind)
 		}
 		for _, n := range names {
-			if !slices.ContainsFunc(b.Parts, func(p Part) bool { return p.Name == n && strings.HasPrefix(p.Path, kind+"/") }) {
+			if !holdsRows(b, kind, n) {
 				return nil, &Error{Kind: ErrNotFound, Tenant: b.Tenant, Store: kind, Msg: fmt.Sprintf("the backup has no rows of %s", shorten(n)), Hint: "tenantctl backup show " + ShortID(b.ID) + " lists what it has"}
 			}
 		}
@@ -209,6 +209,16 @@ func (s *Service) wanted(b *Backup, req RestoreRequest) (map[string][]string, er
 		return nil, Invalid("choose one of: postgres, mongodb", "there is no store %s here", shorten(req.Only))
 	}
 	return out, nil
+}
+
+// holdsRows tells whether a backup may have rows of a table or collection. Who has not written down which tables are
+// partitioned leaves it to the load.
+func holdsRows(b *Backup, kind, name string) bool {
+	if slices.ContainsFunc(b.Parts, func(p Part) bool { return p.Name == name && strings.HasPrefix(p.Path, kind+"/") }) {
+		return true
+	}
+	known := b.Stores[kind].Partitioned
+	return kind == KindPostgres && (known == nil || slices.Contains(known, name))
 }
 
 // migrates tells which versions a backup would be brought to, and refuses one that is newer than what is known here.
