@@ -77,45 +77,88 @@ func (r *run) due(at int32, tables []*Table, loads map[string]map[uuid.UUID]tena
 	return out
 }
 
+// emptied is what a run takes away: the tables, what is loaded of them, and where passes are under way.
+type emptied struct {
+	tables []*Table
+	loads  map[string]map[uuid.UUID]tenant.ImportLoad
+	passes map[string]bool
+}
+
+func (r *run) toEmpty(ctx context.Context) (e emptied, err error) {
+	if e.loads, err = r.loadsOf(ctx); err != nil {
+		return e, err
+	}
+	e.passes = map[string]bool{}
+	for _, t := range r.wanted() {
+		if t.ToCollection != "" {
+			continue
+		}
+		e.tables = append(e.tables, t)
+		there, _, err := r.held.Pass(ctx, t.Name())
+		if err != nil {
+			return e, err
+		}
+		e.passes[t.Name()] = there != nil
+	}
+	return e, nil
+}
+
+// checkEmptying refuses, before anything is touched, to empty tables that rows of others refer to.
+func (r *run) checkEmptying(ctx context.Context) error {
+	if r.Since != "" {
+		return nil
+	}
+	e, err := r.toEmpty(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range e.tables {
+		if !slices.Contains(r.Restart, t.Name()) && !(r.Again && t.Mode == ModeReplace && !e.passes[t.Name()]) {
+			continue
+		}
+		for id, l := range e.loads[t.Name()] {
+			if l.Loaded > 0 || l.Whole {
+				l.Whole, l.Emptying = false, tenant.EmptyingDue
+				e.loads[t.Name()][id] = l
+			}
+		}
+	}
+	return r.each(ctx, r.scope, func(ctx context.Context, at int32) error {
+		due := r.due(at, e.tables, e.loads, e.passes)
+		return r.inTx(ctx, "look at the tables that are loaded anew", func(tx pgx.Tx) error { return r.canEmpty(ctx, tx, at, due, r.alsoEmpty(due)) })
+	})
+}
+
 // empty takes the rows away of tables that are to be loaded anew, before the first of them is loaded. Each tenant's tables
 // go together, so that their foreign keys to each other are no obstacle.
 func (r *run) empty(ctx context.Context) error {
 	if r.Since != "" {
 		return nil
 	}
-	loads, err := r.loadsOf(ctx)
+	e, err := r.toEmpty(ctx)
 	if err != nil {
 		return err
 	}
-	var tables []*Table
-	passes := map[string]bool{}
-	for _, t := range r.wanted() {
-		if t.ToCollection != "" {
-			continue
-		}
-		tables = append(tables, t)
-		there, _, err := r.held.Pass(ctx, t.Name())
-		if err != nil {
-			return err
-		}
-		passes[t.Name()] = there != nil
-	}
-	places := append(slices.Clone(r.scope), r.sharedPlaces(tables)...)
-	for _, at := range places {
-		if err := r.canEmpty(at, r.due(at, tables, loads, passes)); err != nil {
-			return err
-		}
-	}
-	return r.each(ctx, places, func(ctx context.Context, at int32) error {
-		due := r.due(at, tables, loads, passes)
+	return r.each(ctx, append(slices.Clone(r.scope), r.sharedPlaces(e.tables)...), func(ctx context.Context, at int32) error {
+		due := r.due(at, e.tables, e.loads, e.passes)
 		if len(due) == 0 {
 			return nil
 		}
-		names := make([]string, len(due))
-		for n, t := range due {
-			names[n] = r.relation(at, t)
+		also := r.alsoEmpty(due)
+		names := make([]string, 0, len(due)+len(also))
+		for _, t := range due {
+			names = append(names, r.relation(at, t))
+		}
+		for _, name := range also {
+			names = append(names, r.relation(at, &Table{To: name}))
 		}
 		err := r.inTx(ctx, "empty the tables that are loaded anew", func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, "LOCK TABLE "+strings.Join(names, ", ")+" IN ACCESS EXCLUSIVE MODE"); err != nil {
+				return err
+			}
+			if err := r.canEmpty(ctx, tx, at, due, also); err != nil {
+				return err
+			}
 			if _, err := tx.Exec(ctx, "TRUNCATE "+strings.Join(names, ", ")); err != nil {
 				return err
 			}
@@ -133,23 +176,46 @@ func (r *run) empty(ctx context.Context) error {
 	})
 }
 
-// canEmpty refuses to empty a tenant's tables while others refer to them.
-func (r *run) canEmpty(at int32, tables []*Table) error {
-	for _, t := range tables {
-		if t.Shared == SharedSchema {
-			continue // nothing of a tenant's refers to it
+// alsoEmpty are the other tables whose foreign keys lead to these: PostgreSQL empties them together or not at all.
+func (r *run) alsoEmpty(due []*Table) []string {
+	in := map[string]bool{}
+	for _, t := range due {
+		if t.Shared != SharedSchema { // nothing of a tenant's refers to that
+			in[t.To] = true
 		}
+	}
+	var out []string
+	for more := true; more; {
+		more = false
 		for _, name := range slices.Sorted(maps.Keys(r.target)) {
-			other := r.target[name]
-			refers := slices.ContainsFunc(other.foreignKeys, func(f foreignKey) bool { return f.table == t.To })
-			if !refers || name == t.To || slices.ContainsFunc(tables, func(x *Table) bool { return x.To == name }) {
+			if in[name] || !slices.ContainsFunc(r.target[name].foreignKeys, func(f foreignKey) bool { return in[f.table] }) {
 				continue
 			}
-			return &tenant.Error{
-				Kind: tenant.ErrInvalid, Store: tenant.KindPostgres, Tenant: r.list[at].tenant.Name,
-				Msg:  fmt.Sprintf("table %s cannot be emptied: rows of %s refer to it", t.To, name),
-				Hint: fmt.Sprintf("set mode: replace for %s too; where this import has loaded both, --restart %s,%s also does", name, t.To, name),
+			in[name], more = true, true
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// canEmpty refuses to empty a tenant's tables while rows of others refer to them.
+func (r *run) canEmpty(ctx context.Context, tx pgx.Tx, at int32, due []*Table, also []string) error {
+	for _, name := range also {
+		var rows bool
+		if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+r.relation(at, &Table{To: name})+")").Scan(&rows); err != nil || !rows {
+			if err != nil {
+				return err
 			}
+			continue
+		}
+		names := make([]string, len(due))
+		for n, t := range due {
+			names[n] = t.Name()
+		}
+		return &tenant.Error{
+			Kind: tenant.ErrInvalid, Store: tenant.KindPostgres, Tenant: r.list[at].tenant.Name,
+			Msg:  fmt.Sprintf("%s cannot be emptied: rows of %s refer to it", strings.Join(names, ", "), name),
+			Hint: fmt.Sprintf("set mode: replace for %s too; where this import has loaded its rows, --restart %s,%s also does", name, strings.Join(names, ","), name),
 		}
 	}
 	return nil

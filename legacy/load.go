@@ -274,6 +274,9 @@ func (r *run) work(ctx context.Context, keys map[string]uuid.UUID) error {
 	if r.Rejects != nil {
 		return r.loadRejects(ctx)
 	}
+	if err := r.checkEmptying(ctx); err != nil {
+		return err
+	}
 	if err := r.makeShared(ctx); err != nil {
 		return err
 	}
