@@ -254,6 +254,11 @@ func (m *Mapping) unsuited(store func(string) string) []placed {
 				report(t.Source, kind, below(path, key))
 			}
 		}
+		for n, hop := range t.Via {
+			if hop.Many && kind == storeMongoDB {
+				report(t.Source, kind, below(below(below(path, "via"), strconv.Itoa(n)), "many"))
+			}
+		}
 		check := func(path []string, c *Column) {
 			if c.SQL != "" {
 				report(t.Source, kind, below(path, "sql"))

@@ -89,6 +89,14 @@ func TestEntriesOfOneTableLoadTheSameColumns(t *testing.T) {
 	}
 }
 
+func TestMongoDBKnowsNoWayDownwards(t *testing.T) {
+	_, err := LoadBytes("m.yaml", []byte("version: 1\nname: old\nsources: {legacy: {url: mongodb://h/d}}\ntenants: {from: firms, key: _id}\ntables:\n"+
+		"  - {from: users, via: [{columns: _id, table: members, references: user, many: true}], key: firm, to_collection: users}\n"))
+	if err == nil || !strings.Contains(err.Error(), "via[0].many: a MongoDB source cannot do this") {
+		t.Errorf("got %v", err)
+	}
+}
+
 const totalsQuery = `  - query: |
       SELECT firm, 'roles of ' || firm AS id, count(*) AS n, 'ok'::old.mood AS mood, array_agg(name) AS names, now() AS "at -- the end"
       FROM roles GROUP BY firm -- of each
