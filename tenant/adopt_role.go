@@ -53,7 +53,9 @@ func (s *Service) roleChild(ctx context.Context, run, child *Operation) (changed
 		if op, err = s.catalog.yield(ctx, op, OpAdoptRole); err != nil {
 			return false, WithTenant(err, child.Tenant)
 		}
-		op.State = OpRunning // whichever way it was going: this run wants it
+		if err := s.catalog.forward(ctx, op); err != nil { // whichever way it was going: this run wants it
+			return false, err
+		}
 		t, err := s.catalog.byID(ctx, *op.TenantID, op.Tenant)
 		if err != nil {
 			return false, err

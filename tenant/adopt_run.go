@@ -98,7 +98,9 @@ func (s *Service) adoptChild(ctx context.Context, run, child *Operation) error {
 		if err != nil {
 			return fail(err)
 		}
-		op.State = OpRunning // whichever way it was going: this run wants the tenant
+		if err := s.catalog.forward(ctx, op); err != nil { // whichever way it was going: this run wants the tenant
+			return fail(err)
+		}
 		*child = *op
 		p.Tenant.ID = *op.TenantID
 		return s.run(ctx, child, s.adoptSaga(p))
@@ -141,7 +143,9 @@ func (s *Service) finishAdoption(ctx context.Context, p Adoptee) error {
 	if op == nil {
 		return &Error{Kind: ErrBusy, Tenant: t.Name, Msg: "another process has just changed it", Hint: "run the same command again"}
 	}
-	op.State = OpRunning // whichever way it was going: this run wants the tenant
+	if err := s.catalog.forward(ctx, op); err != nil { // whichever way it was going: this run wants the tenant
+		return err
+	}
 	g, err := s.sagaOf(ctx, op)
 	if err != nil {
 		return err

@@ -171,7 +171,9 @@ func (s *Service) createChild(ctx context.Context, run, child *Operation) (Outco
 		if t, err = s.catalog.byID(ctx, *op.TenantID, op.Tenant); err != nil {
 			return fail(err)
 		}
-		op.State = OpRunning // whichever way it was going: this run wants the tenant
+		if err := s.catalog.forward(ctx, op); err != nil { // whichever way it was going: this run wants the tenant
+			return fail(err)
+		}
 		*child = *op
 	default:
 		err := s.catalog.reserveChild(ctx, run, child, &t)

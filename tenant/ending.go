@@ -192,6 +192,14 @@ func (s *Service) asEnded(ctx context.Context, t Tenant) (now Tenant, err error)
 	return now, err
 }
 
+// forward makes an operation that was taken over go on to its end, also where it was on its way back.
+func (c *Catalog) forward(ctx context.Context, op *Operation) error {
+	if op.State == OpRunning {
+		return nil
+	}
+	return c.setState(ctx, op, OpRunning, nil, nil)
+}
+
 // endGone ends an operation whose tenant where its tenant is not in the catalog any more: nothing is left to be done or undone.
 func (s *Service) endGone(ctx context.Context, op *Operation, state OpState) (*Operation, error) {
 	op, err := s.catalog.takeOver(ctx, op)

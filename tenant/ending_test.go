@@ -94,6 +94,7 @@ func (w *world) late(l *lateness) *tenant.Service {
 // After a connection is lost, or Ctrl-C pressed, at the COMMIT that ends an operation, what is said is what the catalog says:
 // whether the COMMIT arrived, arrives later, or never does.
 func TestALateCommitIsWhatCounts(t *testing.T) {
+	t.Parallel()
 	moments := map[string]func(send func()){
 		"arrives":       func(send func()) { send() },
 		"arrives later": func(send func()) { time.Sleep(200 * time.Millisecond); send() },

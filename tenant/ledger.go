@@ -207,7 +207,7 @@ func stuck(op *Operation, before string) error {
 func (c *Catalog) takeOver(ctx context.Context, op *Operation) (*Operation, error) {
 	taken := *op
 	err := c.withRow(ctx, "take the operation over", op, true, func(tx pgx.Tx, now rowState) error {
-		if err := stillSo(op, now); err != nil {
+		if err := stillLive(op, now); err != nil {
 			return err
 		}
 		state := op.State
@@ -240,6 +240,14 @@ func stillSo(op *Operation, now rowState) error {
 	}
 }
 
+// stillLive is stillSo for an operation that has not ended.
+func stillLive(op *Operation, now rowState) error {
+	if !now.state.Live() {
+		return &Error{Kind: ErrBusy, Tenant: op.Tenant, Msg: fmt.Sprintf("operation %s is %s", op.ID, now.state), Hint: "nothing is left to do"}
+	}
+	return stillSo(op, now)
+}
+
 // closeDead ends a dead operation that needs no resumption. An import ends with all its tenants: it works on them together.
 func (c *Catalog) closeDead(ctx context.Context, op *Operation) error {
 	if op.Kind == OpImport && op.Run != nil {
@@ -252,7 +260,7 @@ func (c *Catalog) closeDead(ctx context.Context, op *Operation) error {
 		}
 	}
 	return c.withRow(ctx, "close a dead operation", op, true, func(tx pgx.Tx, now rowState) error {
-		if err := stillSo(op, now); err != nil {
+		if err := stillLive(op, now); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, `UPDATE tenantctl.operations SET state = 'failed', fence = fence + 1, finished_at = clock_timestamp(), error = $2::jsonb
@@ -336,7 +344,8 @@ func (c *Catalog) queueState(b *pgx.Batch, op *Operation, state OpState, cause e
 	b.Queue(`UPDATE tenantctl.operations SET state = $3, error = $4::jsonb, result = coalesce($5::jsonb, result),
 			finished_at = CASE WHEN $3 IN ('running', 'undoing', 'stuck') THEN NULL ELSE clock_timestamp() END,
 			lease_until = CASE WHEN $3 IN ('running', 'undoing') THEN lease_until END
-		WHERE id = $1 AND fence = $2 AND state = $6 RETURNING started_at, finished_at`, op.ID, op.Fence, string(state), failure, result, string(op.State)).
+		WHERE id = $1 AND fence = $2 AND state = $6 AND owner = $7 RETURNING started_at, finished_at`,
+		op.ID, op.Fence, string(state), failure, result, string(op.State), c.self.String()).
 		QueryRow(func(row pgx.Row) error {
 			err := row.Scan(&op.StartedAt, &op.FinishedAt) // a duration is by one clock
 			if errors.Is(err, pgx.ErrNoRows) {

@@ -199,6 +199,7 @@ func (w *world) interleave(t *testing.T, p *pair, point int64) (held string, got
 // Whatever two verbs on one tenant do at the same moment, with either held at each of its points, comes out as if one had come
 // after the other, or as one alone, with the other refused.
 func TestEveryPairOfVerbsComesOutAsOneAfterTheOther(t *testing.T) {
+	t.Parallel()
 	all := os.Getenv("TENANTCTL_TEST_PAIRS") == "all"
 	w := newWorld(t)
 	var pairs []*pair

@@ -1,0 +1,33 @@
+package tenant
+
+import "context"
+
+// What the model of the operation log does with an operation, as the use cases do it.
+
+func (c *Catalog) Self() string { return c.self.String() }
+
+func (c *Catalog) EndDone(ctx context.Context, op *Operation) error {
+	return c.finish(ctx, op, OpDone, nil, nil)
+}
+
+func (c *Catalog) EndUndone(ctx context.Context, op *Operation) error {
+	return c.finish(ctx, op, OpUndone, nil, nil)
+}
+
+func (c *Catalog) Turn(ctx context.Context, op *Operation, state OpState) (bool, error) {
+	return c.turn(ctx, op, state, nil, nil)
+}
+
+func (c *Catalog) Settle(ctx context.Context, op *Operation) (bool, error) { return c.settled(ctx, op) }
+
+func (c *Catalog) TakeOver(ctx context.Context, op *Operation) (*Operation, error) {
+	return c.takeOver(ctx, op)
+}
+
+func (c *Catalog) CloseAbandoned(ctx context.Context, op *Operation) error {
+	return c.closeDead(ctx, op)
+}
+
+func (c *Catalog) Note(ctx context.Context, op *Operation) error {
+	return c.note(ctx, op, mark{position: 0, name: "step", state: "done"})
+}
