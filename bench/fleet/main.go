@@ -1,7 +1,7 @@
 // Command fleet measures tenantctl's work on a large fleet against a floor in the same run (bare pgx: the same statements
 // and version rows, one transaction and one round trip a tenant, as many connections) and a peer (the stock goose CLI in
 // a loop, on a sample), and prints ratios: machines are noisy, absolute times prove nothing. What is measured of
-// tenantctl is the whole process. MongoDB is left out, so that like is compared with like.
+// tenantctl is the whole process. MongoDB is left out, so that like is compared with like; it has works of its own.
 //
 //	make bench-fleet FLEET=10000
 package main
@@ -51,7 +51,7 @@ func run(ctx context.Context) error {
 	flag.IntVar(&b.rounds, "rounds", 3, "measure by turns so often, and take the medians")
 	program := flag.String("tenantctl", "bin/tenantctl", "the built program")
 	goose := flag.String("goose", "bin/tools/goose", "the stock goose CLI")
-	only := flag.String("only", "", "only this work: fleet, create or files")
+	only := flag.String("only", "", "only this work: fleet, create, files or documents")
 	flag.Parse()
 	if b.server == "" {
 		return fmt.Errorf("TENANTCTL_POSTGRES_URL is not set: run it by make bench-fleet")
@@ -76,7 +76,7 @@ func run(ctx context.Context) error {
 	for _, part := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{"create", b.create}, {"files", b.files}, {"fleet", b.large}} {
+	}{{"create", b.create}, {"files", b.files}, {"fleet", b.large}, {"documents", b.documents}} {
 		if *only != "" && *only != part.name {
 			continue
 		}
