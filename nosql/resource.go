@@ -60,6 +60,7 @@ var (
 	_ tenant.Credentialer = (*Resource)(nil)
 	_ tenant.Shell        = (*Resource)(nil)
 	_ tenant.Verifier     = (*Resource)(nil)
+	_ tenant.Vacancy      = (*Resource)(nil)
 )
 
 // New is the resource on a client that Open made with the same Config.
@@ -172,6 +173,12 @@ func (r *Resource) claimWith(ctx context.Context, t tenant.Tenant, b book) (stat
 		return s, err
 	}
 	return s, s.ours(t)
+}
+
+// Vacant goes by the listing of all databases.
+func (r *Resource) Vacant(ctx context.Context, t tenant.Tenant) (bool, error) {
+	names, err := r.listing.names(ctx, r.client)
+	return !slices.Contains(names, t.Database), failure("list databases", err)
 }
 
 // listing is the names of a server's databases, which many claims in a row look at. MongoDB itself refuses a name that

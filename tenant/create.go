@@ -276,6 +276,15 @@ func (s *Service) createSaga(t Tenant) saga {
 // checkPlaces refuses a place that is somebody else's before anything is made in any store.
 func (s *Service) checkPlaces(ctx context.Context, t Tenant) error {
 	for _, r := range s.resources {
+		if v, looks := r.(Vacancy); looks {
+			vacant, err := v.Vacant(ctx, t)
+			if err != nil {
+				return err
+			}
+			if vacant {
+				continue
+			}
+		}
 		st, err := r.Stat(ctx, t)
 		if err != nil {
 			return err

@@ -27,6 +27,12 @@ type Resource interface {
 	Stat(ctx context.Context, t Tenant) (Stat, error)
 }
 
+// Vacancy is a Resource that can tell for many tenants by one look that their places are free.
+type Vacancy interface {
+	// Vacant is true where nothing had the tenant's name a moment ago. Create looks at the place itself.
+	Vacant(ctx context.Context, t Tenant) (bool, error)
+}
+
 // Presence says whose place it is that a tenant's names point to.
 type Presence string
 
