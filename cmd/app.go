@@ -180,6 +180,8 @@ func (a *app) vault() func(context.Context) (tenant.Vault, error) {
 		return nil
 	}
 	return func(ctx context.Context) (tenant.Vault, error) {
+		a.warnOfReaders("backup.identity_file", b.IdentityFile)
+		a.warnOfReaders("backup.signing_key_file", b.SigningKeyFile)
 		c := archive.Config{URL: b.URL, KeysURL: b.Keys, KeyPerTenant: b.Encryption == config.EncryptionTenantKey, IdentityFile: b.IdentityFile, Signing: b.Signing}
 		if keys := b.SigningKey.Reveal(); keys != "" {
 			c.SigningKeys = strings.Split(keys, ",")
@@ -203,6 +205,16 @@ func (a *app) vault() func(context.Context) (tenant.Vault, error) {
 			_ = v.Close()
 		})
 		return v, nil
+	}
+}
+
+// warnOfReaders warns of a file with secrets that others on this machine can read.
+func (a *app) warnOfReaders(key, file string) {
+	if file == "" {
+		return
+	}
+	if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+		a.warnOnce(fmt.Sprintf("%s: others on this machine can read %s (%v): chmod 600 %s", key, file, info.Mode().Perm(), file))
 	}
 }
 

@@ -21,7 +21,7 @@ func newOpsCmd(a *app) *cobra.Command {
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	c.AddCommand(newOpsListCmd(a), newOpsShowCmd(a), newOpsEndCmd(a, "resume"), newOpsEndCmd(a, "abort"))
+	c.AddCommand(newOpsListCmd(a), newOpsShowCmd(a), newOpsEndCmd(a, "resume"), newOpsEndCmd(a, "abort"), newOpsResolveCmd(a))
 	return c
 }
 
@@ -45,10 +45,14 @@ func newOpsListCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			var ways []string
 			l := a.newList("id", "kind", "tenant", "state", "by", "took", "age", "error").wrapped()
 			for op, err := range s.Operations(cmd.Context(), f) {
 				if err != nil {
 					return err
+				}
+				if ends := op.WaysOut(); len(ends) > 0 {
+					ways = append(ways, fmt.Sprintf("%s of %s is ended by: %s", op.Kind, tenant.ShortID(op.ID), strings.Join(ends, ", or ")))
 				}
 				fault, of := "", string(op.Tenant)
 				if op.Error != nil {
@@ -62,6 +66,9 @@ func newOpsListCmd(a *app) *cobra.Command {
 				}
 			}
 			if f.Unfinished {
+				for _, way := range ways {
+					a.say("%s", way)
+				}
 				n, imports, err := s.LeftAway(cmd.Context())
 				if err != nil {
 					return err
@@ -122,7 +129,7 @@ func (a *app) operation(w io.Writer, d *tenant.OperationDetail) {
 	}
 	a.fields(w, "Id", d.ID, "Kind", d.Kind, "Tenant", string(d.Tenant), "State", a.progressOf(d.Operation), "By", d.Actor, "From", d.Owner.Label(),
 		"Started", d.CreatedAt.UTC().Format(timeFormat), "Finished", finished, "Took", millis(d.Duration().Milliseconds()),
-		"Tenants", pairs(stringKeys(d.Tenants)), "Error", fault, "Hint", hint)
+		"Tenants", pairs(stringKeys(d.Tenants)), "Error", fault, "Hint", hint, "To end it", strings.Join(d.WaysOut(), ", or "))
 	if said := output(d.Operation); said != "" {
 		fmt.Fprintf(w, "\n%s\n", strings.TrimRight(said, "\n"))
 	}

@@ -107,6 +107,10 @@ func readCSV(r io.Reader, path string, yield func(tenant.CreateRequest, error) b
 			case columns[i] == "domains" || columns[i] == "domain":
 				req.Domains = fields(v)
 			case isLabel && v != "":
+				if err := tenant.CheckGivenLabel(key, v); err != nil {
+					yield(req, req.Placed(err))
+					return
+				}
 				req.Labels[key] = v
 			case columns[i] == "labels":
 				labels, err := tenant.ParseLabels(fields(v))
@@ -220,7 +224,14 @@ func readYAML(r io.Reader, path string, yield func(tenant.CreateRequest, error) 
 				return
 			}
 		}
-		if !yield(tenant.CreateRequest{Name: entry.Name, Domains: entry.Domains, Labels: entry.Labels, From: place(path, node.Line)}, nil) {
+		req := tenant.CreateRequest{Name: entry.Name, Domains: entry.Domains, Labels: entry.Labels, From: place(path, node.Line)}
+		for k, v := range entry.Labels {
+			if err := tenant.CheckGivenLabel(k, v); err != nil {
+				yield(req, req.Placed(err))
+				return
+			}
+		}
+		if !yield(req, nil) {
 			return
 		}
 	}

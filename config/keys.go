@@ -15,7 +15,8 @@ type Key struct {
 	Secret  bool   // shown masked
 
 	kind  kind
-	holds string // the secret key whose value the file named by this key holds
+	mask  func(string) string // takes what may be secret in it out of a text that is shown; nil where nothing may
+	holds string              // the secret key whose value the file named by this key holds
 }
 
 // Env is the environment variable of the key: TENANTCTL_POSTGRES_LOCK_TIMEOUT.
@@ -170,7 +171,7 @@ var keys = []Key{
 		Doc: "How long finished operations stay in the catalog.",
 	},
 	{
-		Name: "backup.url", kind: place(),
+		Name: "backup.url", kind: place(), mask: maskPlace,
 		Doc: "Where backups are kept: a folder, file:///srv/backups, s3://bucket?region=eu-central-1, gs://bucket or azblob://container, with ?prefix=tenants/ for a part of it. " +
 			"Credentials come from the environment, as the cloud's own tools take them. Empty: there are no backups, and delete wants --no-backup.",
 	},
@@ -180,7 +181,7 @@ var keys = []Key{
 			"tenant-key: for a key of each tenant's own, which is kept encrypted for backup.recipients; destroying it makes all backups of the tenant unreadable.",
 	},
 	{
-		Name: "backup.recipients", kind: anyText(),
+		Name: "backup.recipients", kind: anyText(), mask: maskKeys,
 		Doc: "The public keys (age1...) that can open encrypted backups, separated by commas.",
 	},
 	{
@@ -188,7 +189,7 @@ var keys = []Key{
 		Doc: "A file with the private keys (AGE-SECRET-KEY-1...), as age-keygen writes it: needed to verify and restore encrypted backups, not to make them.",
 	},
 	{
-		Name: "backup.keys", kind: place(),
+		Name: "backup.keys", kind: place(), mask: maskPlace,
 		Doc: "Where the tenants' own keys are kept, where that is not backup.url: a store whose objects can be removed, however long backup.url must keep them.",
 	},
 	{

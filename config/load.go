@@ -56,7 +56,7 @@ func Load(options Options) (*Config, error) {
 		}
 		v.Set(e.key.Name, value)
 		config.settings = append(config.settings, Setting{
-			Key: e.key.Name, Value: shown(value, e.text), Source: e.from.String() + e.note, Secret: e.key.Secret,
+			Key: e.key.Name, Value: e.shown(value), Source: e.from.String() + e.note, Secret: e.key.Secret,
 		})
 	}
 	if err := faultsError(faults); err != nil {
@@ -140,14 +140,19 @@ func readSecretFiles(entries []*entry) []Fault {
 }
 
 // shown is the value for a Setting: durations and levels as they were written.
-func shown(value any, text string) any {
+func (e *entry) shown(value any) any {
 	switch value := value.(type) {
-	case bool, int, string:
+	case string:
+		if e.key.mask != nil {
+			return e.key.mask(value)
+		}
+		return value
+	case bool, int:
 		return value
 	case Secret:
 		return value.String()
 	default:
-		return text
+		return e.text
 	}
 }
 

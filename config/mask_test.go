@@ -142,3 +142,24 @@ func TestSecretMasksItselfWhateverPrintsIt(t *testing.T) {
 		t.Errorf("reveals %q", secret.Reveal())
 	}
 }
+
+func TestPlacesAndKeysOfBackupsAreShownWithoutTheirSecrets(t *testing.T) {
+	for in, want := range map[string]string{
+		"/srv/backups":                     "/srv/backups",
+		"file:///srv/backups?prefix=a/":    "file:///srv/backups?prefix=a/",
+		"s3://bucket?region=eu&prefix=a/":  "s3://bucket?region=eu&prefix=a/",
+		"s3://AKIA:s3cret@bucket":          "s3://AKIA:xxxxx@bucket",
+		"s3://bucket?aws_secret=s3cret":    "s3://bucket?aws_secret=xxxxx",
+		"azblob://c?sig=s3cret&domain=x.y": "azblob://c?sig=xxxxx&domain=x.y",
+		"s3://a:s3cret@b@bucket":           "s3://a:xxxxx@bucket",
+		"s3://%zz:s3cret@bucket":           "xxxxx",
+	} {
+		got := maskPlace(in)
+		if got != want || strings.Contains(got, "s3cret") {
+			t.Errorf("%s is shown as %s, want %s", in, got, want)
+		}
+	}
+	if got := maskKeys("age1abc, AGE-SECRET-KEY-1QQQ, age1def"); got != "age1abc, xxxxx, age1def" {
+		t.Errorf("keys: %s", got)
+	}
+}

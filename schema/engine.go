@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -293,11 +295,43 @@ func (r *Resource) masked(said string) string {
 		}
 	}
 	for _, p := range passwords {
-		if p != "" {
-			said = strings.NewReplacer(p, "xxxxx", url.QueryEscape(p), "xxxxx", url.PathEscape(p), "xxxxx").Replace(said)
+		for _, spelling := range []string{p, url.QueryEscape(p), url.PathEscape(p)} {
+			said = maskWord(said, spelling)
 		}
 	}
 	return said
+}
+
+// longSecret is from how many characters on a password is masked within words too: a shorter one is a part of many.
+const longSecret = 8
+
+func maskWord(said, secret string) string {
+	switch {
+	case secret == "":
+		return said
+	case len(secret) >= longSecret:
+		return strings.ReplaceAll(said, secret, "xxxxx")
+	}
+	within := func(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) }
+	var b strings.Builder
+	at := 0
+	for {
+		i := strings.Index(said[at:], secret)
+		if i < 0 {
+			b.WriteString(said[at:])
+			return b.String()
+		}
+		begin, end := at+i, at+i+len(secret)
+		before, _ := utf8.DecodeLastRuneInString(said[:begin])
+		after, _ := utf8.DecodeRuneInString(said[end:])
+		b.WriteString(said[at:begin])
+		if within(before) || within(after) { // at an end there is a character that is in no word
+			b.WriteString(secret)
+		} else {
+			b.WriteString("xxxxx")
+		}
+		at = end
+	}
 }
 
 // kept is how many bytes at the end of what a command says are kept.

@@ -168,7 +168,7 @@ func NameFrom(s string) string {
 // PlanAdopt tells of each place whether it would be taken over, and why not, and touches nothing.
 func (s *Service) PlanAdopt(ctx context.Context, req AdoptRequest) (*AdoptPlan, error) {
 	for k, v := range req.Labels {
-		if err := CheckLabel(k, v); err != nil {
+		if err := CheckGivenLabel(k, v); err != nil {
 			return nil, err
 		}
 	}

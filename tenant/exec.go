@@ -2,8 +2,6 @@ package tenant
 
 import (
 	"context"
-	"regexp"
-	"strings"
 	"sync"
 	"time"
 )
@@ -66,7 +64,7 @@ func (s *Service) Exec(ctx context.Context, req ExecRequest, sink ExecSink) (*Ex
 	if err != nil {
 		return nil, err
 	}
-	err = s.catalog.audit(ctx, s.catalog.pool, entry{action: "exec", detail: map[string]any{"statement": withoutValues(req.Statement), "tenants": len(tenants)}})
+	err = s.catalog.audit(ctx, s.catalog.pool, entry{action: "exec", detail: map[string]any{"statement": shortened(execers[0].WithoutValues(req.Statement)), "tenants": len(tenants)}})
 	if err != nil {
 		return nil, err
 	}
@@ -118,11 +116,8 @@ func (o *oneSink) end(rows int64, err error) error {
 	return o.End(rows, err)
 }
 
-var values = regexp.MustCompile(`'(?:[^']|'')*'|\$([A-Za-z_]*)\$(?s:.*?)\$[A-Za-z_]*\$|\b\d+(?:\.\d+)?\b`)
-
-// withoutValues is a statement with its literals taken out, short enough for a log: values may be secrets.
-func withoutValues(sql string) string {
-	sql = strings.Join(strings.Fields(values.ReplaceAllString(sql, "?")), " ")
+// shortened is a statement short enough for a log.
+func shortened(sql string) string {
 	if r := []rune(sql); len(r) > 500 {
 		return string(r[:500]) + "…"
 	}

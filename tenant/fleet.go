@@ -143,6 +143,9 @@ func (s *Service) startRun(ctx context.Context, kind string, params runParams, r
 		params["rollout"] = p
 	}
 	s.beat()
+	if err := s.catalog.closeRuns(ctx, kind, run); err != nil {
+		return nil, err
+	}
 	op := &Operation{ID: run, Kind: kind, State: OpRunning, Actor: s.catalog.actor, Owner: s.catalog.self, Fence: 1, Params: json.RawMessage(jsonText(params))}
 	err := s.catalog.inTx(ctx, "enter the run", func(tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, `INSERT INTO tenantctl.operations (id, kind, state, params, actor, owner, lease_until, started_at)
@@ -165,6 +168,49 @@ func (s *Service) startRun(ctx context.Context, kind string, params runParams, r
 		}
 	}
 	return op, Checkpoint(ctx, kind+"/run/begun")
+}
+
+// closeRuns ends the runs of a kind whose process died, since another one takes their place, with those of their tenants'
+// operations that are simply run again. They can be resumed all the same.
+func (c *Catalog) closeRuns(ctx context.Context, kind string, by uuid.UUID) error {
+	rows, err := c.pool.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o
+		WHERE o.kind = $1 AND (o.tenant_id IS NULL AND o.parent_id IS NULL AND o.state = 'running' OR o.parent_id IS NOT NULL AND o.state IN ('running', 'undoing', 'stuck')) ORDER BY o.id`, kind)
+	if err != nil {
+		return catalogError("read the runs", err)
+	}
+	ops, err := pgx.CollectRows(rows, scanOperation)
+	if err != nil {
+		return catalogError("read the runs", err)
+	}
+	for _, op := range ops {
+		switch {
+		case !c.dead(op):
+			continue
+		case op.TenantID == nil:
+			err = c.closeRun(ctx, op, by)
+		case op.restartable():
+			err = c.closeDead(ctx, op)
+		}
+		if err != nil && !errors.Is(err, ErrBusy) { // another process was faster
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Catalog) closeRun(ctx context.Context, op *Operation, by uuid.UUID) error {
+	return c.withRow(ctx, "close a dead run", op, true, func(tx pgx.Tx, now rowState) error {
+		if err := stillSo(op, now); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `UPDATE tenantctl.operations SET state = 'aborted', fence = fence + 1, finished_at = clock_timestamp(), error = $2::jsonb WHERE id = $1`,
+			op.ID, jsonText(Failure{Code: "dead", Message: "its process died (" + op.Owner.Label() + "), and run " + by.String() + " was begun after it"}))
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `UPDATE tenantctl.operations SET state = 'aborted', finished_at = clock_timestamp() WHERE parent_id = $1 AND state = 'pending'`, op.ID)
+		return err
+	})
 }
 
 // enterChildren freezes a run's set of tenants: one pending operation for each that q selects.

@@ -130,7 +130,7 @@ func (s *Service) changed(t Tenant, ch *Change) (Tenant, error) {
 	}
 	for _, k := range ch.RemoveLabels {
 		if strings.HasPrefix(k, reservedLabels) {
-			return t, WithTenant(CheckLabel(k, ""), t.Name)
+			return t, WithTenant(CheckGivenLabel(k, ""), t.Name)
 		}
 	}
 	labels := map[string]string{}
@@ -140,7 +140,7 @@ func (s *Service) changed(t Tenant, ch *Change) (Tenant, error) {
 		}
 	}
 	for k, v := range ch.Labels {
-		if err := CheckLabel(k, v); err != nil {
+		if err := CheckGivenLabel(k, v); err != nil {
 			return t, WithTenant(err, t.Name)
 		}
 		labels[k] = v

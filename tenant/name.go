@@ -104,11 +104,16 @@ var (
 // reservedLabels begins the keys of labels that this program gives.
 const reservedLabels = "tenantctl/"
 
-// CheckLabel refuses a key or value that a selector could not name, and a key that only this program gives.
-func CheckLabel(key, value string) error {
+// CheckGivenLabel is CheckLabel for a label that a person gives, who may not give those of this program.
+func CheckGivenLabel(key, value string) error {
 	if strings.HasPrefix(key, reservedLabels) {
 		return Invalid("choose another key", "label %s is reserved", shorten(key))
 	}
+	return CheckLabel(key, value)
+}
+
+// CheckLabel refuses a key or value that a selector could not name.
+func CheckLabel(key, value string) error {
 	if !labelKey.MatchString(key) {
 		return Invalid("use up to 63 letters, digits, '.', '_', '/' and '-', beginning and ending with a letter or digit", "invalid label key %s", shorten(key))
 	}
@@ -133,7 +138,7 @@ func ParseLabels(pairs []string) (map[string]string, error) {
 		if !ok {
 			return nil, Invalid("write it as key=value", "invalid label %s", shorten(p))
 		}
-		if err := CheckLabel(k, v); err != nil {
+		if err := CheckGivenLabel(k, v); err != nil {
 			return nil, err
 		}
 		if _, twice := labels[k]; twice {

@@ -325,6 +325,9 @@ func (s *Service) Abort(ctx context.Context, id string) (*Operation, error) {
 	}
 	ctx = WithLease(ctx, s.catalog.leaseOf(op))
 	cause := &Error{Kind: ErrInterrupted, Tenant: op.Tenant, Msg: op.Kind + " was aborted"}
+	if found.Error != nil { // the first cause
+		cause.Msg += "; it had failed: " + found.Error.Message
+	}
 	err = s.undo(ctx, op, g, min(len(op.Steps), len(g.steps))-1, cause)
 	if op.State == OpAborted {
 		return op, nil

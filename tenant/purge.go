@@ -304,16 +304,27 @@ func (s *Service) confirmed(ctx context.Context, name Name, id uuid.UUID) (Tenan
 	return t, err
 }
 
-// Due gives the deleted tenants whose purge_after has passed; those on hold are left out.
+// Due gives the deleted tenants whose purge_after has passed, and those whose purge was begun and nobody works on any more;
+// those on hold are left out.
 func (s *Service) Due(ctx context.Context) ([]Name, error) {
 	var q query
-	q.and("t.state = 'deleted' AND t.purge_after <= now() AND t.hold IS NULL")
-	var names []Name
+	q.and("t.state = 'deleted' AND t.purge_after <= now() AND t.hold IS NULL OR EXISTS (SELECT FROM tenantctl.operations o WHERE o.tenant_id = t.id AND o.kind = 'purge' AND o.state IN ('running', 'undoing', 'stuck'))")
+	var due []Tenant
 	for t, err := range s.catalog.tenants(ctx, &q) {
 		if err != nil {
 			return nil, err
 		}
-		names = append(names, t.Name)
+		due = append(due, t)
+	}
+	var names []Name
+	for _, t := range due {
+		live, err := s.catalog.liveOperation(ctx, t.ID)
+		if err != nil {
+			return nil, err
+		}
+		if live == nil || live.Kind != OpPurge || s.catalog.dead(live) {
+			names = append(names, t.Name)
+		}
 	}
 	return names, nil
 }

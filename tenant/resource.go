@@ -240,6 +240,9 @@ type Shell interface {
 // Execer is a Resource that runs one statement in a tenant's place.
 type Execer interface {
 	Resource
+	// WithoutValues is a statement without the values in it, which may be secrets; nothing but how it begins where that cannot be
+	// told.
+	WithoutValues(statement string) string
 	// Exec runs the statement in a transaction of its own and streams its rows.
 	Exec(ctx context.Context, t Tenant, statement string, sink RowSink) (rows int64, err error)
 }
