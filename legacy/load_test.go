@@ -160,7 +160,6 @@ func (s *stand) mapping(tables string) *Mapping {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.last = m
 	if t, ok := s.t.(*testing.T); ok && os.Getenv("LEGACY_TEST_URL") != s.url {
 		t.Setenv("LEGACY_TEST_URL", s.url)
 	}
@@ -168,6 +167,7 @@ func (s *stand) mapping(tables string) *Mapping {
 }
 
 func (s *stand) run(ctx context.Context, m *Mapping, req RunRequest) (*Report, error) {
+	s.last = m
 	i, err := Open(ctx, m, s.options)
 	if err != nil {
 		return nil, err

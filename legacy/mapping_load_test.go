@@ -204,7 +204,7 @@ func TestRefusesOneFaultWithItsPlaceAndWayOut(t *testing.T) {
 		{files + "tables: [{from: a, key: k, columns: {b: {sql: c}}}]", "m.yaml:5:47: columns.b.sql: a source of files cannot do this; it is for PostgreSQL and MySQL"},
 		{files + "tables: [{from: a, key: k, columns: {b: {lookup: {table: a, match: {b: c}, take: d}}}}]", "m.yaml:5:42: columns.b.lookup: a source of files cannot do this; it is for PostgreSQL and MySQL"},
 		{strings.Replace(files, "from: c", "query: c", 1) + "tables: [{from: a, key: k}]", "m.yaml:4:18: tenants.query: a source of files cannot do this; it is for PostgreSQL and MySQL"},
-		{strings.Replace(head, "postgres://h/d", "mongodb://h/d", 1) + "tables: [{from: a, key: k, via: [{columns: a, table: t, references: c}]}]", "m.yaml:5:28: via: a MongoDB source cannot do this; it is for PostgreSQL and MySQL"},
+		{strings.Replace(head, "postgres://h/d", "mongodb://h/d", 1) + "tables: [{from: a, key: k, columns: {b: {sql: c}}}]", "m.yaml:5:47: columns.b.sql: a MongoDB source cannot do this; it is for PostgreSQL and MySQL"},
 		{strings.Replace(head, "'postgres://h/d'", "'mysql://h/d', schema: x", 1) + "tables: [{from: a, key: k}]", "m.yaml:3:43: schema: PostgreSQL alone has schemas; name the database in the URL"},
 		{strings.Replace(head, "url: 'postgres://h/d'", "", 1) + "tables: [{from: a, key: k}]", "m.yaml:3:11: sources.s: one of the keys url, url_env, url_file, path is missing"},
 		{strings.Replace(head, "from: c, ", "", 1) + "tables: [{from: a, key: k}]", "m.yaml:4:1: tenants: one of the keys from, query is missing"},

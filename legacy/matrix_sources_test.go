@@ -109,7 +109,6 @@ func (s *stand) matrixOf(spec, store string, names []string, columns []matrixCol
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.last = whole
 	s.matrixHolds(whole, pairs)
 }
 
