@@ -25,7 +25,7 @@ GORELEASER := github.com/goreleaser/goreleaser/v2@v2.16.0
 
 # PostgreSQL's versions beside the installed one: the first with narrow rules for roles, and the newest.
 MAJORS        := 16 18
-MAJOR_TESTS   := Provisioner|TestDoctor(Asks|Names)|SeededFault|TestNamesThat|StructuresAre|AProbe(Finds|Leaves)|ProbesAreSwept|LockEnds|Drop(Refuses|Takes)|Right|Reach|UsesItsSchema|NothingIsGranted|Password|Foreign
+MAJOR_TESTS   := Provisioner|TestDoctor(Asks|Names)|SeededFault|TestNamesThat|StructuresAre|AProbe(Finds|Leaves)|ProbesAreSwept|LockEnds|Drop(Refuses|Takes)|Right|Reach|UsesItsSchema|NothingIsGranted|Password|Foreign|AdoptRights|AdoptedTenant(ToItsOwner|WroteRuns|GivesUp|CannotUse)|Worker|LoginWithout|VerifyFindsLarge|ForEachLargeObject|ChangeHands
 MAJOR_SCRIPTS := ^TestScript$$/^(adopt_sources|bad_rights|create|credentials|doctor|probe|suspend)$$
 
 FUZZTIME := 30s
