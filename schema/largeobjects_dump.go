@@ -207,9 +207,9 @@ func (r *Resource) joinObjectReaders(ctx context.Context, t tenant.Tenant) error
 	}
 	defer conn.Release()
 	pg := conn.Conn().PgConn()
-	may, with := "MEMBER", ""
+	may := "MEMBER"
 	if major(pg) >= 16 {
-		may, with = "SET", " WITH INHERIT FALSE, SET TRUE"
+		may = "SET"
 	}
 	var roles []string
 	c := cmd(`SELECT x::regrole FROM (%s) w CROSS JOIN unnest(ARRAY[w.role, w.second]) x
@@ -225,7 +225,7 @@ WHERE x <> w.me AND NOT pg_has_role(w.me, x, '%s') AND EXISTS (SELECT FROM pg_la
 		return err
 	}
 	for _, role := range roles {
-		err := send(ctx, pg, []command{cmd("GRANT %s TO CURRENT_USER%s", role, with)})
+		err := send(ctx, pg, []command{cmd("GRANT %s TO CURRENT_USER", role)})
 		if code(err) == insufficientRights {
 			return &tenant.Error{
 				Kind: tenant.ErrRights, Store: tenant.KindPostgres, Tenant: t.Name, Code: insufficientRights,
