@@ -111,7 +111,9 @@ docs-check:
 		diff -ru docs/reference "$$dir" || { echo "docs/reference is stale; run: make docs" >&2; exit 1; }
 
 .PHONY: fuzz
-fuzz: bin/devstack fuzz-goose ## Fuzz each fuzz target for FUZZTIME (30s), and load every pair of types of an import
+fuzz: bin/devstack fuzz-goose ## Fuzz each fuzz target for FUZZTIME (30s), load every pair of types of an import, and interleave every pair of verbs
+	@echo "== every pair of verbs"
+	@TENANTCTL_TEST_PAIRS=all bin/devstack run --fast -- go test ./tenant -v -run TestEveryPairOfVerbs
 	@echo "== every pair of types"
 	@TENANTCTL_TEST_MATRIX=all bin/devstack run --fast -- go test ./legacy -run TestEveryPairOfTypes
 	@grep -rl --include='*_test.go' '^func Fuzz' $$(go list -f '{{.Dir}}' ./...) | sort | while read -r file; do \

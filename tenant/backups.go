@@ -318,6 +318,10 @@ func (s *Service) Prune(ctx context.Context, req PruneRequest, verdict func(Kept
 	}
 	scan := new(Scan)
 	if len(req.Names) == 0 && !req.DryRun {
+		inWork, err := s.catalog.uploads(ctx) // before the look at what is whole: one that ends meanwhile is whole then
+		if err != nil {
+			return nil, err
+		}
 		if scan, err = s.ScanBackups(ctx); err != nil {
 			return nil, err
 		}
@@ -326,6 +330,9 @@ func (s *Service) Prune(ctx context.Context, req PruneRequest, verdict func(Kept
 			return nil, err
 		}
 		for _, st := range scan.partial {
+			if inWork[st.ID] {
+				continue // however long it takes
+			}
 			// By both clocks: one that goes wrong must not take away what is being written.
 			if min(now.Sub(st.At), time.Since(st.At)) < partialAge {
 				continue
@@ -356,8 +363,12 @@ func (s *Service) Prune(ctx context.Context, req PruneRequest, verdict func(Kept
 				k.Reasons = append(k.Reasons, "hold: "+why)
 			}
 			if len(k.Reasons) == 0 && !req.DryRun {
-				if err := s.removeBackup(ctx, v, b); err != nil {
+				gone, err := s.removeBackup(ctx, v, b)
+				if err != nil {
 					return err
+				}
+				if !gone {
+					k.Reasons = []string{"held meanwhile"}
 				}
 			}
 			verdict(k)
@@ -395,21 +406,37 @@ func prunable(names []Name) *query {
 	return &q
 }
 
-// removeBackup takes a backup away, the manifest first, and writes it into the audit.
-func (s *Service) removeBackup(ctx context.Context, v Vault, b *Backup) error {
+// uploads are the archives that operations which have not ended may be writing.
+func (c *Catalog) uploads(ctx context.Context) (map[uuid.UUID]bool, error) {
+	out := map[uuid.UUID]bool{}
+	for op, err := range c.operations(ctx, OperationFilter{Unfinished: true}) {
+		if err != nil {
+			return nil, err
+		}
+		if op.Kind == OpBackup || op.Kind == OpDelete {
+			for _, id := range attempts(op) {
+				out[id] = true
+			}
+		}
+	}
+	return out, nil
+}
+
+// removeBackup takes a backup away, the manifest first, and writes it into the audit. It is false where a hold was set since.
+func (s *Service) removeBackup(ctx context.Context, v Vault, b *Backup) (gone bool, err error) {
 	// A hold set since the list was read is honoured: the row says no in the same statement.
 	tag, err := s.catalog.pool.Exec(ctx, `DELETE FROM tenantctl.backups b WHERE b.id = $1 AND NOT EXISTS (SELECT FROM tenantctl.tenants t WHERE t.id = b.tenant_id AND t.hold IS NOT NULL)`, b.ID)
 	if err != nil {
-		return catalogError("forget the backup", err)
+		return false, catalogError("forget the backup", err)
 	}
 	if tag.RowsAffected() == 0 {
-		return nil
+		return false, nil
 	}
 	if err := v.Remove(ctx, b.TenantID, b.ID); err != nil {
 		// It is still there, whole or in part; the catalog says so again.
-		return errors.Join(err, s.catalog.addBackup(context.WithoutCancel(ctx), s.catalog.pool, b))
+		return false, errors.Join(err, s.catalog.addBackup(context.WithoutCancel(ctx), s.catalog.pool, b))
 	}
-	return s.catalog.audit(ctx, s.catalog.pool, entry{
+	return true, s.catalog.audit(ctx, s.catalog.pool, entry{
 		action: "remove backup", tenant: &Tenant{ID: b.TenantID, Name: b.Tenant},
 		detail: map[string]any{"backup": b.ID, "created_at": b.CreatedAt, "location": b.Location},
 	})
