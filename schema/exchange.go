@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -173,11 +174,12 @@ func (r *Resource) Revive(ctx context.Context, t tenant.Tenant) error {
 		return err
 	}
 	defer conn.Release()
-	o := new(ownership)
+	o, made := new(ownership), false
 	err = r.transact(ctx, conn, t, o.read(text(t.Schema)), func(p *place) ([]command, error) {
 		if err := p.ours(t); err != nil {
 			return nil, err
 		}
+		made = p.role == tenant.Absent
 		switch {
 		case !r.hasRole(t):
 			return nil, nil
@@ -194,5 +196,29 @@ func (r *Resource) Revive(ctx context.Context, t tenant.Tenant) error {
 	if err != nil || !r.hasRole(t) {
 		return refusal("make role "+t.Role, conn, t, err)
 	}
+	if made {
+		if err := r.shed(ctx, conn, t); err != nil {
+			return refusal("revoke the rights of other tenants in schema "+t.Schema, conn, t, err)
+		}
+	}
 	return r.giveMarked(ctx, t, mark(t)+objectOfRole, t.Role, "")
+}
+
+// shed takes from other tenants' roles what they have in a schema that becomes a tenant of its own, as that of the tenant
+// whose data it was.
+func (r *Resource) shed(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenant) error {
+	t.State = tenant.Active // as which it is judged
+	var fixes []command
+	return r.transact(ctx, conn, t, func(*place) []command {
+		fixes = nil
+		asked, err := r.inquiries([]tenant.Tenant{t}, nil, true, func(f tenant.Fault) {
+			if f.Rule == ruleForeignGrant {
+				fixes = append(fixes, command{sql: f.Fix, count: len(statementsOf(f.Fix))})
+			}
+		})
+		if err != nil { // a tenant can be written as JSON
+			return nil
+		}
+		return asked
+	}, func(p *place) ([]command, error) { return fixes, p.ours(t) })
 }

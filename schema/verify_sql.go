@@ -8,8 +8,10 @@ const (
 	ruleAttributes    = "role-attributes"
 	ruleMember        = "role-member"
 	ruleForeignRole   = "foreign-role"
+	ruleRoleSetting   = "role-setting"
 	ruleNotLockedOut  = "not-locked-out"
 	rulePublicGrant   = "public-grant"
+	ruleForeignGrant  = "foreign-grant"
 	ruleReachesOut    = "reaches-out"
 	ruleReachedInto   = "reached-into"
 	ruleReadsReplaced = "reads-replaced"
@@ -72,6 +74,10 @@ var inquiries = []inquiry{
 			AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) AND EXISTS (SELECT FROM unnest(s.setconfig) c WHERE starts_with(c, 'search_path='))
 		LEFT JOIN unnest(s.setconfig) c ON starts_with(c, 'search_path=') ORDER BY s.setdatabase DESC NULLS LAST LIMIT 1) bad
 	WHERE w.asked AND w.role IS NOT NULL AND replace(bad.path, ', ', ',') IS DISTINCT FROM w.schema || replace(w.behind, ', ', ',') AND replace(bad.path, ', ', ',') IS DISTINCT FROM quote_ident(w.schema) || replace(w.behind, ', ', ',') AND replace(bad.path, '"', '') IS DISTINCT FROM w.schema || w.behind ORDER BY w.i`},
+	{ofRoles: true, sql: `SELECT w.i, '` + ruleRoleSetting + `', '', 'the role has a setting by which it works as another role: ' || c,
+		format('ALTER ROLE %I%s RESET role', w.rolname, CASE WHEN s.setdatabase <> 0 THEN format(' IN DATABASE %I', d.datname) END)
+	FROM w JOIN pg_db_role_setting s ON s.setrole = w.role LEFT JOIN pg_database d ON d.oid = s.setdatabase CROSS JOIN LATERAL unnest(s.setconfig) c
+	WHERE w.asked AND starts_with(c, 'role=') AND lower(c) <> 'role=none' ORDER BY w.i, c`},
 	{ofRoles: true, sql: `SELECT w.i, '` + ruleNotLockedOut + `', '', 'the tenant is ' || w.state || ', and its role can ' || concat_ws(' and ', CASE WHEN u.rolcanlogin THEN 'log in' END, CASE WHEN g.can THEN 'use the schema' END),
 		format('ALTER ROLE %I NOLOGIN; REVOKE USAGE ON SCHEMA %I FROM %I', w.rolname, w.schema, w.rolname)
 	FROM w JOIN pg_roles u ON u.oid = w.role CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM aclexplode(w.nspacl) WHERE grantee = w.role AND privilege_type = 'USAGE') AS can) g
@@ -154,7 +160,7 @@ const grantsSQL = `, h AS (
 )
 SELECT i, '` + rulePublicGrant + `', label, 'is granted to PUBLIC: ' || everybody, format('REVOKE ALL%s ON %s FROM PUBLIC', columns, target) FROM h WHERE everybody IS NOT NULL
 UNION ALL
-SELECT i, 'foreign-grant', label, 'is granted to another tenant''s role: ' || others, format('REVOKE ALL%s ON %s FROM %s', columns, target, otherroles) FROM h WHERE others IS NOT NULL
+SELECT i, '` + ruleForeignGrant + `', label, 'is granted to another tenant''s role: ' || others, format('REVOKE ALL%s ON %s FROM %s', columns, target, otherroles) FROM h WHERE others IS NOT NULL
 UNION ALL
 SELECT i, 'wide-grant', label, 'the tenant''s role has more than it needs: ' || wide, format('REVOKE %s ON %s FROM %I', (SELECT string_agg(p || columns, ', ') FROM unnest(string_to_array(wide, ', ')) p), target, rolname) FROM h WHERE wide IS NOT NULL
 UNION ALL

@@ -91,6 +91,8 @@ func TestEachSeededFaultIsFoundAndMendedWhereThatIsSafe(t *testing.T) {
 		{"a role in the server's own", "GRANT pg_read_all_data TO $R", []string{"role-member"}, "REVOKE pg_read_all_data FROM $R"},
 		{"a role with another search_path", "ALTER ROLE $R SET search_path = $S, public", []string{"role-search-path"}, ""},
 		{"a role without a search_path", "ALTER ROLE $R RESET search_path", []string{"role-search-path"}, ""},
+		{"a role that works as another", "ALTER ROLE $R SET role = $H", []string{"role-setting"}, ""},
+		{"a role that works as another in this database", "ALTER ROLE $R IN DATABASE $D SET role = $H", []string{"role-setting"}, ""},
 		{"a search_path for this database", "ALTER ROLE $R IN DATABASE $D SET search_path = $G", []string{"role-search-path"}, ""},
 		{"an active tenant's role that cannot log in", "ALTER ROLE $R NOLOGIN", []string{"locked-out"}, ""},
 		{"a password that ran out", "ALTER ROLE $R VALID UNTIL '2001-01-01'", []string{"locked-out"}, ""},

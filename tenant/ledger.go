@@ -393,9 +393,15 @@ func (c *Catalog) finishAtOnce(ctx context.Context, b *pgx.Batch, op *Operation,
 const lazily = `SELECT set_config('synchronous_commit', 'off', true)`
 
 // forget deletes the history of operations that ended before the age given, a run with all its tasks: while a run is there, what
-// it has done is. The audit keeps its entries.
+// it has done is. The audit keeps its entries. The locks of tenants and copies that are gone go at once.
 func (c *Catalog) forget(ctx context.Context, age time.Duration) error {
-	_, err := c.pool.Exec(ctx, `DELETE FROM tenantctl.operations o WHERE o.parent_id IS NULL AND o.finished_at < now() - $1::interval
+	_, err := c.pool.Exec(ctx, `DELETE FROM tenantctl.locks WHERE id IN (SELECT l.id FROM tenantctl.locks l
+		WHERE l.pid IS NULL AND NOT EXISTS (SELECT FROM tenantctl.tenants t WHERE t.id = l.id)
+		FOR UPDATE SKIP LOCKED)`)
+	if err != nil {
+		return catalogError("remove the locks of tenants that are gone", err)
+	}
+	_, err = c.pool.Exec(ctx, `DELETE FROM tenantctl.operations o WHERE o.parent_id IS NULL AND o.finished_at < now() - $1::interval
 		AND o.state IN ('done', 'undone', 'failed', 'aborted')
 		AND NOT EXISTS (SELECT FROM tenantctl.operations c WHERE c.parent_id = o.id AND c.state IN ('running', 'undoing', 'stuck'))`, interval(age))
 	return catalogError("trim the history of operations", err)
