@@ -18,6 +18,8 @@ func plainFlags(c *cobra.Command) {
 	plain := func(f *pflag.Flag) {
 		if f.Value.Type() == "bool" {
 			f.Value = plainBool{f.Value}
+		} else {
+			f.NoOptDefVal = "" // --defer-indexes, not --defer-indexes[=auto]
 		}
 	}
 	c.Flags().VisitAll(plain)

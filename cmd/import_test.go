@@ -292,7 +292,7 @@ func (b *importBench) whole(t testing.TB, people int) {
 	b.want(t, `SELECT row_key || code FROM tenantctl.import_rejects ORDER BY 1`, `["10"]22001`, `["11"]23503`, `["5"]no_key`, `["8"]23503`)
 }
 
-var killRun = []string{"import", "run", "-f", "mapping.yaml", "--defer-indexes"}
+var killRun = []string{"import", "run", "-f", "mapping.yaml", "--defer-indexes=always"}
 
 func TestALoadIsGoneOnWithAfterAFaultAtEveryPoint(t *testing.T) {
 	t.Parallel()
@@ -481,7 +481,7 @@ CREATE TABLE pgbench_accounts (aid int PRIMARY KEY, bid int, abalance int, fille
 CREATE TABLE pgbench_history (tid int, bid int, aid int, delta int, mtime timestamp, filler char(22));`, "", "SELECT 1",
 		"tenants: {from: pgbench_branches, key: bid, name: \"'branch-' || bid\"}\ntables:\n  - {from: pgbench_branches, key: bid}\n  - {from: pgbench_tellers, key: bid}\n  - {from: pgbench_accounts, key: bid}\n  - {from: pgbench_history, key: bid}\n")
 	runPgbench(t, b.legacy)
-	b.must(t, "import", "run", "-f", "mapping.yaml", "--defer-indexes")
+	b.must(t, "import", "run", "-f", "mapping.yaml", "--defer-indexes=always")
 	b.clean(t)
 	b.want(t, `SELECT concat_ws(',', (SELECT count(*) FROM `+b.prefix+`branch_1.pgbench_accounts), (SELECT count(*) FROM `+b.prefix+`branch_1.pgbench_history))`, "100000,100")
 }
