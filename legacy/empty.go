@@ -123,6 +123,7 @@ func (r *run) checkEmptying(ctx context.Context) error {
 			}
 		}
 	}
+	r.sharedPlaces(e.tables) // the workers find it there
 	return r.each(ctx, r.scope, func(ctx context.Context, at int32) error {
 		due := r.due(at, e.tables, e.loads, e.passes)
 		return r.inTx(ctx, "look at the tables that are loaded anew", func(tx pgx.Tx) error { return r.canEmpty(ctx, tx, at, due, r.alsoEmpty(due)) })
