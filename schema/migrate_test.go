@@ -294,8 +294,9 @@ func TestLockTimeoutIsTriedAgain(t *testing.T) {
 func TestTwoProcessesNeverApplyTheSameFile(t *testing.T) {
 	t.Parallel()
 	dir := folder(t, map[string]string{"00001_a.sql": "-- +goose Up\nCREATE TABLE a (id int);"})
-	b := newBench(t, dir, func(c *Config) { c.MaxConnections, c.LockRetries = 8, 1000 })
+	b := newBench(t, dir, func(c *Config) { c.MaxConnections, c.LockRetries = 8, 1000 }).catalog()
 	tn := b.created("acme")
+	b.enter(tn)
 	for i := range 10 {
 		write(t, dir, fmt.Sprintf("%05d_b.sql", i+2), fmt.Sprintf("-- +goose Up\nCREATE TABLE b%d (id int);", i))
 	}
@@ -307,7 +308,7 @@ func TestTwoProcessesNeverApplyTheSameFile(t *testing.T) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			moved, err := b.over(dir).Up(t.Context(), tn, tenant.Newest, false)
+			moved, err := b.over(dir).Up(b.ctx(1), tn, tenant.Newest, false)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil || moved.Applied != 12 {

@@ -217,14 +217,14 @@ func (r *Resource) lockSession(ctx context.Context, conn *pgxpool.Conn, t tenant
 	if err := send(ctx, conn.Conn().PgConn(), []command{who}); err != nil {
 		return nil, err
 	}
-	keeper := r
+	ask := func(ctx context.Context, c command) error { return send(ctx, conn.Conn().PgConn(), []command{c}) }
 	if r.keeper != nil { // a worker has no rights on the catalog
-		keeper = r.keeper
+		ask = func(ctx context.Context, c command) error { return r.keeper.ask(ctx, c) }
 	}
 	free := false
 	lock := cmd("SELECT tenantctl.lock_session('%s', %s, %s, nullif(%s, '')::timestamptz)", t.ID, pid, login, text(since))
 	lock.row = func(row [][]byte) { free = is(row[0]) }
-	if err := keeper.ask(ctx, lock); err != nil {
+	if err := ask(ctx, lock); err != nil {
 		return nil, err
 	}
 	if !free {
@@ -233,7 +233,11 @@ func (r *Resource) lockSession(ctx context.Context, conn *pgxpool.Conn, t tenant
 	return func() error {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUp)
 		defer cancel()
-		return failure("unlock schema "+t.Schema, keeper.ask(clean, cmd("SELECT tenantctl.unlock_session('%s', %s)", t.ID, pid)))
+		err := ask(clean, cmd("SELECT tenantctl.unlock_session('%s', %s)", t.ID, pid))
+		if err != nil && r.keeper == nil { // the lock ends with the session, which works as another role, or is lost
+			return conn.Conn().Close(clean)
+		}
+		return failure("unlock schema "+t.Schema, err)
 	}, nil
 }
 

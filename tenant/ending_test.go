@@ -50,14 +50,32 @@ func (l *lateLine) Write(b []byte) (int, error) {
 		l.to.cancel()
 	}
 	go l.to.deliver(func() {
-		l.Conn.SetDeadline(time.Time{})
+		l.Conn.SetWriteDeadline(time.Time{})
 		_, _ = l.Conn.Write(message)
-		_, _ = io.Copy(io.Discard, l.Conn)
 	})
 	return len(b), nil
 }
 
+// What is lost stays lost: nobody moves the moment by which reads are over.
+
+func (l *lateLine) SetDeadline(t time.Time) error {
+	if l.cut.Load() {
+		return nil
+	}
+	return l.Conn.SetDeadline(t)
+}
+
+func (l *lateLine) SetReadDeadline(t time.Time) error {
+	if l.cut.Load() {
+		return nil
+	}
+	return l.Conn.SetReadDeadline(t)
+}
+
 func (l *lateLine) Read(b []byte) (int, error) {
+	if l.cut.Load() {
+		return 0, io.ErrUnexpectedEOF
+	}
 	n, err := l.Conn.Read(b)
 	if l.cut.Load() {
 		return 0, io.ErrUnexpectedEOF
