@@ -236,7 +236,7 @@ A table whose mapping was changed since it was loaded is refused until --restart
 	c.Flags().StringVar(&o.rejects, "rejects", "", "load the rows of this rejects `file`, mended, and nothing else")
 	c.Flags().StringVar(&o.rejectsTo, "rejects-to", "", "write the rows that were set aside to this `file` (default NAME.rejects.ndjson)")
 	c.Flags().StringVar(&o.deferIndexes, "defer-indexes", legacy.DeferNever,
-		"drop the secondary indexes of tables that start empty, and rebuild them after their load: `never`, always, or auto, which does so where a tenant has many rows")
+		"drop the secondary indexes of tables that start empty, and rebuild them after their load, `when`: never, always, or auto, which does so where a tenant has many rows")
 	c.Flags().Lookup("defer-indexes").NoOptDefVal = legacy.DeferAuto
 	c.Flags().BoolVar(&o.again, "again", false, "load also what is loaded already, for tables of mode upsert or replace")
 	c.Flags().StringSliceVar(&o.restart, "restart", nil, "empty these `tables` of what this import loaded there, in the tenants it loaded, and load them again")
