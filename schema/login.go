@@ -196,6 +196,9 @@ func (r *Resource) sweep(ctx context.Context, e errand, ended func(role string, 
 		over, err := ended(role, id)
 		if err == nil && (over || stale[role]) {
 			err = r.dropLogin(ctx, e, role)
+			if !over && code(err) != "" {
+				err = nil // it is another catalog's, whose next work removes it
+			}
 		}
 		if err != nil {
 			return err
