@@ -252,11 +252,12 @@ func (r *Resource) Drop(ctx context.Context, t tenant.Tenant) error {
 		}
 	}
 	// Collections take their time, and the drop of a database asks nobody: whose it is now is looked at last.
-	if s, err = r.lookAtMarks(ctx, t); err != nil {
+	now, err := r.look(ctx, t)
+	if err != nil {
 		return err
 	}
-	if s.presence == tenant.Foreign {
-		return refused(tenant.ErrForeign, tenant.HintNotOwned, "database %q does not bear the tenant's ownership tag any more, and is left as it is", t.Database)
+	if now.presence != s.presence {
+		return refused(tenant.ErrForeign, tenant.HintNotOwned, "database %q is not any more what it was when its drop began, and is left as it is", t.Database)
 	}
 	return failure(fmt.Sprintf("drop database %q", t.Database), write(ctx, r.db(t).Drop))
 }

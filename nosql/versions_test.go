@@ -83,7 +83,7 @@ func TestTheTagIsLookedAtRightBeforeADatabaseIsDropped(t *testing.T) {
 		}
 		return mongoproxy.Action{}
 	})
-	refuses(t, r.Drop(t.Context(), ten), tenant.ErrForeign, "any more")
+	refuses(t, r.Drop(t.Context(), ten), tenant.ErrForeign, "is left as it is")
 	for _, c := range p.Commands() {
 		if c.Name == "dropDatabase" {
 			t.Error("the database was dropped")
