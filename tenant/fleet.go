@@ -260,9 +260,15 @@ func (s *Service) resumeRun(ctx context.Context, kind string, opts *RunOptions) 
 	}
 	taken := *op
 	err = s.catalog.withRow(ctx, "take the run over", op, true, func(tx pgx.Tx, now rowState) error {
-		if err := stillSo(op, now); err != nil {
-			return err
+		switch {
+		case now.state == OpDone:
+			return Invalid("start a new one", "run %s is done", op.ID)
+		case now.state.Live():
+			if err := stillSo(op, now); err != nil {
+				return err
+			}
 		}
+		// Nobody works on a run that has ended meanwhile: another one of its kind closes what a dead process left.
 		err := tx.QueryRow(ctx, `UPDATE tenantctl.operations SET state = 'running', owner = $2, fence = fence + 1, lease_until = now() + $3::interval, finished_at = NULL, error = NULL
 			WHERE id = $1 RETURNING fence`, op.ID, s.catalog.self.String(), interval(s.catalog.lease)).Scan(&taken.Fence)
 		if err != nil {

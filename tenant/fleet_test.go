@@ -2,6 +2,7 @@ package tenant_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -62,6 +63,55 @@ func TestMigrateStopsAtTheFailureBudgetGroupsFailuresAndResumes(t *testing.T) {
 	r, err = w.service.Migrate(t.Context(), tenant.MigrateRequest{To: tenant.Newest}, tenant.RunOptions{Parallel: 3, Resume: tenant.ShortID(r.Run)})
 	if err != nil || r.Summary != (tenant.Summary{Tenants: 12, Changed: 12}) || r.State != tenant.RunDone {
 		t.Fatalf("%+v, %v", r, err)
+	}
+}
+
+func TestADeadRunIsResumedThoughANewerOneClosesItMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme", "globex")
+	w.pg.addFile(3)
+	w.pg.before = func(_ context.Context, call string, _ tenant.Tenant) error {
+		if call == "Up" {
+			return errors.New("disk full")
+		}
+		return nil
+	}
+	r, err := w.service.Migrate(t.Context(), tenant.MigrateRequest{To: tenant.Newest}, tenant.RunOptions{Parallel: 1, MaxFailures: tenant.Budget{Count: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, r.Err(), tenant.ErrPartial)
+	w.pg.before = nil
+	if _, err := w.pool.Exec(t.Context(), `UPDATE tenantctl.operations SET state = 'running', lease_until = now() - interval '1 hour', finished_at = NULL
+		WHERE id = $1`, r.Run); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := w.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `UPDATE tenantctl.operations SET state = 'aborted', fence = fence + 1, finished_at = now() WHERE id = $1`, r.Run); err != nil {
+		t.Fatal(err)
+	}
+	resumed := make(chan error)
+	go func() {
+		again, err := w.service.Migrate(t.Context(), tenant.MigrateRequest{To: tenant.Newest}, tenant.RunOptions{Resume: r.Run.String()})
+		if err == nil && again.State != tenant.RunDone {
+			err = again.Err()
+		}
+		resumed <- err
+	}()
+	for waits := false; !waits; time.Sleep(10 * time.Millisecond) {
+		if err := w.pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity a WHERE pg_blocking_pids(a.pid) @> ARRAY[$1::int])`,
+			tx.Conn().PgConn().PID()).Scan(&waits); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-resumed; err != nil {
+		t.Error(err)
 	}
 }
 
