@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -156,6 +157,31 @@ func TestDocumentationLinksLeadSomewhere(t *testing.T) {
 			if m[2] != "" && !hasAnchor(string(content), m[2][1:]) {
 				t.Errorf("%s links to %s%s, but there is no such heading", path, m[1], m[2])
 			}
+		}
+	}
+}
+
+// The architecture page names files and tests where a promise is kept: each of them is there.
+func TestTheArchitecturePageNamesFilesAndTestsThatExist(t *testing.T) {
+	page, err := os.ReadFile("../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile("`([a-z]+/[a-z_]+\\.go)`").FindAllStringSubmatch(string(page), -1) {
+		if _, err := os.Stat(filepath.Join("..", m[1])); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, m := range regexp.MustCompile("`(Test\\w+)`[^|]*in `(\\w+)`").FindAllStringSubmatch(string(page), -1) {
+		files, err := filepath.Glob(filepath.Join("..", m[2], "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(files, func(f string) bool {
+			code, err := os.ReadFile(f)
+			return err == nil && strings.Contains(string(code), "func "+m[1]+"(")
+		}) {
+			t.Errorf("%s has no test %s", m[2], m[1])
 		}
 	}
 }
