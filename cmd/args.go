@@ -80,10 +80,12 @@ type selectionFlags struct {
 	selector string
 	states   []string
 	shard    string
+	none     bool // may match nobody
 }
 
 func (f *selectionFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.all, "all", false, "every tenant")
+	cmd.Flags().BoolVar(&f.none, "allow-empty", false, "go on where the selection matches no tenant, which is refused otherwise")
 	f.addFilter(cmd)
 	cmd.Flags().StringVar(&f.shard, "shard", "", "part `I/N` of the tenants: a stable split for parallel jobs")
 }
@@ -95,7 +97,7 @@ func (f *selectionFlags) addFilter(cmd *cobra.Command) {
 }
 
 func (f *selectionFlags) selection(args []string) (tenant.Selection, error) {
-	sel := tenant.Selection{Names: names(args), All: f.all}
+	sel := tenant.Selection{Names: names(args), All: f.all, AllowEmpty: f.none}
 	var err error
 	if sel.Selector, err = tenant.ParseSelector(f.selector); err != nil {
 		return sel, err

@@ -18,7 +18,7 @@ func (s *Service) Adopt(ctx context.Context, req AdoptRequest, opts RunOptions) 
 	var p *AdoptPlan
 	var run *Operation
 	var err error
-	if err := s.runnable(ctx, nil, opts); err != nil {
+	if err := s.runnable(ctx, Selection{}, opts); err != nil {
 		return nil, err
 	}
 	if opts.Resume != "" {

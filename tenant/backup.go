@@ -71,7 +71,7 @@ func (s *Service) PlanBackup(ctx context.Context, req BackupRequest) ([]Tenant, 
 	if s.Vault == nil {
 		return nil, noVault()
 	}
-	if err := s.catalog.workable(ctx, req.Selection.Names); err != nil {
+	if err := s.catalog.workable(ctx, req.Selection); err != nil {
 		return nil, err
 	}
 	var out []Tenant
@@ -90,7 +90,7 @@ func (s *Service) Backup(ctx context.Context, req BackupRequest, opts RunOptions
 	if s.Vault == nil {
 		return nil, noVault()
 	}
-	if err := s.runnable(ctx, req.Selection.Names, opts); err != nil {
+	if err := s.runnable(ctx, req.Selection, opts); err != nil {
 		return nil, err
 	}
 	if _, err := s.archivers(); err != nil {

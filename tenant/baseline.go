@@ -55,7 +55,7 @@ func (s *Service) baseliner(ctx context.Context, req BaselineRequest) (Baseliner
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := s.catalog.workable(ctx, req.Selection.Names); err != nil {
+	if err := s.catalog.workable(ctx, req.Selection); err != nil {
 		return nil, nil, err
 	}
 	b, ok := ts[0].m.(Baseliner)

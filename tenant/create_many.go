@@ -17,7 +17,7 @@ func (s *Service) CreateMany(ctx context.Context, reqs iter.Seq2[CreateRequest, 
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.runnable(ctx, nil, opts); err != nil {
+	if err := s.runnable(ctx, Selection{}, opts); err != nil {
 		return nil, err
 	}
 	var run *Operation

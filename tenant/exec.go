@@ -39,7 +39,7 @@ func (r *ExecResult) Err() error {
 // Targets gives the tenants that a statement would go to: those selected that are active or suspended. One that is
 // named and is neither is refused.
 func (s *Service) Targets(ctx context.Context, sel Selection) ([]Tenant, error) {
-	if err := s.catalog.workable(ctx, sel.Names); err != nil {
+	if err := s.catalog.workable(ctx, sel); err != nil {
 		return nil, err
 	}
 	var out []Tenant

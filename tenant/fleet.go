@@ -116,13 +116,13 @@ func (s Summary) shortfall() string {
 }
 
 // runnable refuses a run, before anything is touched, that could not be what was asked for.
-func (s *Service) runnable(ctx context.Context, names []Name, opts RunOptions) error {
+func (s *Service) runnable(ctx context.Context, sel Selection, opts RunOptions) error {
 	if opts.Resume == "" {
 		if err := opts.Rollout.check(); err != nil {
 			return err
 		}
 	}
-	if err := s.catalog.workable(ctx, names); err != nil {
+	if err := s.catalog.workable(ctx, sel); err != nil {
 		return err
 	}
 	_, err := s.pressed(ctx) // for stores that cannot tell, though the configuration asks for it

@@ -191,7 +191,7 @@ func (s *Service) Migrate(ctx context.Context, req MigrateRequest, opts RunOptio
 	if err != nil {
 		return nil, err
 	}
-	if err := s.runnable(ctx, req.Selection.Names, opts); err != nil {
+	if err := s.runnable(ctx, req.Selection, opts); err != nil {
 		return nil, err
 	}
 	var run *Operation

@@ -121,7 +121,7 @@ func (s *Service) PlanMigrate(ctx context.Context, req MigrateRequest, parallel 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.catalog.workable(ctx, req.Selection.Names); err != nil {
+	if err := s.catalog.workable(ctx, req.Selection); err != nil {
 		return nil, err
 	}
 	for _, t := range ts {

@@ -164,12 +164,16 @@ func (s *Service) Probe(ctx context.Context, req ProbeRequest) (*ProbeReport, er
 // probed gives the tenants to probe, and after them others that there must be something to try on.
 func (s *Service) probed(ctx context.Context, req ProbeRequest) (chosen, ring []Tenant, selected int, err error) {
 	names := req.Selection.Names
-	if err := s.catalog.workable(ctx, names); err != nil {
+	if err := s.catalog.workable(ctx, req.Selection); err != nil {
+		return nil, nil, 0, err
+	}
+	const active = "t.state = 'active'"
+	if err := s.catalog.matches(ctx, req.Selection, active, "active tenant"); err != nil {
 		return nil, nil, 0, err
 	}
 	var q query
 	req.Selection.where(&q)
-	q.and("t.state = 'active'")
+	q.and(active)
 	if selected, err = s.catalog.count(ctx, &q); err != nil {
 		return nil, nil, 0, err
 	}
@@ -185,7 +189,7 @@ func (s *Service) probed(ctx context.Context, req ProbeRequest) (chosen, ring []
 		active := namesOf(chosen)
 		i := slices.IndexFunc(names, func(n Name) bool { return !slices.Contains(active, n) })
 		return nil, nil, 0, &Error{Kind: ErrInvalid, Tenant: names[i], Msg: "is suspended: it has no login to probe with", Hint: "tenantctl resume " + string(names[i])}
-	case len(chosen) == 0:
+	case len(chosen) == 0 && !req.Selection.AllowEmpty:
 		return nil, nil, 0, &Error{Kind: ErrNotFound, Msg: "no active tenant is selected", Hint: "tenantctl list shows all"}
 	}
 	ring = chosen

@@ -136,7 +136,7 @@ func (s *Service) PlanRehearse(ctx context.Context, req RehearseRequest) (*Rehea
 		return nil, err
 	}
 	p.Target = versionsOf(p.targets)
-	if err := s.catalog.workable(ctx, req.Selection.Names); err != nil {
+	if err := s.catalog.workable(ctx, req.Selection); err != nil {
 		return nil, err
 	}
 	all, err := s.catalog.count(ctx, s.selectMigrating(req.Selection))

@@ -17,6 +17,8 @@ type Selection struct {
 	States   []State
 	Shard    Shard
 
+	AllowEmpty bool // a selection that matches nobody is no mistake
+
 	failedIn uuid.UUID // only those that failed in this run
 }
 

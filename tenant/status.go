@@ -49,7 +49,7 @@ func (s *Service) Status(ctx context.Context, sel Selection, verify bool) (*Migr
 	if err != nil {
 		return nil, err
 	}
-	if err := s.catalog.workable(ctx, sel.Names); err != nil {
+	if err := s.catalog.workable(ctx, sel); err != nil {
 		return nil, err
 	}
 	for i := range ts {

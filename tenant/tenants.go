@@ -110,17 +110,37 @@ func (c *Catalog) missing(ctx context.Context, names []Name) error {
 	return nil
 }
 
-// workable refuses names that the catalog does not have, and tenants that cannot be worked in: a name given by hand is
-// never left out in silence.
-func (c *Catalog) workable(ctx context.Context, names []Name) error {
-	if len(names) == 0 {
+// matches refuses names that the catalog does not have, and a selection without names that no tenant within cond
+// matches: a misspelt label must not look like work that is done. Where nothing was selected, nobody has to match.
+func (c *Catalog) matches(ctx context.Context, sel Selection, cond, which string) error {
+	if len(sel.Names) > 0 {
+		return c.missing(ctx, sel.Names)
+	}
+	if sel.AllowEmpty || sel.Empty() {
 		return nil
 	}
-	if err := c.missing(ctx, names); err != nil {
+	var q query
+	sel.where(&q)
+	q.and(cond)
+	var any bool
+	err := c.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM tenantctl.tenants t WHERE `+q.where()+`)`, q.args...).Scan(&any)
+	if err != nil || any {
+		return catalogError("look for the tenants", err)
+	}
+	return &Error{
+		Kind: ErrInvalid, Code: "empty_selection", Msg: "the selection matches no " + which,
+		Hint: "tenantctl list shows all tenants; add --allow-empty where that is no mistake",
+	}
+}
+
+// workable refuses a selection that matches nobody, and named tenants that cannot be worked in: a name given by hand is
+// never left out in silence.
+func (c *Catalog) workable(ctx context.Context, sel Selection) error {
+	if err := c.matches(ctx, sel, migrating, "tenant that is active or suspended"); err != nil || len(sel.Names) == 0 {
 		return err
 	}
 	var q query
-	Selection{Names: names}.where(&q)
+	Selection{Names: sel.Names}.where(&q)
 	q.and("NOT " + migrating)
 	var first *Tenant
 	for t, err := range c.tenants(ctx, &q) {

@@ -180,7 +180,7 @@ func (s *Service) Verify(ctx context.Context, req VerifyRequest) (*Verification,
 	if err != nil {
 		return nil, err
 	}
-	if err := s.catalog.missing(ctx, req.Selection.Names); err != nil {
+	if err := s.catalog.matches(ctx, req.Selection, "true", "tenant"); err != nil {
 		return nil, err
 	}
 	x := &verifying{s: s, whole: req.Selection.Empty() || req.Selection.onlyAll(), tenants: map[uuid.UUID]Tenant{}, faulty: map[uuid.UUID]bool{}, skipped: map[string]int{}}

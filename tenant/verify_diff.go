@@ -45,7 +45,7 @@ func (s *Service) VerifyDiff(ctx context.Context, name Name, only string) (*Stru
 	if err != nil {
 		return nil, err
 	}
-	if err := s.catalog.workable(ctx, []Name{name}); err != nil {
+	if err := s.catalog.workable(ctx, Selection{Names: []Name{name}}); err != nil {
 		return nil, err
 	}
 	t, err := s.catalog.Get(ctx, name)
