@@ -23,9 +23,10 @@ func newCredentialsCmd(a *app) *cobra.Command {
 		Use:   "credentials NAME",
 		Short: "Show how a tenant's application connects; with --rotate, with a new password",
 		Long: `Shows host, database and user of a tenant in every store. Passwords are kept nowhere: --rotate makes new ones and
-shows them this once, before it sets them: where they cannot be written, the old ones stay. Open connections go on; new
-ones need the new password. The output formats here are table,
-json, yaml, env and dsn.
+shows them this once. It first asks every store whether it takes them, then shows them, then sets them in every store or in
+none: where one refuses, or the passwords cannot be written, the old ones stay. Where a connection is lost in the last moment,
+it says which of them count. Open connections go on; new ones need the new password. After a crash, run it again.
+The output formats here are table, json, yaml, env and dsn.
 
 ` + exitHelp,
 		Example: `  tenantctl credentials acme

@@ -86,7 +86,7 @@ func TestAnExchangeGivesEachDatabaseToItsNewOwner(t *testing.T) {
 	t1, beside := newTenant(t), newTenant(t)
 	t1.State = tenant.Active
 	must(t, r.Create(t.Context(), t1))
-	must(t, r.SetPassword(t.Context(), t1, "the old one"))
+	must(t, r.SetPassword(t.Context(), t1, "the old one", nil))
 	m, d := dump(t, r, t1)
 	_, err := restore(t.Context(), r, beside, m, tenant.LoadOptions{Dumped: d, Role: t1.Role})
 	must(t, err)
@@ -165,7 +165,7 @@ func TestReviveGivesTheUserBack(t *testing.T) {
 	ten := newTenant(t)
 	refuses(t, r.Revive(t.Context(), ten), tenant.ErrMissing, ten.Database)
 	must(t, r.Create(t.Context(), ten))
-	must(t, r.SetPassword(t.Context(), ten, "kept"))
+	must(t, r.SetPassword(t.Context(), ten, "kept", nil))
 	_, err := r.Lock(t.Context(), ten)
 	must(t, err)
 	must(t, r.Revive(t.Context(), ten))

@@ -167,7 +167,7 @@ func TestPresentsItselfAndWaitsForTheMajority(t *testing.T) {
 	_, err := r.Lock(t.Context(), acme)
 	must(t, err)
 	must(t, r.Unlock(t.Context(), acme))
-	must(t, r.SetPassword(t.Context(), acme, "secret"))
+	must(t, r.SetPassword(t.Context(), acme, "secret", nil))
 	must(t, r.Drop(t.Context(), acme))
 	users := map[string]int{}
 	for _, c := range p.Commands() {

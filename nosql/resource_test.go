@@ -71,7 +71,7 @@ func TestTenantsReachOnlyTheirOwnDatabase(t *testing.T) {
 	a, b := newTenant(t), newTenant(t)
 	must(t, r.Create(t.Context(), a))
 	must(t, r.Create(t.Context(), b))
-	err := r.SetPassword(t.Context(), a, "a-password-of-a")
+	err := r.SetPassword(t.Context(), a, "a-password-of-a", nil)
 	if !enforced {
 		if u, userErr := r.user(t.Context(), a); userErr != nil || !u.kept {
 			must(t, userErr)

@@ -246,8 +246,9 @@ func (r *Resource) Unlock(ctx context.Context, t tenant.Tenant) error {
 	return r.change(ctx, t, "unlock user "+t.Role, bson.D{{Key: "updateUser", Value: t.Role}, {Key: "roles", Value: readWrite(t)}})
 }
 
-// SetPassword changes the password alone: a user that is locked stays locked.
-func (r *Resource) SetPassword(ctx context.Context, t tenant.Tenant, password string) error {
+// SetPassword changes the password alone: a user that is locked stays locked. Before seal the server shows that it takes
+// changes of the user, by one that changes nothing.
+func (r *Resource) SetPassword(ctx context.Context, t tenant.Tenant, password string, seal func(context.Context) error) error {
 	u, err := r.ownUser(ctx, t)
 	if err != nil {
 		return err
@@ -255,7 +256,17 @@ func (r *Resource) SetPassword(ctx context.Context, t tenant.Tenant, password st
 	if !u.kept {
 		return refused(tenant.ErrUnsupported, "use a server that keeps users, with nosql.users auto or require", "no password can be set: %s", u.note)
 	}
-	return r.change(ctx, t, "set the password of user "+t.Role, bson.D{{Key: "updateUser", Value: t.Role}, {Key: "pwd", Value: password}})
+	doing := "set the password of user " + t.Role
+	if seal != nil {
+		same := bson.D{{Key: "updateUser", Value: t.Role}, {Key: "roles", Value: append([]bson.RawValue{}, u.roles...)}}
+		if err := r.change(ctx, t, doing, same); err != nil {
+			return err
+		}
+		if err := seal(ctx); err != nil {
+			return err
+		}
+	}
+	return r.change(ctx, t, doing, bson.D{{Key: "updateUser", Value: t.Role}, {Key: "pwd", Value: password}})
 }
 
 // Login tells how the tenant's application connects: to the first host of the URL, which names the others where it
@@ -264,7 +275,7 @@ func (r *Resource) Login(t tenant.Tenant) tenant.Login {
 	l := tenant.Login{Store: tenant.KindMongoDB, Database: t.Database}
 	opts, err := clientOptions(r.cfg)
 	if err != nil {
-		l.Note = err.Error()
+		l.Note, l.Err = err.Error(), err
 		return l
 	}
 	host, port, err := net.SplitHostPort(opts.Hosts[0])
@@ -285,7 +296,7 @@ func (r *Resource) Login(t tenant.Tenant) tenant.Login {
 	u, err := r.user(ctx, t)
 	switch {
 	case err != nil:
-		l.Note = err.Error()
+		l.Note, l.Err = err.Error(), err
 	case !u.kept:
 		l.Note = u.note
 	default:

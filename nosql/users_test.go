@@ -1,7 +1,10 @@
 package nosql
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -92,7 +95,7 @@ func TestPasswordLockAndUnlock(t *testing.T) {
 	r, p := proxied(t, example)
 	ten := newTenant(t)
 	must(t, r.Create(t.Context(), ten))
-	must(t, r.SetPassword(t.Context(), ten, "first"))
+	must(t, r.SetPassword(t.Context(), ten, "first", nil))
 
 	p.Intercept(nil)
 	for range 2 {
@@ -114,7 +117,7 @@ func TestPasswordLockAndUnlock(t *testing.T) {
 		t.Errorf("sessions ended of %v, want %s", p.SessionsEnded(), want)
 	}
 
-	must(t, r.SetPassword(t.Context(), ten, "second"))
+	must(t, r.SetPassword(t.Context(), ten, "second", nil))
 	if u := p.Users()[0]; u.Password != "second" || len(u.Roles) != 0 {
 		t.Errorf("a new password changed the lock: roles are %v", u.Roles)
 	}
@@ -126,6 +129,46 @@ func TestPasswordLockAndUnlock(t *testing.T) {
 	}
 }
 
+func TestAPasswordIsSealedWhereTheServerTakesChangesOfTheUser(t *testing.T) {
+	r, p := proxied(t, example)
+	ten := newTenant(t)
+	must(t, r.Create(t.Context(), ten))
+	must(t, r.SetPassword(t.Context(), ten, "first", nil))
+	before := p.Users()[0]
+	err := r.SetPassword(t.Context(), ten, "second", func(context.Context) error { return errors.New("not now") })
+	if err == nil || !reflect.DeepEqual(p.Users()[0], before) {
+		t.Errorf("error is %v, and the user is another", err)
+	}
+	must(t, r.SetPassword(t.Context(), ten, "second", func(context.Context) error {
+		if !reflect.DeepEqual(p.Users()[0], before) {
+			t.Error("the user was changed before it was sealed")
+		}
+		return nil
+	}))
+	if p.Users()[0].Password != "second" {
+		t.Error("it was sealed and not set")
+	}
+	p.Intercept(func(c mongoproxy.Command) mongoproxy.Action {
+		if c.Name == "updateUser" {
+			return mongoproxy.Action{Reply: mongoproxy.Refusal(13, "Unauthorized", "not authorized")}
+		}
+		return mongoproxy.Action{}
+	})
+	refuses(t, r.SetPassword(t.Context(), ten, "third", func(context.Context) error {
+		t.Error("what is refused was sealed")
+		return nil
+	}), tenant.ErrRights)
+	p.Intercept(func(c mongoproxy.Command) mongoproxy.Action {
+		if c.Name == "usersInfo" {
+			return mongoproxy.Action{Reply: mongoproxy.Refusal(13, "Unauthorized", "not authorized")}
+		}
+		return mongoproxy.Action{}
+	})
+	if l := r.Login(ten); l.Err == nil || l.Note == "" {
+		t.Errorf("whether there is a user cannot be told, and the login says %+v", l)
+	}
+}
+
 func TestAUserOfSomebodyElseIsLeftAlone(t *testing.T) {
 	r, p := proxied(t, example)
 	ten := newTenant(t)
@@ -134,7 +177,7 @@ func TestAUserOfSomebodyElseIsLeftAlone(t *testing.T) {
 	_, err := r.Lock(t.Context(), ten)
 	refuses(t, err, tenant.ErrForeign, ten.Role)
 	refuses(t, r.Unlock(t.Context(), ten), tenant.ErrForeign, ten.Role)
-	refuses(t, r.SetPassword(t.Context(), ten, "x"), tenant.ErrForeign, ten.Role)
+	refuses(t, r.SetPassword(t.Context(), ten, "x", nil), tenant.ErrForeign, ten.Role)
 	refuses(t, r.Drop(t.Context(), ten), tenant.ErrForeign)
 	for _, c := range p.Commands() {
 		if slices.Contains([]string{"createUser", "updateUser", "dropUser", "killAllSessions", "insert"}, c.Name) {
@@ -180,7 +223,7 @@ func TestAUserThatIsGoneIsMissing(t *testing.T) {
 	ten := newTenant(t)
 	_, err := r.Lock(t.Context(), ten)
 	refuses(t, err, tenant.ErrMissing, ten.Role)
-	refuses(t, r.SetPassword(t.Context(), ten, "x"), tenant.ErrMissing, ten.Role)
+	refuses(t, r.SetPassword(t.Context(), ten, "x", nil), tenant.ErrMissing, ten.Role)
 }
 
 // The database may be gone, by hand or by a crash, while its user is not: MongoDB keeps users apart. The user is ours to take.
@@ -232,7 +275,7 @@ func TestAServerWithoutUsers(t *testing.T) {
 		if enforced {
 			t.Error("a lock of nobody is said to be enforced")
 		}
-		refuses(t, r.SetPassword(t.Context(), ten, "x"), tenant.ErrUnsupported, "no password can be set")
+		refuses(t, r.SetPassword(t.Context(), ten, "x", nil), tenant.ErrUnsupported, "no password can be set")
 		l := r.Login(ten)
 		if l.User != "" || l.Database != ten.Database || l.Host != "127.0.0.1" || l.Port == 0 || !strings.Contains(l.Note, "keeps no users") || l.Options != "" {
 			t.Errorf("login is %+v", l)
@@ -277,7 +320,7 @@ func TestGoesOnWithoutAUserWhereTheServerMakesNone(t *testing.T) {
 		if enforced {
 			t.Error("a lock of nobody is said to be enforced")
 		}
-		refuses(t, r.SetPassword(t.Context(), ten, "x"), tenant.ErrUnsupported, "no password can be set", message)
+		refuses(t, r.SetPassword(t.Context(), ten, "x", nil), tenant.ErrUnsupported, "no password can be set", message)
 		if l := r.Login(ten); l.User != "" || !strings.Contains(l.Note, message) {
 			t.Errorf("login is %+v", l)
 		}
@@ -399,7 +442,7 @@ func TestNoPasswordInErrors(t *testing.T) {
 			}
 			return mongoproxy.Action{}
 		})
-		err := r.SetPassword(t.Context(), ten, secret)
+		err := r.SetPassword(t.Context(), ten, secret, nil)
 		if err == nil || strings.Contains(explained(err), secret) {
 			t.Error("the error is nil or holds the password")
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -72,13 +73,17 @@ func tlsSettings(address string) map[string]string {
 	return settings
 }
 
+// errUnsealed rolls the password of a role back; it is never seen.
+var errUnsealed = errors.New("not sealed")
+
 const (
 	saltSize   = 16
 	iterations = 4096 // as PostgreSQL does
 )
 
-// SetPassword gives the role a password. The server, and so its log, gets only what verifies it.
-func (r *Resource) SetPassword(ctx context.Context, t tenant.Tenant, password string) error {
+// SetPassword gives the role a password. The server, and so its log, gets only what verifies it. It is committed once seal
+// has succeeded.
+func (r *Resource) SetPassword(ctx context.Context, t tenant.Tenant, password string, seal func(context.Context) error) error {
 	if !r.cfg.Roles {
 		return &tenant.Error{
 			Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: "tenants have no role of their own here",
@@ -100,12 +105,28 @@ func (r *Resource) SetPassword(ctx context.Context, t tenant.Tenant, password st
 		return err
 	}
 	defer conn.Release()
+	var sealed bool // also where the transaction is tried again
+	var unsealed error
 	err = r.transact(ctx, conn, t, nil, func(p *place) ([]command, error) {
 		if p.role != tenant.Ours {
 			return nil, noRole(t, p)
 		}
-		return []command{cmd("ALTER ROLE %s PASSWORD %s", quote(t.Role), text(secret))}, nil
+		set := []command{cmd("ALTER ROLE %s PASSWORD %s", quote(t.Role), text(secret))}
+		if sealed || seal == nil {
+			return set, nil
+		}
+		if err := send(ctx, conn.Conn().PgConn(), set); err != nil {
+			return nil, err
+		}
+		if unsealed = seal(ctx); unsealed != nil {
+			return nil, errUnsealed
+		}
+		sealed = true
+		return nil, nil
 	})
+	if unsealed != nil {
+		return unsealed
+	}
 	return refusal("set the password of role "+t.Role, conn, t, err)
 }
 

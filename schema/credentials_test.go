@@ -1,6 +1,8 @@
 package schema
 
 import (
+	"context"
+	"errors"
 	"net"
 	"net/url"
 	"os"
@@ -24,7 +26,7 @@ func TestLoginIsEnoughToConnect(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, example)
 	tn := b.created("acme")
-	must(t, b.SetPassword(t.Context(), tn, password))
+	must(t, b.SetPassword(t.Context(), tn, password, nil))
 	l := b.Login(tn)
 	if l.Store != tenant.KindPostgres || l.User != tn.Role || l.Schema != tn.Schema || l.Password != "" || l.Options != "sslmode=disable" {
 		t.Errorf("the login is %+v", l)
@@ -45,6 +47,42 @@ func TestLoginIsEnoughToConnect(t *testing.T) {
 	if got := scalar(t, conn, "current_schema()"); got != tn.Schema {
 		t.Errorf("the session is in %s", got)
 	}
+}
+
+func TestAPasswordIsSetOnceItIsSealed(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, example)
+	tn := b.created("acme")
+	must(t, b.SetPassword(t.Context(), tn, password, nil))
+	l := b.Login(tn)
+	l.Password = password
+	refusal := errors.New("not now")
+	for name, seal := range map[string]func(context.Context) error{
+		"refused": func(context.Context) error { return refusal },
+		"busy":    func(context.Context) error { return &tenant.Error{Kind: tenant.ErrBusy, Msg: "not now"} }, // not to be tried again
+	} {
+		calls := 0
+		err := b.SetPassword(t.Context(), tn, "another", func(ctx context.Context) error { calls++; return seal(ctx) })
+		if err == nil || calls != 1 {
+			t.Errorf("%s: %d calls, %v", name, calls, err)
+		}
+		connect(t, dsn(l)) // the old one opens
+	}
+	sealed := false
+	must(t, b.SetPassword(t.Context(), tn, "another", func(context.Context) error {
+		sealed = true
+		connect(t, dsn(l)) // nothing is committed yet
+		return nil
+	}))
+	l.Password = "another"
+	connect(t, dsn(l))
+	if !sealed {
+		t.Error("it was set unsealed")
+	}
+	refused(t, b.SetPassword(t.Context(), b.tenant("missing"), password, func(context.Context) error {
+		t.Error("what is refused was sealed")
+		return nil
+	}), tenant.ErrMissing, "role")
 }
 
 func TestEncryptionSettingsAreHandedOn(t *testing.T) {

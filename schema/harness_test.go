@@ -152,7 +152,7 @@ const password = "tenant-secret-§1"
 
 func (b bench) login(tn tenant.Tenant) (*pgx.Conn, error) {
 	b.t.Helper()
-	must(b.t, b.SetPassword(b.t.Context(), tn, password))
+	must(b.t, b.SetPassword(b.t.Context(), tn, password, nil))
 	cfg := b.pool.Config().ConnConfig.Copy()
 	cfg.User, cfg.Password = tn.Role, password
 	return pgx.ConnectConfig(b.t.Context(), cfg)

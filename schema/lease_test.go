@@ -115,7 +115,7 @@ func TestWorkUnderALeaseThatEndedChangesNothing(t *testing.T) {
 		"down":     func() error { _, err := b.Down(late, tn, 0); return err },
 		"lock":     func() error { _, err := b.Lock(late, tn); return err },
 		"unlock":   func() error { return b.Unlock(late, tn) },
-		"password": func() error { return b.SetPassword(late, tn, password) },
+		"password": func() error { return b.SetPassword(late, tn, password, nil) },
 	} {
 		err := call()
 		if !errors.Is(err, tenant.ErrFenced) {

@@ -175,7 +175,7 @@ func TestPoolerInTransactionModeServesAllButNoTransaction(t *testing.T) {
 			if n, err := b.Exec(t.Context(), tn, "INSERT INTO a VALUES (1)", new(rows)); n != 1 || err != nil {
 				t.Errorf("exec gave %d, %v", n, err)
 			}
-			must(t, b.SetPassword(t.Context(), tn, password))
+			must(t, b.SetPassword(t.Context(), tn, password, nil))
 			if _, err := b.Lock(t.Context(), tn); err != nil {
 				t.Error(err)
 			}

@@ -96,7 +96,7 @@ func TestAProbeLeavesTheTenantsPasswordAlone(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, example)
 	a := b.created("acme")
-	must(t, b.SetPassword(t.Context(), a, password))
+	must(t, b.SetPassword(t.Context(), a, password, nil))
 	secret := func() string {
 		var s string
 		must(t, b.super().QueryRow(t.Context(), "SELECT rolpassword FROM pg_authid WHERE rolname = $1", a.Role).Scan(&s))

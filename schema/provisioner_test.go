@@ -34,7 +34,7 @@ func TestPsqlMakesAProvisionerThatDoesEverythingAndIsNoMoreThanItMustBe(t *testi
 	if got := b.letsThrough(tn, other); len(got) > 0 {
 		t.Errorf("these got through: %v", got)
 	}
-	must(t, b.SetPassword(t.Context(), tn, password))
+	must(t, b.SetPassword(t.Context(), tn, password, nil))
 	_, err = b.Lock(t.Context(), tn)
 	must(t, err)
 	must(t, b.Unlock(t.Context(), tn))

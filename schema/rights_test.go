@@ -141,7 +141,7 @@ func TestMissingRightsNameTheGrant(t *testing.T) {
 	refused(t, b.Create(t.Context(), tn), tenant.ErrRights, fmt.Sprintf(`ALTER ROLE "%s" CREATEROLE`, user))
 	_, err := b.Lock(t.Context(), old)
 	refused(t, err, tenant.ErrRights, "lock role", "CREATEROLE")
-	refused(t, b.SetPassword(t.Context(), old, password), tenant.ErrRights, "CREATEROLE")
+	refused(t, b.SetPassword(t.Context(), old, password, nil), tenant.ErrRights, "CREATEROLE")
 	must(t, b.over(example, func(c *Config) { c.Roles = false }).Create(t.Context(), tn))
 	run("ALTER ROLE " + user + " CREATEROLE")
 	must(t, b.Create(t.Context(), tn)) // the role that was left out
@@ -171,7 +171,7 @@ func TestForeignRoleIsRefusedAndLeft(t *testing.T) {
 		t.Errorf("stat is %+v", st)
 	}
 	refused(t, b.Drop(t.Context(), tn), tenant.ErrForeign, "role "+tn.Role)
-	refused(t, b.SetPassword(t.Context(), tn, password), tenant.ErrForeign)
+	refused(t, b.SetPassword(t.Context(), tn, password, nil), tenant.ErrForeign)
 	if got := b.scalar("SELECT concat(count(*), bool_or(rolcanlogin)) FROM pg_roles WHERE rolname = '%s'", tn.Role); got != "1f" {
 		t.Errorf("the role was changed: %s", got)
 	}
@@ -183,7 +183,7 @@ func TestForeignRoleIsRefusedAndLeft(t *testing.T) {
 	if enforced, err := without.Lock(t.Context(), tn); enforced || err != nil {
 		t.Errorf("without roles, lock is %t, %v", enforced, err)
 	}
-	refused(t, without.SetPassword(t.Context(), tn, password), tenant.ErrUnsupported, "postgres.roles")
+	refused(t, without.SetPassword(t.Context(), tn, password, nil), tenant.ErrUnsupported, "postgres.roles")
 	_, err = b.Lock(t.Context(), tn)
 	refused(t, err, tenant.ErrForeign)
 	must(t, without.Drop(t.Context(), tn))
@@ -236,7 +236,7 @@ func TestPasswordNeverReachesTheServer(t *testing.T) {
 	tn := b.created("acme")
 	var heard strings.Builder
 	spied := b.at(pooler{backends: 1, version: "15.0", heard: func(m message) { heard.Write(m.raw) }}.start(t, b.cfg.URL))
-	must(t, spied.SetPassword(t.Context(), tn, password))
+	must(t, spied.SetPassword(t.Context(), tn, password, nil))
 	spied.pool.Close()
 	if strings.Contains(heard.String(), password) || !strings.Contains(heard.String(), "SCRAM-SHA-256$4096:") {
 		t.Errorf("what was sent is %s", heard.String())
@@ -246,7 +246,7 @@ func TestPasswordNeverReachesTheServer(t *testing.T) {
 	if again := scalar(t, b.super(), "SELECT rolpassword FROM pg_authid WHERE rolname = '"+tn.Role+"'"); again == first {
 		t.Error("two verifiers have the same salt")
 	}
-	e := refused(t, b.SetPassword(t.Context(), b.tenant("missing"), password), tenant.ErrMissing, "role")
+	e := refused(t, b.SetPassword(t.Context(), b.tenant("missing"), password, nil), tenant.ErrMissing, "role")
 	if strings.Contains(e.Msg, password) {
 		t.Errorf("the password is in %q", e.Msg)
 	}

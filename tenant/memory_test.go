@@ -27,9 +27,10 @@ type memory struct {
 }
 
 type place struct {
-	owner   uuid.UUID
-	version int64
-	locked  bool
+	owner    uuid.UUID
+	version  int64
+	locked   bool
+	password string
 }
 
 func newMemory(kind string, versions int) *memory {
@@ -196,8 +197,21 @@ func (m *memory) Login(t tenant.Tenant) tenant.Login {
 	return tenant.Login{Store: m.kind, User: t.Role}
 }
 
-func (m *memory) SetPassword(ctx context.Context, t tenant.Tenant, _ string) error {
-	return m.call(ctx, "SetPassword", t, func() error { return nil })
+func (m *memory) SetPassword(ctx context.Context, t tenant.Tenant, password string, seal func(context.Context) error) error {
+	if err := m.call(ctx, "Seal", t, func() error { return nil }); err != nil {
+		return err
+	}
+	if seal != nil {
+		if err := seal(ctx); err != nil {
+			return err
+		}
+	}
+	return m.call(ctx, "SetPassword", t, func() error {
+		if p := m.places[t.Schema]; p != nil {
+			p.password = password
+		}
+		return nil
+	})
 }
 
 // Explain says of every file that it reads the table small twice and writes big anew.

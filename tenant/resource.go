@@ -212,8 +212,10 @@ type Credentialer interface {
 	Resource
 	// Login gives the connection details without a password.
 	Login(t Tenant) Login
-	// SetPassword gives the tenant's user that password. ErrUnsupported where the store keeps no users.
-	SetPassword(ctx context.Context, t Tenant, password string) error
+	// SetPassword gives the tenant's user that password. ErrUnsupported where the store keeps no users. seal is called, where it
+	// is given, once the store has shown that it takes the password and before anything is changed for good: where seal fails,
+	// nothing is.
+	SetPassword(ctx context.Context, t Tenant, password string, seal func(context.Context) error) error
 }
 
 // Login is how a tenant's application connects to one store.
@@ -227,6 +229,7 @@ type Login struct {
 	Password string `json:"password,omitempty"`
 	Options  string `json:"options,omitempty"` // URL query the connection needs, such as sslmode
 	Note     string `json:"note,omitempty"`
+	Err      error  `json:"-"` // why the store could not tell; the note says it too
 }
 
 // Shell is a Resource that a person can enter by its own client program.

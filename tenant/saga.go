@@ -114,7 +114,7 @@ func (s *Service) fail(ctx context.Context, op *Operation, g saga, i int, cause 
 	}
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
-	if i >= g.pivot {
+	if i >= g.pivot || errors.Is(cause, errHalf) {
 		return s.leave(clean, op, g, cause)
 	}
 	if ended, err := s.catalog.turn(clean, op, OpUndoing, cause, nil); err != nil || ended {
@@ -205,6 +205,9 @@ func (s *Service) leave(ctx context.Context, op *Operation, g saga, cause error)
 		s.log.Warn("record that the operation is stuck", "operation", op.ID, "error", err)
 	}
 	f := NewFailure(cause)
-	hint := cmp.Or(f.Hint, "put the cause right") + "; then run the same command again, or: tenantctl ops resume " + ShortID(op.ID)
+	hint := cmp.Or(f.Hint, "put the cause right") + "; then run the same command again"
+	if !op.restartable() {
+		hint += ", or: tenantctl ops resume " + ShortID(op.ID)
+	}
 	return &Error{Kind: ErrStuck, Code: f.Code, Tenant: op.Tenant, Store: f.Store, Statement: f.Statement, Msg: f.Message, Hint: hint, Err: cause}
 }

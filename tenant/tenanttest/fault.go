@@ -159,7 +159,7 @@ func (w locker) Unlock(ctx context.Context, t tenant.Tenant) error {
 
 type logins interface {
 	Login(t tenant.Tenant) tenant.Login
-	SetPassword(ctx context.Context, t tenant.Tenant, password string) error
+	SetPassword(ctx context.Context, t tenant.Tenant, password string, seal func(context.Context) error) error
 }
 
 type shell interface {
