@@ -1,9 +1,11 @@
 package cmd
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -16,36 +18,75 @@ import (
 
 type execOptions struct {
 	selection selectionFlags
+	file      string
+	mongodb   bool
 	dryRun    bool
 }
 
 func newExecCmd(a *app) *cobra.Command {
 	var o execOptions
 	c := &cobra.Command{
-		Use:   "exec [NAME...] -- SQL",
-		Short: "Run one SQL statement in many tenants",
-		Long: `Runs one statement in the schema of each selected tenant, each in a transaction of its own, and prints the rows with
+		Use:   "exec [NAME...] -- STATEMENT",
+		Short: "Run one SQL statement or MongoDB command in many tenants",
+		Long: `Runs one SQL statement in the schema of each selected tenant, each in a transaction of its own, and prints the rows with
 the tenant's name. Statements are recorded in the audit without their values.
+
+--mongodb runs one MongoDB command, in Extended JSON, in the database of each. Commands that reach beyond one database,
+drop it or manage users are refused before any tenant is touched. There is no transaction around a command: one that fails
+keeps what it did. maxTimeMS in the command limits its time.
 
 ` + exitHelp,
 		Example: `  tenantctl exec --all -- 'select count(*) from orders'
   tenantctl exec acme globex -- "update settings set theme = 'dark'"
-  tenantctl exec --selector plan=pro -o json -- 'select * from settings'`,
+  tenantctl exec --selector plan=pro -o json -- 'select * from settings'
+  tenantctl exec --all --mongodb -- '{"count": "orders", "query": {"state": "open"}}'
+  tenantctl exec acme --mongodb --file find-open-orders.json`,
 		ValidArgsFunction: a.completeNames,
 		RunE:              func(cmd *cobra.Command, args []string) error { return runExec(cmd, a, o, args) },
 	}
 	o.selection.add(c)
+	c.Flags().BoolVar(&o.mongodb, "mongodb", false, "run a MongoDB command in Extended JSON instead of SQL")
+	c.Flags().StringVar(&o.file, "file", "", "read the statement from this `file`")
 	addFanOut(c)
 	addDryRun(c, &o.dryRun)
 	return c
 }
 
-func runExec(cmd *cobra.Command, a *app, o execOptions, args []string) error {
-	dash := cmd.ArgsLenAtDash()
-	if dash < 0 || len(args)-dash != 1 || strings.TrimSpace(args[dash]) == "" {
-		return tenant.Invalid("usage: tenantctl exec [NAME...] -- 'select ...'", "exec takes one statement after --")
+// statement gives the names and the one statement that was given after -- or in a file.
+func (o execOptions) statement(dash int, args []string) (names []string, statement string, err error) {
+	usage := "usage: tenantctl exec [NAME...] -- 'select ...', or --file FILE"
+	if o.file == "" {
+		if dash < 0 || len(args)-dash != 1 || strings.TrimSpace(args[dash]) == "" {
+			return nil, "", tenant.Invalid(usage, "exec takes one statement after --")
+		}
+		return args[:dash], args[dash], nil
 	}
-	sel, err := o.selection.selection(args[:dash])
+	if dash >= 0 {
+		return nil, "", tenant.Invalid(usage, "exec takes the statement after -- or from --file, not both")
+	}
+	text, err := os.ReadFile(o.file)
+	if err != nil {
+		return nil, "", tenant.Invalid("", "read the statement: %v", err)
+	}
+	if strings.TrimSpace(string(text)) == "" {
+		return nil, "", tenant.Invalid("", "%s holds no statement", o.file)
+	}
+	return args, string(text), nil
+}
+
+func (o execOptions) store() string {
+	if o.mongodb {
+		return tenant.KindMongoDB
+	}
+	return tenant.KindPostgres
+}
+
+func runExec(cmd *cobra.Command, a *app, o execOptions, args []string) error {
+	names, statement, err := o.statement(cmd.ArgsLenAtDash(), args)
+	if err != nil {
+		return err
+	}
+	sel, err := o.selection.selection(names)
 	if err != nil {
 		return err
 	}
@@ -60,22 +101,16 @@ func runExec(cmd *cobra.Command, a *app, o execOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	statement := args[dash]
 	if o.dryRun {
-		ts, err := s.Targets(cmd.Context(), sel)
-		if err != nil {
+		if err := s.AdmitExec(o.store(), statement); err != nil {
 			return err
 		}
-		l := a.newList("would run in", "schema")
-		for _, t := range ts {
-			if err := l.add(outcomeDoc{Tenant: t, DryRun: true}, string(t.Name), t.Name, t.Schema); err != nil {
-				return err
-			}
-		}
-		return l.end("no tenant is selected")
+		return a.execTargets(cmd.Context(), s, sel, o)
 	}
 	sink := &execSink{a: a}
-	r, err := s.Exec(cmd.Context(), tenant.ExecRequest{Selection: sel, Statement: statement, Parallel: opts.Parallel, MaxFailures: opts.MaxFailures}, sink)
+	r, err := s.Exec(cmd.Context(), tenant.ExecRequest{
+		Selection: sel, Store: o.store(), Statement: statement, Parallel: opts.Parallel, MaxFailures: opts.MaxFailures,
+	}, sink)
 	a.progress.end()
 	if err != nil {
 		return err
@@ -90,6 +125,29 @@ func runExec(cmd *cobra.Command, a *app, o execOptions, args []string) error {
 		return &tenant.Error{Kind: tenant.ErrInterrupted, Msg: fmt.Sprintf("interrupted: %d of %d tenants were not started", r.Summary.NotStarted, r.Summary.Tenants)}
 	}
 	return r.Err()
+}
+
+// execTargets lists where a statement would be run.
+func (a *app) execTargets(ctx context.Context, s *tenant.Service, sel tenant.Selection, o execOptions) error {
+	ts, err := s.Targets(ctx, sel)
+	if err != nil {
+		return err
+	}
+	column := "schema"
+	if o.mongodb {
+		column = "database"
+	}
+	l := a.newList("would run in", column)
+	for _, t := range ts {
+		place := t.Schema
+		if o.mongodb {
+			place = t.Database
+		}
+		if err := l.add(outcomeDoc{Tenant: t, DryRun: true}, string(t.Name), t.Name, place); err != nil {
+			return err
+		}
+	}
+	return l.end("no tenant is selected")
 }
 
 // execSink prints rows as they come, whatever their number: in a table by the page, in a document one by one.

@@ -19,15 +19,15 @@ var allowed = []string{
 	"insert", "update", "delete", "findAndModify", "aggregate",
 }
 
-// refusal is why a command is never run; empty for one that is.
-func refusal(c command) (rule, problem string) {
+// refusal is why a command is never run by a migration, or by exec; empty for one that is.
+func refusal(c command, known []string, by string) (rule, problem string) {
 	switch {
 	case strings.HasSuffix(c.name, "User"), strings.HasSuffix(c.name, "Role"), strings.HasPrefix(c.name, "grant"), strings.HasPrefix(c.name, "revoke"):
 		return "command", fmt.Sprintf("%s is refused: tenantctl alone makes users", c.name)
 	case c.name == "dropDatabase":
 		return "command", "dropDatabase is refused: it would take the version book along; drop the collections one by one"
-	case !slices.Contains(allowed, c.name):
-		return "command", fmt.Sprintf("%q is refused: it may reach beyond the tenant's database; a migration runs %s", c.name, strings.Join(allowed, ", "))
+	case !slices.Contains(known, c.name):
+		return "command", fmt.Sprintf("%q is refused: it may reach beyond the tenant's database; %s runs %s", c.name, by, strings.Join(known, ", "))
 	}
 	if problem := badCollection(c.collection); problem != "" {
 		return "collection", c.name + ": " + problem

@@ -323,6 +323,14 @@ func readCommands(data []byte) ([]command, []flaw) {
 
 // parseCommand reads one element of the array.
 func parseCommand(raw json.RawMessage) (c command, rule, problem string) {
+	if c, rule, problem = decodeCommand(raw); problem == "" {
+		rule, problem = refusal(c, allowed, "a migration")
+	}
+	return c, rule, problem
+}
+
+// decodeCommand reads a command, whatever it does.
+func decodeCommand(raw json.RawMessage) (c command, rule, problem string) {
 	if raw[0] != '{' {
 		return command{}, "json", "is no document, such as {\"create\": \"documents\"}"
 	}
@@ -341,8 +349,7 @@ func parseCommand(raw json.RawMessage) (c command, rule, problem string) {
 	}
 	var strict bson.D
 	c.relaxed = bson.UnmarshalExtJSON(raw, true, &strict) != nil
-	rule, problem = refusal(c)
-	return c, rule, problem
+	return c, "", ""
 }
 
 // blank is the offset of the first byte from offset on that is neither space nor comma.

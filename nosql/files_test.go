@@ -341,7 +341,7 @@ func FuzzReadMigration(f *testing.F) {
 				t.Errorf("accepted %+v", c)
 			}
 			unrepeatable(c)
-			if _, problem := refusal(c); problem != "" && len(flaws) == 0 {
+			if _, problem := refusal(c, allowed, "a migration"); problem != "" && len(flaws) == 0 {
 				t.Errorf("accepted %s, which is refused: %s", c, problem)
 			}
 		}

@@ -16,6 +16,9 @@ import (
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
+// Admit refuses what the server would take for none or several statements, or would wait for input to.
+func (r *Resource) Admit(statement string) error { return oneStatement(statement) }
+
 // Exec runs one statement in the tenant's schema, in a transaction of its own, and streams its rows. What the
 // statement does to the session does not outlive it.
 func (r *Resource) Exec(ctx context.Context, t tenant.Tenant, statement string, sink tenant.RowSink) (rows int64, err error) {

@@ -1,14 +1,16 @@
 package tenant
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
 )
 
-// ExecRequest asks for one SQL statement in each of many tenants.
+// ExecRequest asks for one statement in each of many tenants.
 type ExecRequest struct {
 	Selection   Selection
+	Store       string // KindPostgres where empty
 	Statement   string
 	Parallel    int
 	MaxFailures Budget
@@ -55,16 +57,20 @@ func (s *Service) Targets(ctx context.Context, sel Selection) ([]Tenant, error) 
 // Exec runs one statement in each selected tenant, each in a transaction of its own, and streams the rows to sink.
 // Ctrl-C lets those in work finish.
 func (s *Service) Exec(ctx context.Context, req ExecRequest, sink ExecSink) (*ExecResult, error) {
-	execers := each[Execer](s)
-	if len(execers) == 0 {
-		return nil, Invalid("", "no store here runs statements")
+	store, err := s.execer(cmp.Or(req.Store, KindPostgres))
+	if err != nil {
+		return nil, err
+	}
+	if err := store.Admit(req.Statement); err != nil {
+		return nil, err
 	}
 	start := time.Now()
 	tenants, err := s.Targets(ctx, req.Selection)
 	if err != nil {
 		return nil, err
 	}
-	err = s.catalog.audit(ctx, s.catalog.pool, entry{action: "exec", detail: map[string]any{"statement": shortened(execers[0].WithoutValues(req.Statement)), "tenants": len(tenants)}})
+	detail := map[string]any{"statement": shortened(store.WithoutValues(req.Statement)), "tenants": len(tenants), "store": store.Kind()}
+	err = s.catalog.audit(ctx, s.catalog.pool, entry{action: "exec", detail: detail})
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +79,7 @@ func (s *Service) Exec(ctx context.Context, req ExecRequest, sink ExecSink) (*Ex
 	f.list(ctx, s.parallel(req.Parallel), func(i int) {
 		t := tenants[i]
 		one := &oneSink{ExecSink: sink, out: &out, name: t.Name}
-		rows, err := execers[0].Exec(context.WithoutCancel(ctx), t, req.Statement, one)
+		rows, err := store.Exec(context.WithoutCancel(ctx), t, req.Statement, one)
 		err = WithTenant(err, t.Name)
 		if serr := one.end(rows, err); serr != nil && err == nil {
 			err = serr
@@ -81,6 +87,24 @@ func (s *Service) Exec(ctx context.Context, req ExecRequest, sink ExecSink) (*Ex
 		f.over(&Operation{Kind: "exec", Tenant: t.Name}, true, err)
 	})
 	return &ExecResult{Summary: f.summary, DurationMS: time.Since(start).Milliseconds(), Failures: f.groups.list()}, nil
+}
+
+// AdmitExec refuses a statement that that store never runs.
+func (s *Service) AdmitExec(store, statement string) error {
+	e, err := s.execer(store)
+	if err != nil {
+		return err
+	}
+	return e.Admit(statement)
+}
+
+func (s *Service) execer(kind string) (Execer, error) {
+	for _, e := range each[Execer](s) {
+		if e.Kind() == kind {
+			return e, nil
+		}
+	}
+	return nil, Invalid("set nosql.enabled and nosql.url where tenants have documents", "there is no store %s here that runs statements", kind)
 }
 
 // oneSink keeps a tenant's rows together: the first row takes the output, the end gives it back.

@@ -243,10 +243,12 @@ type Shell interface {
 // Execer is a Resource that runs one statement in a tenant's place.
 type Execer interface {
 	Resource
+	// Admit refuses a statement that is never run, before any tenant is touched.
+	Admit(statement string) error
 	// WithoutValues is a statement without the values in it, which may be secrets; nothing but how it begins where that cannot be
 	// told.
 	WithoutValues(statement string) string
-	// Exec runs the statement in a transaction of its own and streams its rows.
+	// Exec runs the statement, in a transaction of its own where the store has them, and streams its rows.
 	Exec(ctx context.Context, t Tenant, statement string, sink RowSink) (rows int64, err error)
 }
 
