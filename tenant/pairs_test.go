@@ -22,6 +22,8 @@ import (
 // of a store.
 type gate struct {
 	hold   int64 // the point to be held at, from 1; 0 for none
+	dies   bool  // it never goes on: what it has in work stays as it is
+	fails  bool  // what it does in MongoDB is done, but it is told that it failed
 	passed atomic.Int64
 	at     chan string   // takes the point that it is held at
 	goOn   chan struct{} // closed when it may go on
@@ -32,8 +34,11 @@ func newGate(hold int64) *gate {
 }
 
 func (g *gate) pass(point string) {
-	if n := g.passed.Add(1); n == g.hold {
+	switch n := g.passed.Add(1); {
+	case n == g.hold:
 		g.at <- point
+		<-g.goOn
+	case g.dies && n > g.hold:
 		<-g.goOn
 	}
 }
@@ -65,6 +70,9 @@ func (m gated) around(ctx context.Context, call string, do func() error) error {
 	m.g.pass("before " + m.kind + " " + call)
 	err := do()
 	m.g.pass("after " + m.kind + " " + call)
+	if m.g.fails && m.kind == tenant.KindMongoDB && err == nil {
+		return &tenant.Error{Kind: tenant.ErrUnreachable, Store: m.kind, Msg: "the disk is full"}
+	}
 	return err
 }
 
