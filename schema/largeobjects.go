@@ -59,7 +59,9 @@ func textArray(list []string) string {
 
 // A table is called as in the configuration where it is a partition of one that is.
 const objectColumnsSQL = `SELECT s.name, c.relname, a.attname, format_type(y.oid, NULL), has_table_privilege(c.oid, 'SELECT'), row_security_active(c.oid),
-	y.named OR y.oid <> 'oid'::regtype
+	y.named OR y.oid <> 'oid'::regtype OR EXISTS (SELECT FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
+		WHERE g.tgrelid = c.oid AND p.prosrc = 'lo_manage' AND p.prolang = (SELECT oid FROM pg_language WHERE lanname = 'c')
+			AND g.tgargs = convert_to(a.attname, getdatabaseencoding()) || '\x00')
 FROM unnest(%[1]s) s(name) JOIN pg_depend d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace(quote_ident(s.name)) AND d.classid = 'pg_class'::regclass
 	JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'r'
 	JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''

@@ -90,9 +90,8 @@ const heldObjectsSQL = `WITH me AS (SELECT oid FROM pg_roles WHERE rolname = cur
 sch AS (SELECT nspowner AS oid FROM pg_namespace WHERE nspname = %[2]s),
 owned AS (SELECT s.objid AS oid FROM pg_shdepend s WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = (SELECT oid FROM own) AND s.deptype = 'o'
 	AND s.classid = 'pg_largeobject'::regclass AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())),
-marked AS (SELECT s.objid AS oid FROM pg_shdepend s JOIN pg_description d ON d.objoid = s.objid AND d.classoid = s.classid AND d.objsubid = 0
-	WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = (SELECT oid FROM me) AND s.deptype = 'o' AND s.classid = 'pg_largeobject'::regclass
-		AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND split_part(d.description, ' ', 1) = %[3]s),
+marked AS (SELECT o.oid FROM (` + ownObjects + `) o JOIN pg_description d ON d.objoid = o.oid AND d.classoid = 'pg_largeobject'::regclass AND d.objsubid = 0
+	WHERE split_part(d.description, ' ', 1) = %[3]s),
 referred AS (SELECT m.oid FROM (%[4]s) f JOIN pg_largeobject_metadata m ON m.oid = f.n
 	WHERE m.lomowner = (SELECT oid FROM sch) AND m.lomowner <> (SELECT oid FROM me)
 		OR m.lomowner = (SELECT oid FROM me) AND EXISTS (SELECT FROM aclexplode(m.lomacl) g WHERE g.grantee = (SELECT oid FROM own)))
@@ -208,7 +207,7 @@ func (r *Resource) unlinkMarked(ctx context.Context, t tenant.Tenant) error {
 	defer conn.Release()
 	var numbers []string
 	for _, kind := range []string{objectOfRole, objectKept} {
-		c := cmd(markedObjects, text(mark(t)+kind), 1<<31-1)
+		c := cmd(markedObjects, text(mark(t)+kind), "0", 1<<31-1)
 		c.row = func(row [][]byte) { numbers = append(numbers, string(row[0])) }
 		if err := send(ctx, conn.Conn().PgConn(), []command{c}); err != nil {
 			return failure("look for large objects of schema "+t.Schema, err)

@@ -53,7 +53,14 @@ func TestAnExportHasAFileForEachLargeObject(t *testing.T) {
 
 func TestLargeObjectsChangeHandsWithARestoreInPlace(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, one(t, objectTables))
+	for who, as := range provisioners {
+		t.Run(who, func(t *testing.T) { changeHands(t, newBench(t, one(t, objectTables), as)) })
+	}
+}
+
+func changeHands(t *testing.T, b bench) {
+	t.Helper()
+	t.Parallel()
 	tn, beside := b.created("acme"), b.tenant("acme-r1")
 	withoutRole := b.over(b.cfg.Dir, func(c *Config) { c.Roles = false })
 	must(t, withoutRole.Create(t.Context(), beside))

@@ -274,11 +274,11 @@ func (r *Resource) giveMarked(ctx context.Context, t tenant.Tenant, comment, to,
 		return err
 	}
 	defer conn.Release()
-	for more := true; more; {
+	for last, more := "0", true; more; {
 		var some []string
 		reads := func(*place) []command {
 			some = nil
-			c := cmd(markedObjects, text(comment), objectsGiven)
+			c := cmd(markedObjects, text(comment), last, objectsGiven)
 			c.row = func(row [][]byte) { some = append(some, string(row[0])) }
 			return []command{c}
 		}
@@ -304,6 +304,9 @@ func (r *Resource) giveMarked(ctx context.Context, t tenant.Tenant, comment, to,
 		})
 		if err != nil {
 			return refusal("give large objects of schema "+t.Schema+" to their owner", conn, t, err)
+		}
+		if more {
+			last = some[len(some)-1]
 		}
 	}
 	return nil
@@ -383,8 +386,14 @@ const retiredObjects = `SELECT m.oid, u.rolname = %[3]s AND u.rolname <> current
 WHERE (u.rolname = %[3]s AND u.rolname <> current_user OR u.rolname = current_user AND obj_description(m.oid, 'pg_largeobject') = %[4]s || '` + objectKept + `')
 	AND m.oid NOT IN (SELECT n FROM (%[2]s) g) ORDER BY m.oid`
 
-// markedObjects are found by their owner, which is indexed.
-const markedObjects = `SELECT s.objid FROM pg_shdepend s JOIN pg_description d ON d.objoid = s.objid AND d.classoid = s.classid AND d.objsubid = 0
-WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = (SELECT oid FROM pg_roles WHERE rolname = current_user) AND s.deptype = 'o'
-	AND s.classid = 'pg_largeobject'::regclass AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-	AND d.description = %s ORDER BY 1 LIMIT %d`
+// ownObjects are the large objects of the provisioning role. They are found by their owner, which is indexed, but for the
+// superuser that initdb made: that one is pinned, and pg_shdepend tells nothing of it.
+const ownObjects = `SELECT s.objid AS oid FROM pg_shdepend s
+	WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = (SELECT oid FROM pg_roles WHERE rolname = current_user) AND s.deptype = 'o'
+		AND s.classid = 'pg_largeobject'::regclass AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+	UNION ALL SELECT m.oid FROM pg_largeobject_metadata m
+	WHERE (SELECT oid < 16384 FROM pg_roles WHERE rolname = current_user) AND m.lomowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)`
+
+const markedObjects = `SELECT o.oid FROM (` + ownObjects + `) o
+	JOIN pg_description d ON d.objoid = o.oid AND d.classoid = 'pg_largeobject'::regclass AND d.objsubid = 0
+WHERE d.description = %s AND o.oid > %s ORDER BY 1 LIMIT %d`
