@@ -27,6 +27,8 @@ type app struct {
 	out, errOut *stream
 	configFile  string
 	format      format
+	filter      filter // what --jq or jsonpath makes of a document; nil where it is printed as it is
+	lists       listOptions
 	cmd         *cobra.Command // the one that runs
 	cfg         *config.Config
 	closers     []func()
@@ -51,14 +53,7 @@ func (a *app) clearScreen() {
 func (a *app) start(cmd *cobra.Command) error {
 	a.cmd = cmd
 	a.progress = newProgress(a)
-	text, err := cmd.Flags().GetString("output")
-	if err != nil {
-		return err
-	}
-	allowed := cmd.Annotations[outputFormats]
-	a.format, err = parseFormat(text, allowed)
-	a.out.forPeople(a.format == formatTable)
-	return err
+	return a.outputs(cmd)
 }
 
 func (a *app) close() {

@@ -179,7 +179,7 @@ backups that were brought there or taken away by other means.
 					return err
 				}
 			}
-			l := a.newList("id", "tenant", "age", "size", "versions", "encrypted", "signed by")
+			l := a.newList("id", "tenant", "age", "size", "versions", "encrypted", "signed by").wide("created", "location", "whole id")
 			for b, err := range s.Backups(cmd.Context(), tenant.BackupFilter{Names: names(args)}) {
 				if err != nil {
 					return err
@@ -188,13 +188,15 @@ backups that were brought there or taken away by other means.
 				if b.Encrypted {
 					encrypted = "yes"
 				}
-				if err := l.add(docOfBackup(b), b.ID.String(), tenant.ShortID(b.ID), b.Tenant, age(b.CreatedAt), bytes(b.Size), versions(b.Versions), encrypted, signedBy(b.SignedBy)); err != nil {
+				if err := l.add(docOfBackup(b), b.ID.String(), tenant.ShortID(b.ID), b.Tenant, ageOf(b.CreatedAt), sizeOf(b.Size), versions(b.Versions), encrypted, signedBy(b.SignedBy),
+					b.CreatedAt.Format(time.RFC3339), b.Location, b.ID); err != nil {
 					return err
 				}
 			}
 			return l.end("there are no backups")
 		},
 	}
+	a.addListFlags(c)
 	c.Flags().BoolVar(&scan, "scan", false, "look into the place of backups first, and put the catalog right")
 	return c
 }

@@ -440,6 +440,7 @@ func newImportStatusCmd(a *app) *cobra.Command {
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runImportStatus(cmd, a, file) },
 	}
 	c.Flags().StringVarP(&file, "file", "f", "", "only the import of this mapping `file`")
+	a.addListFlags(c)
 	return c
 }
 
@@ -499,7 +500,7 @@ func runImportStatus(cmd *cobra.Command, a *app, file string) error {
 		if st.Owed > 0 && st.State != "running" {
 			fmt.Fprintf(a.errOut, "%s import %s: indexes, foreign keys and triggers that it took away are still to be put back (%d): run it again to its end\n", a.paint(yellow, "note:"), f.Name, st.Owed)
 		}
-		if err := l.add(st, st.Import, st.Import, st.State, st.Loaded, st.Rejected, age(st.UpdatedAt), strings.Join(st.Loading, ", ")); err != nil {
+		if err := l.add(st, st.Import, st.Import, st.State, st.Loaded, st.Rejected, ageOf(st.UpdatedAt), strings.Join(st.Loading, ", ")); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
@@ -40,13 +41,16 @@ func newOpsListCmd(a *app) *cobra.Command {
 			if f.Limit < 0 {
 				return tenant.Invalid("give 0 for all", "--limit %d is below 0", f.Limit)
 			}
+			if a.lists.sortBy != "" { // which are the first is known when all are sorted
+				a.lists.limit, f.Limit = f.Limit, 0
+			}
 			f.Tenant = tenant.Name(name)
 			s, err := a.lookup(cmd.Context())
 			if err != nil {
 				return err
 			}
 			var ways []string
-			l := a.newList("id", "kind", "tenant", "state", "by", "took", "age", "error").wrapped()
+			l := a.newList("id", "kind", "tenant", "state", "by", "took", "age", "error").wrapped().wide("created", "from", "whole id")
 			for op, err := range s.Operations(cmd.Context(), f) {
 				if err != nil {
 					return err
@@ -61,7 +65,8 @@ func newOpsListCmd(a *app) *cobra.Command {
 				if op.TenantID == nil && op.Run == nil && op.Tenant == "" {
 					of = "(fleet)"
 				}
-				if err := l.add(op, op.ID.String(), tenant.ShortID(op.ID), op.Kind, of, a.progressOf(op), op.Actor, millis(op.Duration().Milliseconds()), age(op.CreatedAt), fault); err != nil {
+				if err := l.add(op, op.ID.String(), tenant.ShortID(op.ID), op.Kind, of, a.progressOf(op), op.Actor, tookOf(op.Duration().Milliseconds()), ageOf(op.CreatedAt), fault,
+					op.CreatedAt.UTC().Format(time.RFC3339), op.Owner.Label(), op.ID); err != nil {
 					return err
 				}
 			}
@@ -83,6 +88,7 @@ func newOpsListCmd(a *app) *cobra.Command {
 	c.Flags().BoolVar(&f.Unfinished, "unfinished", false, "only those that are in work or interrupted")
 	c.Flags().StringVar(&name, "tenant", "", "only those of the tenant with this `name`")
 	c.Flags().IntVar(&f.Limit, "limit", 50, "at most `n`; 0 for all")
+	a.addListFlags(c)
 	return c
 }
 

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tenantctl/tenantctl/tenant"
@@ -24,37 +26,79 @@ const (
 	formatJSON  format = "json"
 	formatYAML  format = "yaml"
 	formatName  format = "name"
+	formatCSV   format = "csv"
+	formatWide  format = "wide"
 )
+
+// listFormats are those of lists and of tables of rows: all that there are.
+const listFormats = "table,wide,csv,json,yaml,name"
 
 // outputFormats is the annotation of commands whose -o takes other formats than usual, comma-separated.
 const outputFormats = "output-formats"
 
-func parseFormat(s, allowed string) (format, error) {
-	known := []string{"table", "json", "yaml", "name"}
-	if allowed != "" {
-		known = strings.Split(allowed, ",")
+// outputs reads the flags that say how results are printed. A wide table is a table.
+func (a *app) outputs(cmd *cobra.Command) error {
+	text, err := cmd.Flags().GetString("output")
+	if err != nil {
+		return err
 	}
-	if s == "" {
-		return format(known[0]), nil
+	known := strings.Split(cmp.Or(cmd.Annotations[outputFormats], "table,json,yaml,name"), ",")
+	expr, isPath := strings.CutPrefix(text, "jsonpath=")
+	jq := cmd.Flags().Changed("jq")
+	switch {
+	case (isPath || jq) && !slices.Contains(known, string(formatJSON)):
+		return tenant.Invalid("use one of: "+strings.Join(known, ", "), "%s prints no JSON", cmd.CommandPath())
+	case jq && text != "" && text != string(formatJSON):
+		return tenant.Invalid("leave out one of the two", "--jq goes with -o json, not with -o %s", text)
+	case isPath:
+		a.filter, err = jsonPath(expr)
+	case jq:
+		a.filter, err = jqFilter(cmd.Flags().Lookup("jq").Value.String())
 	}
-	if !slices.Contains(known, s) {
-		return formatTable, tenant.Invalid("use one of: "+strings.Join(known, ", "), "unknown output format %q", s)
+	if isPath || jq {
+		a.format = formatJSON
+		a.out.holds(err == nil)
+		return err
 	}
-	return format(s), nil
+	a.format = format(cmp.Or(text, known[0]))
+	if !slices.Contains(known, string(a.format)) {
+		if slices.Contains(known, string(formatJSON)) {
+			known = append(known, "jsonpath=EXPR")
+		}
+		a.format = formatTable
+		return tenant.Invalid("use one of: "+strings.Join(known, ", "), "unknown output format %q", text)
+	}
+	a.lists.wide = a.format == formatWide || a.format == formatCSV
+	if a.format == formatWide {
+		a.format = formatTable
+	}
+	a.out.forPeople(a.format == formatTable || a.format == formatCSV && isTerminal(a.out))
+	return a.lists.check(a.format)
 }
 
-// wantedFormat finds -o json in a command line that may be too wrong to be parsed, so that its error is JSON too.
+// wantedFormat finds in a command line that may be too wrong to be parsed that JSON is asked for, so that its error is JSON too.
 func wantedFormat(args []string) format {
 	for i, arg := range args {
-		switch {
+		next := ""
+		if i+1 < len(args) {
+			next = args[i+1]
+		}
+		switch value, inOne := strings.CutPrefix(arg, "--output="); {
 		case arg == "--":
 			return formatTable
-		case arg == "-ojson" || arg == "-o=json" || arg == "--output=json",
-			(arg == "-o" || arg == "--output") && i+1 < len(args) && args[i+1] == "json":
+		case arg == "--jq", strings.HasPrefix(arg, "--jq="):
+			return formatJSON
+		case (arg == "-o" || arg == "--output") && asksForJSON(next),
+			inOne && asksForJSON(value),
+			!strings.HasPrefix(arg, "--") && strings.HasPrefix(arg, "-o") && asksForJSON(strings.TrimPrefix(arg[2:], "=")):
 			return formatJSON
 		}
 	}
 	return formatTable
+}
+
+func asksForJSON(value string) bool {
+	return value == string(formatJSON) || strings.HasPrefix(value, "jsonpath=")
 }
 
 // print writes one result: as a document, as its name, or by the table given.
@@ -84,7 +128,10 @@ func (a *app) printJSON(doc any) error {
 	e := json.NewEncoder(a.out)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	return writing(e.Encode(doc))
+	if err := e.Encode(doc); err != nil {
+		return writing(err)
+	}
+	return a.endDocument()
 }
 
 func writing(err error) error {
@@ -92,91 +139,6 @@ func writing(err error) error {
 		return &tenant.Error{Msg: "write the result: " + err.Error(), Err: err}
 	}
 	return nil
-}
-
-// list prints many results as they come, in bounded memory: tables by the page.
-type list struct {
-	a       *app
-	columns []string
-	rows    []table.Row
-	count   int
-	text    bool // the last column is text
-}
-
-// pageRows is how many rows of a table are laid out together.
-const pageRows = 500
-
-func (a *app) newList(columns ...string) *list { return &list{a: a, columns: columns} }
-
-// wrapped says that the last column is text, which is wrapped at the terminal's width.
-func (l *list) wrapped() *list {
-	l.text = true
-	return l
-}
-
-func (l *list) add(doc any, name string, cells ...any) error {
-	l.count++
-	switch l.a.format {
-	case formatJSON:
-		b, err := json.MarshalIndent(doc, "  ", "  ")
-		if err != nil {
-			return fmt.Errorf("write the result: %w", err)
-		}
-		open := ",\n  "
-		if l.count == 1 {
-			open = "[\n  "
-		}
-		_, err = fmt.Fprintf(l.a.out, "%s%s", open, b)
-		return writing(err)
-	case formatYAML:
-		b, err := yaml.Marshal([]any{doc})
-		if err != nil {
-			return fmt.Errorf("write the result: %w", err)
-		}
-		_, err = l.a.out.Write(b)
-		return writing(err)
-	case formatName:
-		_, err := fmt.Fprintln(l.a.out, name)
-		return writing(err)
-	}
-	l.rows = append(l.rows, table.Row(cells))
-	if len(l.rows) == pageRows {
-		l.flush()
-	}
-	return nil
-}
-
-func (l *list) flush() {
-	t := l.a.table(l.a.out)
-	if l.text {
-		t = l.a.wrapped(l.a.out)
-	}
-	if l.count <= pageRows {
-		t.AppendHeader(header(l.columns))
-	}
-	t.AppendRows(l.rows)
-	t.Render()
-	l.rows = l.rows[:0]
-}
-
-// end closes the list; empty says what a person reads where there is nothing.
-func (l *list) end(empty string) error {
-	switch {
-	case l.a.format == formatJSON && l.count == 0:
-		_, err := fmt.Fprintln(l.a.out, "[]")
-		return writing(err)
-	case l.a.format == formatJSON:
-		_, err := fmt.Fprintln(l.a.out, "\n]")
-		return writing(err)
-	case l.a.format == formatYAML && l.count == 0:
-		_, err := fmt.Fprintln(l.a.out, "[]")
-		return writing(err)
-	case l.a.format == formatTable && l.count == 0:
-		l.a.say("%s", empty)
-	case len(l.rows) > 0:
-		l.flush()
-	}
-	return writing(l.a.out.failed())
 }
 
 func header(columns []string) table.Row {
@@ -230,7 +192,7 @@ func (a *app) paint(c color, s string) string {
 }
 
 func (a *app) colored() bool {
-	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(a.out) && isTerminal(a.errOut)
+	return a.format != formatCSV && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(a.out) && isTerminal(a.errOut)
 }
 
 func (a *app) state(s tenant.State) string {

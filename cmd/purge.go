@@ -85,7 +85,7 @@ func runPurge(cmd *cobra.Command, a *app, o purgeOptions, arg string) error {
 }
 
 func newPurgeRecordCmd(a *app) *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "record [NAME]",
 		Short: "Show the records of what was purged",
 		Long: `Shows the deletion records, newest first, of all tenants or of one by its name or id: what was there, counted, when it was
@@ -128,6 +128,8 @@ taken away, by whom, and which backups still existed. They are kept in the catal
 			return l.end("nothing was purged")
 		},
 	}
+	a.addListFlags(c)
+	return c
 }
 
 func runPurgeDue(cmd *cobra.Command, a *app, o purgeOptions, args []string) error {

@@ -84,7 +84,8 @@ instant: run the same command again, or tenantctl ops resume.
 	}
 	f := root.PersistentFlags()
 	f.StringVar(&a.configFile, "config", "", "configuration `file` (else $TENANTCTL_CONFIG, ./tenantctl.yaml, $XDG_CONFIG_HOME/tenantctl/config.yaml)")
-	f.StringP("output", "o", "", "output `format`: table, json, yaml or name")
+	f.StringP("output", "o", "", "output `format`: table, json, yaml, name or jsonpath=EXPR; lists also wide and csv")
+	f.String("jq", "", "print what this jq `expression` makes of the JSON result")
 	f.String("actor", "", "the `name` that is recorded in the audit (default: the user of the operating system)")
 	f.String("log-level", "", "log from this `level` on: debug, info, warn or error (default warn)")
 	f.String("log-format", "", "write the log as `text|json` (default text)")

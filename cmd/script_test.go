@@ -186,7 +186,8 @@ func (s *script) checkOutput(stdout, stderr string, code int, args []string) str
 			break
 		}
 	}
-	if format == "json" && stdout != "" {
+	isFiltered := strings.HasPrefix(format, "jsonpath=") || slices.Contains(args, "--jq")
+	if format == "json" && !isFiltered && stdout != "" {
 		if fault := oneDocument(stdout); fault != "" {
 			return "stdout: " + fault
 		}
@@ -194,7 +195,7 @@ func (s *script) checkOutput(stdout, stderr string, code int, args []string) str
 	switch faults := len(errorLine.FindAllString(stderr, -1)); {
 	case code == 0 && faults > 0:
 		return "it succeeded and printed an error"
-	case code != 0 && format == "json":
+	case code != 0 && (format == "json" || isFiltered):
 		lines := strings.Split(strings.TrimSpace(stderr), "\n")
 		var doc struct {
 			Error struct{ Code, Message string }

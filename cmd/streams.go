@@ -20,6 +20,27 @@ type stream struct {
 	shows bool   // people read it
 	rest  []byte // the beginning of a character that the next write ends
 	err   error
+
+	held *strings.Builder // where a document is gathered that is not to be printed as it is
+}
+
+// holds makes the stream gather what is written until taken is called.
+func (s *stream) holds(is bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = nil
+	if is {
+		s.held = new(strings.Builder)
+	}
+}
+
+// taken gives what was gathered, and ends that.
+func (s *stream) taken() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	held := s.held.String()
+	s.held = nil
+	return held
 }
 
 // Write writes p, or says why that or an earlier write failed.
@@ -28,6 +49,9 @@ func (s *stream) Write(p []byte) (int, error) {
 	defer s.mu.Unlock()
 	if s.err != nil {
 		return 0, s.err
+	}
+	if s.held != nil {
+		return s.held.Write(p)
 	}
 	out := p
 	if s.shows {

@@ -95,7 +95,7 @@ func (c *Catalog) lastBackup(ctx context.Context, tenant uuid.UUID) (*Backup, er
 	return b, catalogError("read the backups", err)
 }
 
-// findBackup finds a backup by its id, a unique beginning or end of it, or by "NAME" or "NAME@latest" for a tenant's newest.
+// findBackup finds a backup by its id, a unique part of it (isNamed), or by "NAME" or "NAME@latest" for a tenant's newest.
 func (c *Catalog) findBackup(ctx context.Context, id string) (*Backup, error) {
 	hint := "tenantctl backup list shows all; backup list --scan also looks into the place of backups"
 	if name, ok := strings.CutSuffix(id, "@latest"); ok {
@@ -114,7 +114,7 @@ func (c *Catalog) findBackup(ctx context.Context, id string) (*Backup, error) {
 	if len(id) < 4 {
 		return nil, Invalid("give four characters of it or more, or NAME@latest", "the id %s is too short", shorten(id))
 	}
-	rows, err := c.pool.Query(ctx, `SELECT `+backupColumns+` FROM tenantctl.backups b WHERE starts_with(b.id::text, $1) OR right(b.id::text, length($1)) = $1 LIMIT 2`, strings.ToLower(id))
+	rows, err := c.pool.Query(ctx, `SELECT `+backupColumns+` FROM tenantctl.backups b WHERE `+isNamed("b.id")+` LIMIT 2`, strings.ToLower(id))
 	if err != nil {
 		return nil, catalogError("read the backup", err)
 	}

@@ -137,6 +137,12 @@ func ShortID(id uuid.UUID) string {
 	return s[strings.LastIndex(s, "-")+1:]
 }
 
+// isNamed is the condition that an id, a column, is meant by $1: its beginning, its end, or the beginning of what ShortID
+// shows of it.
+func isNamed(id string) string {
+	return fmt.Sprintf("(starts_with(%[1]s::text, $1) OR right(%[1]s::text, length($1)) = $1 OR starts_with(split_part(%[1]s::text, '-', 5), $1))", id)
+}
+
 // interval is d in a form that PostgreSQL reads as an interval.
 func interval(d time.Duration) string { return fmt.Sprintf("%d milliseconds", d.Milliseconds()) }
 

@@ -169,12 +169,12 @@ func (s *Service) Operation(ctx context.Context, id string) (*OperationDetail, e
 	return d, nil
 }
 
-// findOperation finds an operation by its id, or a unique beginning or end of it.
+// findOperation finds an operation by its id, or a unique part of it (isNamed).
 func (c *Catalog) findOperation(ctx context.Context, id string) (*Operation, error) {
 	if len(id) < 4 {
 		return nil, Invalid("give four characters of it or more", "the id %s is too short", shorten(id))
 	}
-	rows, err := c.pool.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o WHERE starts_with(o.id::text, $1) OR right(o.id::text, length($1)) = $1 LIMIT 2`, strings.ToLower(id))
+	rows, err := c.pool.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o WHERE `+isNamed("o.id")+` LIMIT 2`, strings.ToLower(id))
 	if err != nil {
 		return nil, catalogError("read the operation", err)
 	}

@@ -89,6 +89,9 @@ func (c *Catalog) renamedHint(ctx context.Context, name Name) string {
 	if err == nil {
 		return "it was renamed to " + now
 	}
+	if near := c.near(ctx, name); near != "" {
+		return "did you mean " + near + "? tenantctl list shows all"
+	}
 	return "tenantctl list shows all"
 }
 
