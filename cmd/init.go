@@ -21,7 +21,8 @@ func newInitCmd(a *app) *cobra.Command {
 		Use:   "init",
 		Short: "Create or upgrade the catalog",
 		Long: `Creates the catalog in the schema "tenantctl" of postgres.url, or brings it to this program's version.
-It can be repeated safely. A catalog that is newer than this program is refused.`,
+It can be repeated safely. A catalog that is newer than this program is refused, and so is an upgrade while operations of
+an older program are in work: they are named. From then on older programs begin nothing, also those that are running.`,
 		Example: "  tenantctl init\n  tenantctl init --dry-run",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runInit(cmd, a, o) },

@@ -79,7 +79,7 @@ func TestExchangeGivesTheRoleWhatWasLoaded(t *testing.T) {
 
 	// Another operation takes it back.
 	back := uuid.Must(uuid.NewV7())
-	b.exec("UPDATE tenantctl.operations SET state = 'done'; INSERT INTO tenantctl.operations (id, kind, state, actor, owner, fence) VALUES ('%s', 'test', 'running', 'test', 'test', 1)", back)
+	b.exec("UPDATE tenantctl.operations SET state = 'done'; INSERT INTO tenantctl.operations (id, kind, state, actor, owner, fence) VALUES ('%s', 'test', 'running', 'test', 'test||1||999', 1)", back)
 	must(t, b.exchange(tenant.WithLease(t.Context(), &tenant.Lease{Operation: back, Fence: 1}), tn, beside))
 	reads("back again", "3")
 	if _, err := conn.Exec(t.Context(), "INSERT INTO orders (customer_id) VALUES (1)"); err != nil {

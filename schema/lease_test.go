@@ -34,7 +34,7 @@ func (b bench) catalog() catalog {
 		}
 	}
 	l := catalog{b, uuid.Must(uuid.NewV7())}
-	b.exec("INSERT INTO tenantctl.operations (id, kind, state, actor, owner, fence) VALUES ('%s', 'test', 'running', 'test', 'test', 1)", l.operation)
+	b.exec("INSERT INTO tenantctl.operations (id, kind, state, actor, owner, fence) VALUES ('%s', 'test', 'running', 'test', 'test||1||999', 1)", l.operation)
 	return l
 }
 

@@ -31,3 +31,15 @@ func (c *Catalog) CloseAbandoned(ctx context.Context, op *Operation) error {
 func (c *Catalog) Note(ctx context.Context, op *Operation) error {
 	return c.note(ctx, op, mark{position: 0, name: "step", state: "done"})
 }
+
+// InitOnly brings the catalog to a version and looks at nothing before.
+func (c *Catalog) InitOnly(ctx context.Context, version int64) error {
+	from, err := c.Version(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.makeSchema(ctx, from); err != nil {
+		return err
+	}
+	return c.bringTo(ctx, version)
+}

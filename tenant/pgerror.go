@@ -37,6 +37,10 @@ func catalogError(verb string, err error) error {
 			e.Kind, e.Hint = ErrRights, "connect as the role that ran tenantctl init, or GRANT that role to this one"
 		case "55P03", "40P01":
 			e.Kind, e.Hint = ErrBusy, "another process is in the middle of a change; try again in a moment"
+		case sqlstateOlder:
+			e.Kind, e.Code, e.Msg, e.Hint = ErrInvalid, "new_catalog", pg.Message, "another one has brought the catalog to a newer version: tenantctl init with this one does not help"
+		case sqlstateInWork:
+			return inWork(pg.Message)
 		case "25006":
 			e.Kind, e.Hint = ErrUnsupported, "the server is read-only; point postgres.url at the primary"
 		case "53300":

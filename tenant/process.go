@@ -19,6 +19,9 @@ type Process struct {
 	Boot string // tells two machines, boots or containers of one host name apart; empty where the system does not say
 	PID  int
 	Run  string // tells two processes of one PID apart
+
+	// Catalog is the version of the catalog that the program knows; 0 of programs that told none.
+	Catalog int64
 }
 
 // ThisProcess is the process that calls it.
@@ -27,7 +30,11 @@ func ThisProcess() Process {
 	if err != nil {
 		host = "unknown"
 	}
-	return Process{Host: host, Boot: boot(), PID: os.Getpid(), Run: uuid.NewString()[:8]}
+	version, err := CatalogVersion()
+	if err != nil {
+		panic("the program's own migrations cannot be listed: " + err.Error())
+	}
+	return Process{Host: host, Boot: boot(), PID: os.Getpid(), Run: uuid.NewString()[:8], Catalog: version}
 }
 
 func boot() string {
@@ -47,7 +54,7 @@ func boot() string {
 
 // String is the form that the catalog keeps.
 func (p Process) String() string {
-	return strings.Join([]string{p.Host, p.Boot, strconv.Itoa(p.PID), p.Run}, "|")
+	return strings.Join([]string{p.Host, p.Boot, strconv.Itoa(p.PID), p.Run, strconv.FormatInt(p.Catalog, 10)}, "|")
 }
 
 // Label is the form for people.
@@ -57,14 +64,18 @@ func (p Process) Label() string {
 
 func parseProcess(s string) Process {
 	f := strings.Split(s, "|")
-	if len(f) != 4 {
+	if len(f) != 4 && len(f) != 5 { // without a version before there was one
 		return Process{Host: s}
 	}
 	pid, err := strconv.Atoi(f[2])
 	if err != nil {
 		return Process{Host: s}
 	}
-	return Process{Host: f[0], Boot: f[1], PID: pid, Run: f[3]}
+	p := Process{Host: f[0], Boot: f[1], PID: pid, Run: f[3]}
+	if len(f) == 5 {
+		p.Catalog, _ = strconv.ParseInt(f[4], 10, 64) // what is none is an older program's
+	}
+	return p
 }
 
 // gone tells whether other has certainly ended: it ran on this very machine and no process has its PID.

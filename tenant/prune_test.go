@@ -38,7 +38,7 @@ func TestPruneLeavesWhatIsBeingUploaded(t *testing.T) {
 	w := newWorld(t)
 	live, abandoned := uuid.Must(uuid.NewV7()), uuid.Must(uuid.NewV7())
 	if _, err := w.pool.Exec(t.Context(), `INSERT INTO tenantctl.operations (id, kind, tenant_id, tenant_name, state, actor, owner, lease_until)
-		VALUES ($1, 'backup', gen_random_uuid(), 'acme', 'running', 'x', 'elsewhere|boot|1|run', now() + interval '1 hour')`, live); err != nil {
+		VALUES ($1, 'backup', gen_random_uuid(), 'acme', 'running', 'x', 'elsewhere|boot|1|run|999', now() + interval '1 hour')`, live); err != nil {
 		t.Fatal(err)
 	}
 	s := &shelf{partial: []uuid.UUID{live, abandoned}}
