@@ -1,12 +1,12 @@
 -- +goose Up
 -- No process of an older program is at work when this is done, and none begins anything from then on: it would go by other
 -- locks than newer ones do. An older program has no version in the owner of its operations.
-LOCK TABLE tenantctl.operations IN SHARE ROW EXCLUSIVE MODE;
 -- +goose StatementBegin
 DO $$
 DECLARE
     found text;
 BEGIN
+    LOCK TABLE tenantctl.operations IN SHARE ROW EXCLUSIVE MODE;
     SELECT string_agg(concat_ws(' ', kind, tenant_name, id), ', ') INTO found FROM tenantctl.operations
         WHERE state IN ('running', 'undoing') AND lease_until > now();
     IF found IS NOT NULL THEN
