@@ -30,6 +30,9 @@ func replacedBy(ctx context.Context) string {
 func (r *Resource) Exchange(ctx context.Context, tx pgx.Tx, t, beside tenant.Tenant) error {
 	x := exchange{r: r, pg: tx.Conn().PgConn(), t: t, beside: beside}
 	err := x.run(ctx)
+	if locked(err) {
+		err = r.blameElsewhere(ctx, t, err)
+	}
 	return failure(fmt.Sprintf("exchange schemas %s and %s", t.Schema, beside.Schema), err)
 }
 
@@ -69,7 +72,7 @@ func (x exchange) run(ctx context.Context) error {
 	case comment == mark(x.beside)+replacedBy(ctx):
 		return send(ctx, x.pg, settings) // it is done
 	}
-	if err := send(ctx, x.pg, x.rename(ctx, said)); err != nil {
+	if err := send(ctx, x.pg, append([]command{cmd(writersOut, text(quote(x.t.Schema)))}, x.rename(ctx, said)...)); err != nil {
 		return err
 	}
 	if x.r.cfg.Roles && one.role == tenant.Ours {
@@ -89,6 +92,14 @@ func (x exchange) run(ctx context.Context) error {
 	}
 	return send(ctx, x.pg, settings)
 }
+
+// writersOut keeps writers off the tables of a schema until the transaction ends: an open transaction is waited for, and who
+// comes later looks the name up again, and finds the schema that has it then. Tables of others are left out: we may not.
+const writersOut = `DO $do$ DECLARE tables text; BEGIN
+	SELECT string_agg('ONLY ' || format('%%I.%%I', n.nspname, c.relname), ', ' ORDER BY c.oid) INTO tables FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	WHERE n.oid = to_regnamespace(%s) AND c.relkind IN ('r', 'p') AND has_table_privilege(c.oid, 'TRUNCATE');
+	IF tables IS NOT NULL THEN EXECUTE 'LOCK TABLE ' || tables || ' IN SHARE MODE'; END IF;
+END $do$`
 
 func setTo(name, value string) string {
 	if name == "search_path" && value != "" {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -114,6 +115,39 @@ func TestExchangeIsAPartOfTheCallersTransaction(t *testing.T) {
 	b.exec("CREATE SCHEMA %s", stranger.Schema)
 	refused(t, b.exchange(t.Context(), tn, stranger), tenant.ErrForeign, stranger.Schema)
 	refused(t, b.exchange(t.Context(), tn, b.tenant("nobody")), tenant.ErrMissing, "nobody")
+}
+
+// Who writes beside the tenant's role, such as an application with rights of its own, writes into the one schema or the other, and
+// nothing into what was replaced after it was.
+func TestAnExchangeWaitsForWritersAndLosesNone(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, example, func(c *Config) { c.LockTimeout = 500 * time.Millisecond })
+	tn, beside := b.created("acme"), b.created("globex")
+	before, after := b.super(), b.super()
+	const write = "INSERT INTO %s.customers (email, name) VALUES ('%s', 'x')"
+	leaveOpen(t, before, fmt.Sprintf(write, tn.Schema, "before"))
+	err := b.exchange(t.Context(), tn, beside)
+	refused(t, err, tenant.ErrLocked, fmt.Sprintf("pid %d (role ", before.PgConn().PID()))
+
+	exchanged, written := make(chan error, 1), make(chan error, 1)
+	patient := b.over(b.cfg.Dir, func(c *Config) { c.LockTimeout = time.Minute })
+	go func() { exchanged <- patient.exchange(t.Context(), tn, beside) }()
+	waiting := "SELECT count(*) = %d FROM pg_locks WHERE relation = '%s.customers'::regclass AND NOT granted"
+	b.eventually(waiting, 1, tn.Schema)
+	go func() {
+		_, err := after.Exec(t.Context(), fmt.Sprintf(write, tn.Schema, "after"))
+		written <- err
+	}()
+	b.eventually(waiting, 2, tn.Schema)
+	_, err = before.Exec(t.Context(), "COMMIT")
+	must(t, err)
+	must(t, <-exchanged)
+	must(t, <-written)
+	for schema, want := range map[string]string{tn.Schema: "after", beside.Schema: "before"} {
+		if got := scalar(t, b.super(), "SELECT string_agg(email, ' ') FROM "+schema+".customers"); got != want {
+			t.Errorf("%s has %q, want %q", schema, got, want)
+		}
+	}
 }
 
 func TestALockedTenantStaysLockedThroughAnExchange(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 // holder is who holds locks that are in our way: a session, or a prepared transaction.
 type holder struct {
 	pid, gid string // one of them
+	number   string // of its virtual transaction, which no other one has; empty where nobody asks
 	role     string // that it logged in as
 	since    string // when its transaction began; empty where we may not know
 	writes   bool   // its locks are not those of a reader
@@ -103,6 +104,16 @@ func (r *Resource) blame(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenan
 	return &named
 }
 
+// blameElsewhere is blame for a transaction that has failed and can be asked nothing any more.
+func (r *Resource) blameElsewhere(ctx context.Context, t tenant.Tenant, err error) error {
+	conn, failed := r.acquireOwn(ctx)
+	if failed != nil {
+		return err
+	}
+	defer conn.Release()
+	return r.blame(ctx, conn, t, err)
+}
+
 const sinceFormat = `coalesce(to_char(%s AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), '')`
 
 // oldestSnapshot reads which session has the oldest transaction that still sees what was before: CREATE INDEX CONCURRENTLY waits for
@@ -129,7 +140,7 @@ func atWork(t tenant.Tenant, holders *[]holder) command {
 
 // schemaHolders reads who else holds locks on the relations of a schema. A prepared transaction has no pid: its locks and its
 // number share a virtual transaction.
-const schemaHolders = `SELECT coalesce(l.pid::text, ''), coalesce(p.gid, ''), coalesce(a.usename, p.owner, ''), ` + sinceFormat + `,
+const schemaHolders = `SELECT coalesce(l.pid::text, ''), coalesce(p.gid, ''), l.virtualtransaction, coalesce(a.usename, p.owner, ''), ` + sinceFormat + `,
 	bool_or(l.mode NOT IN ('AccessShareLock', 'RowShareLock')),
 	coalesce(bool_or(NOT o.rolsuper AND o.oid <> me.oid AND pg_has_role(o.oid, t.oid, 'MEMBER')), false)
 FROM pg_locks l
@@ -142,7 +153,7 @@ JOIN pg_roles me ON me.rolname = session_user
 WHERE l.locktype = 'relation' AND l.granted AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 	AND l.pid IS DISTINCT FROM pg_backend_pid() AND coalesce(a.backend_type, '') IN ('', 'client backend')
 	AND (SELECT c.relnamespace FROM pg_class c WHERE c.oid = l.relation) = to_regnamespace(%s)
-GROUP BY 1, 2, 3, 4 ORDER BY 4, 1, 2`
+GROUP BY 1, 2, 3, 4, 5 ORDER BY 5, 1, 2`
 
 // lockHolders are the sessions and prepared transactions of others that hold locks on the relations of a tenant's schema.
 // When those of its role began may only be seen by a member of it.
@@ -150,7 +161,9 @@ func (r *Resource) lockHolders(ctx context.Context, conn *pgxpool.Conn, t tenant
 	var holders []holder
 	ask := cmd(schemaHolders, "coalesce(a.xact_start, p.prepared)", text(t.Role), text(quote(t.Schema)))
 	ask.row = func(row [][]byte) {
-		holders = append(holders, holder{string(row[0]), string(row[1]), string(row[2]), string(row[3]), is(row[4]), is(row[5])})
+		holders = append(holders, holder{
+			pid: string(row[0]), gid: string(row[1]), number: string(row[2]), role: string(row[3]), since: string(row[4]), writes: is(row[5]), member: is(row[6]),
+		})
 	}
 	if err := send(ctx, conn.Conn().PgConn(), []command{ask}); err != nil {
 		return nil, err

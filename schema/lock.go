@@ -17,8 +17,8 @@ import (
 )
 
 // Lock takes the role's right to log in and ends its sessions; then it takes its use of the schema and ends what others
-// still do in it with the role's rights. It waits for no lock that a tenant could hold. There is nothing to lock where the
-// tenant has no role of its own.
+// still do in it with the role's rights. It waits for no lock that a tenant could hold. Where the tenant has no role of its own
+// there is nothing to lock: those are waited for who write in its schema now.
 func (r *Resource) Lock(ctx context.Context, t tenant.Tenant) (enforced bool, err error) {
 	conn, err := r.acquire(ctx)
 	if err != nil {
@@ -37,8 +37,8 @@ func (r *Resource) Lock(ctx context.Context, t tenant.Tenant) (enforced bool, er
 			return []command{cmd("REVOKE USAGE ON SCHEMA %s FROM %s", quote(t.Schema), quote(t.Role))}, nil
 		})
 	}
-	if err == nil && enforced {
-		err = r.endLate(ctx, conn, t)
+	if err == nil {
+		err = r.endLate(ctx, conn, t, enforced)
 	}
 	return enforced, refusal("lock role "+t.Role, conn, t, err)
 }
@@ -203,9 +203,11 @@ func (r *Resource) endSessions(ctx context.Context, conn *pgxpool.Conn, t tenant
 
 // endLate makes sure that no transaction goes on that began before the tenant was locked out and could write into its schema
 // still. A session that may act as the tenant's role, such as one of an application's own role, is ended; others are waited
-// for where they have written. Of prepared transactions it warns: whoever prepared them decides on them.
-func (r *Resource) endLate(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenant) error {
-	var prepared []holder
+// for where they have written. Where nobody is locked out, new ones come all the time: those are waited for that there were at
+// the first look. Of prepared transactions it warns: whoever prepared them decides on them.
+func (r *Resource) endLate(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenant, lockedOut bool) error {
+	var prepared, first []holder
+	looked := false
 	err := untilEnded(ctx, cmp.Or(r.cfg.LockTimeout, cleanUp), func(ctx context.Context) error {
 		all, err := r.lockHolders(ctx, conn, t)
 		if err != nil {
@@ -214,6 +216,14 @@ func (r *Resource) endLate(ctx context.Context, conn *pgxpool.Conn, t tenant.Ten
 		isPrepared := func(h holder) bool { return h.gid != "" }
 		prepared = slices.DeleteFunc(slices.Clone(all), func(h holder) bool { return !isPrepared(h) })
 		all = slices.DeleteFunc(all, func(h holder) bool { return isPrepared(h) || !h.writes && !h.member })
+		if !looked {
+			looked, first = true, slices.Clone(all)
+		}
+		if !lockedOut {
+			all = slices.DeleteFunc(all, func(h holder) bool {
+				return !slices.ContainsFunc(first, func(f holder) bool { return f.number == h.number })
+			})
+		}
 		if len(all) == 0 {
 			return nil
 		}

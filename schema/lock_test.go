@@ -130,6 +130,36 @@ func TestWhoWroteBesideTheTenantIsWaitedForAndNamed(t *testing.T) {
 	must(t, err)
 }
 
+// Nobody is locked out where the tenant has no role of its own, but who writes at that moment is waited for.
+func TestWithoutARoleWhoWritesAtALockoutIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, example, func(c *Config) { c.Roles, c.LockTimeout = false, time.Second })
+	tn := b.created("acme")
+	late, later := b.super(), b.super()
+	writing := "LOCK TABLE " + tn.Schema + ".customers IN ROW EXCLUSIVE MODE"
+	leaveOpen(t, late, writing)
+	_, err := b.Lock(t.Context(), tn)
+	if !errors.Is(err, tenant.ErrBusy) || !strings.Contains(fmt.Sprint(err), fmt.Sprintf("pid %d (role ", late.PgConn().PID())) {
+		t.Errorf("an open transaction: %v", err)
+	}
+	before := b.scalar("SELECT clock_timestamp()")
+	locked := make(chan error, 1)
+	go func() {
+		_, err := b.over(b.cfg.Dir, func(c *Config) { c.LockTimeout = time.Minute }).Lock(t.Context(), tn)
+		locked <- err
+	}()
+	b.eventually("SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE '%%l.virtualtransaction%%%s%%' AND state = 'idle' AND query_start > '%s'", tn.Schema, before)
+	leaveOpen(t, later, writing)
+	select {
+	case err := <-locked:
+		t.Errorf("while the first goes on: %v", err)
+	default:
+	}
+	_, err = late.Exec(t.Context(), "ROLLBACK")
+	must(t, err)
+	must(t, <-locked) // the second goes on for ever, and the first is over
+}
+
 func TestAPreparedTransactionIsNamedWithItsEnd(t *testing.T) {
 	t.Parallel()
 	var warned []string

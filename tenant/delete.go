@@ -267,15 +267,17 @@ func (s *Service) undeleteSaga(t Tenant) saga {
 }
 
 // lock locks a tenant's users out of every store, where there are any.
-// It warns of what is not the tenant's, and so locks nobody out.
+// It warns of where nobody was locked out: what is not the tenant's, and where it has no user of its own.
 func (s *Service) lock(ctx context.Context, t Tenant) error {
 	for _, l := range each[Locker](s) {
-		_, err := l.Lock(ctx, t)
-		if err != nil && !nobody(err) {
+		enforced, err := l.Lock(ctx, t)
+		switch {
+		case err != nil && !nobody(err):
 			return err
-		}
-		if errors.Is(err, ErrForeign) {
+		case errors.Is(err, ErrForeign):
 			s.warn(fmt.Sprintf("%v: nobody was locked out there", WithTenant(err, t.Name)))
+		case err == nil && !enforced:
+			s.warn(fmt.Sprintf("tenant %s: %s", t.Name, notLockedOut(l)))
 		}
 	}
 	return nil

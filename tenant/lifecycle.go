@@ -68,6 +68,10 @@ func (s *Service) lockdown(ctx context.Context, name Name, kind string) (*Outcom
 	return out, err
 }
 
+func notLockedOut(l Locker) string {
+	return l.Kind() + ": the tenant has no user of its own here, so nobody was locked out"
+}
+
 func (s *Service) lockdownSaga(kind string, t Tenant, warnings *[]string) saga {
 	to, back := Suspended, Active
 	if kind == OpResume {
@@ -78,7 +82,7 @@ func (s *Service) lockdownSaga(kind string, t Tenant, warnings *[]string) saga {
 		lock := func(ctx context.Context) error {
 			enforced, err := l.Lock(ctx, t)
 			if err == nil && !enforced {
-				*warnings = append(*warnings, fmt.Sprintf("%s: the tenant has no user of its own here, so nobody was locked out", l.Kind()))
+				*warnings = append(*warnings, notLockedOut(l))
 			}
 			return err
 		}
