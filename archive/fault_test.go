@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -350,6 +351,38 @@ func TestFoldersOfABucketAreApart(t *testing.T) {
 	}
 	if err := two.Read(t.Context(), b, func(tenant.Part) (io.WriteCloser, error) { return nil, nil }); !errors.Is(err, tenant.ErrNotFound) {
 		t.Errorf("read from the other folder: %v", err)
+	}
+}
+
+// The SDK warns of an answer without a checksum where it is asked to look for one.
+func TestTheStoresClientWritesNothingOfItsOwn(t *testing.T) {
+	amazon := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text := "hello"
+		if r.URL.Path == "/backups" {
+			text = `<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>backups</Name></ListBucketResult>`
+		}
+		_, _ = io.WriteString(w, text) // a client that is gone hears nothing
+	}))
+	defer amazon.Close()
+	tenanttest.S3Server{Env: []string{"AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b"}}.LetIn(t)
+	read, written, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr := os.Stderr
+	os.Stderr = written
+	defer func() { os.Stderr = stderr }()
+	s, err := openStore(t.Context(), "s3://backups?use_path_style=true&region=us-east-1&response_checksum_validation=when_supported&endpoint="+url.QueryEscape(amazon.URL), time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if text, err := s.read(t.Context(), "one", 100); err != nil || string(text) != "hello" {
+		t.Errorf("%s, %v", text, err)
+	}
+	_ = written.Close() // what was written is in the pipe
+	if said, err := io.ReadAll(read); err != nil || len(said) > 0 {
+		t.Errorf("stderr: %s, %v", said, err)
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/azureblob"
 	"gocloud.dev/blob/gcsblob"
@@ -97,15 +99,10 @@ func openStore(ctx context.Context, raw string, patience time.Duration) (*store,
 
 // openBucket does not use the drivers' own opener for gs, which prints warnings to stdout.
 func openBucket(ctx context.Context, u *url.URL) (*blob.Bucket, error) {
-	if u.Scheme == s3blob.Scheme {
-		// Sums of ours cover the whole file; the SDK would warn on stderr that it has none for a file in pieces.
-		const key = "response_checksum_validation"
-		if q := u.Query(); !q.Has(key) {
-			q.Set(key, "when_required")
-			u.RawQuery = q.Encode()
-		}
-	}
-	if u.Scheme != gcsblob.Scheme {
+	switch u.Scheme {
+	case s3blob.Scheme:
+		return openS3(ctx, u)
+	case azureblob.Scheme:
 		return blob.OpenBucket(ctx, u.String())
 	}
 	opener := gcsblob.URLOpener{Client: gcp.NewAnonymousHTTPClient(gcp.DefaultTransport())}
@@ -121,6 +118,27 @@ func openBucket(ctx context.Context, u *url.URL) (*blob.Bucket, error) {
 		}
 	}
 	return opener.OpenBucketURL(ctx, u)
+}
+
+// openS3 opens a bucket by a client that writes no lines of its own to stderr: they would be beside our log, past its masks.
+func openS3(ctx context.Context, u *url.URL) (*blob.Bucket, error) {
+	// Sums of ours cover the whole file; the SDK has none for a file in pieces.
+	const key = "response_checksum_validation"
+	if q := u.Query(); !q.Has(key) {
+		q.Set(key, "when_required")
+		u.RawQuery = q.Encode()
+	}
+	var opener s3blob.URLOpener // which fills in its options from the URL
+	loud, err := opener.OpenBucketURL(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	var client *s3.Client
+	if !loud.As(&client) {
+		return loud, nil
+	}
+	quiet := s3.New(client.Options(), func(o *s3.Options) { o.Logger = logging.Nop{} })
+	return s3blob.OpenBucket(ctx, quiet, u.Host, &opener.Options)
 }
 
 func (s *store) Close() error { return s.bucket.Close() }
