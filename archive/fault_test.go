@@ -396,6 +396,10 @@ func TestWhatMayNotBeTouchedIsNotGone(t *testing.T) {
 			_, _ = io.WriteString(w, `{"kind": "storage#objects"}`) // a client that is gone hears nothing
 			return
 		}
+		if open.Load() && strings.HasSuffix(r.URL.Path, identityFile) {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = io.WriteString(w, `{"error": {"code": 403, "message": "not for you"}}`) // as above
 	}))

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"filippo.io/age"
@@ -35,6 +36,9 @@ type Vault struct {
 	keys       *store
 	recipients []age.Recipient
 	signing    []signingKey
+
+	identity sync.Mutex
+	id       uuid.UUID // of the store; uuid.Nil where it has none yet
 }
 
 var _ tenant.Vault = (*Vault)(nil)
@@ -59,6 +63,9 @@ func OpenVault(ctx context.Context, cfg Config) (*Vault, error) {
 	if v.store, err = openStore(ctx, cfg.URL, patience); err != nil {
 		return nil, err
 	}
+	if v.id, err = v.readID(ctx); err != nil {
+		return nil, errors.Join(err, v.store.Close())
+	}
 	v.keys = v.store
 	if cfg.KeysURL != "" && cfg.KeysURL != cfg.URL {
 		if v.keys, err = openStore(ctx, cfg.KeysURL, patience); err != nil {
@@ -80,7 +87,7 @@ func (v *Vault) Close() error {
 // String is where the backups are, without secrets.
 func (v *Vault) String() string { return v.store.name }
 
-// Holds tells whether a location, as Open gives it, is in this vault.
+// Holds tells whether a location, as Open gives it, is one of this vault's.
 func (v *Vault) Holds(location string) bool { return strings.HasPrefix(location, v.store.at("")) }
 
 // folder is the beginning of the keys of a backup's files.
@@ -94,6 +101,7 @@ func (v *Vault) Open(ctx context.Context, tenantID, id uuid.UUID) (*tenant.Backu
 		return nil, err
 	}
 	b := m.backup(v.store.at(folder(tenantID, id) + m.Archive.File))
+	b.Store = v.ID()
 	b.ManifestSHA256, b.Signature, b.SignedBy = m.sum, m.signature, m.signedBy
 	return b, nil
 }

@@ -139,7 +139,7 @@ func TestARemovedBackupLeavesNoFolder(t *testing.T) {
 	if err := v.Remove(t.Context(), b.TenantID, b.ID); err != nil {
 		t.Fatal(err)
 	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 || left[0].Name() != identityFile {
 		t.Errorf("%v is left, %v", left, err)
 	}
 }
@@ -187,7 +187,7 @@ func TestFilesArePrivate(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil || n != 7 {
+	if err != nil || n != 8 {
 		t.Errorf("%d files and folders, %v", n, err)
 	}
 }
@@ -235,7 +235,9 @@ func TestAnArchiveThatIsNotCommittedLeavesNothing(t *testing.T) {
 					t.Errorf("%v is left", left)
 				}
 				for o, err := range v.store.objects(t.Context(), "") {
-					t.Errorf("%v is left, %v", o, err)
+					if err != nil || o.key != identityFile {
+						t.Errorf("%v is left, %v", o, err)
+					}
 				}
 			})
 		}

@@ -101,6 +101,10 @@ func (v *Vault) Create(ctx context.Context, b *tenant.Backup, about int64) (tena
 			return nil, &tenant.Error{Kind: tenant.ErrExists, Store: storeName, Msg: "there is " + v.store.at(dir+name) + " already"}
 		}
 	}
+	var err error
+	if b.Store, err = v.identify(ctx); err != nil {
+		return nil, err
+	}
 	up, err := v.store.upload(ctx, dir+w.name, kind, about)
 	if err != nil {
 		return nil, err

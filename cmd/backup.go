@@ -226,6 +226,9 @@ func (a *app) scanned(r *tenant.Scan) {
 	if n := len(r.Partial); n > 0 {
 		warnings = append(warnings, fmt.Sprintf("%s without a manifest: left by killed backups, or being written; prune removes what is older than a day", tenant.Plural(n, "archive")))
 	}
+	if n := len(r.Elsewhere); n > 0 {
+		warnings = append(warnings, fmt.Sprintf("%s of the catalog in another store that was at this place; this one is not it, and has none of them", tenant.Plural(n, "backup")))
+	}
 	for _, b := range r.Broken {
 		warnings = append(warnings, "manifest that cannot be read: "+b)
 	}

@@ -14,20 +14,21 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const backupColumns = `b.id, b.tenant_id, b.tenant_name, b.created_at, b.location, b.size, b.versions, b.parts, b.encrypted, b.own_key, b.manifest_sha256, b.signed_by`
+const backupColumns = `b.id, b.tenant_id, b.tenant_name, b.created_at, b.location, b.size, b.versions, b.parts, b.encrypted, b.own_key, b.manifest_sha256, b.signed_by, coalesce(b.store, '00000000-0000-0000-0000-000000000000')`
 
 func scanBackup(row pgx.CollectableRow) (*Backup, error) {
 	var b Backup
-	err := row.Scan(&b.ID, &b.TenantID, &b.Tenant, &b.CreatedAt, &b.Location, &b.Size, &b.Versions, &b.Parts, &b.Encrypted, &b.OwnKey, &b.ManifestSHA256, &b.SignedBy)
+	err := row.Scan(&b.ID, &b.TenantID, &b.Tenant, &b.CreatedAt, &b.Location, &b.Size, &b.Versions, &b.Parts, &b.Encrypted, &b.OwnKey, &b.ManifestSHA256, &b.SignedBy, &b.Store)
 	b.CreatedAt = b.CreatedAt.UTC()
 	return &b, err
 }
 
 // addBackup enters a backup that is whole. Of one that is known already only the place is new, if it was moved.
 func (c *Catalog) addBackup(ctx context.Context, tx DB, b *Backup) error {
-	_, err := tx.Exec(ctx, `INSERT INTO tenantctl.backups (id, tenant_id, tenant_name, created_at, location, size, versions, parts, encrypted, own_key, manifest_sha256, signed_by)
-		VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9, $10, $11, $12) ON CONFLICT (id) DO UPDATE SET location = EXCLUDED.location`,
-		b.ID, b.TenantID, string(b.Tenant), b.CreatedAt, b.Location, b.Size, jsonText(b.Versions), jsonText(b.Parts), b.Encrypted, b.OwnKey, b.ManifestSHA256, b.SignedBy)
+	_, err := tx.Exec(ctx, `INSERT INTO tenantctl.backups (id, tenant_id, tenant_name, created_at, location, size, versions, parts, encrypted, own_key, manifest_sha256, signed_by, store)
+		VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9, $10, $11, $12, nullif($13::uuid, '00000000-0000-0000-0000-000000000000'))
+		ON CONFLICT (id) DO UPDATE SET location = EXCLUDED.location, store = EXCLUDED.store`,
+		b.ID, b.TenantID, string(b.Tenant), b.CreatedAt, b.Location, b.Size, jsonText(b.Versions), jsonText(b.Parts), b.Encrypted, b.OwnKey, b.ManifestSHA256, b.SignedBy, b.Store)
 	return err
 }
 
@@ -162,10 +163,7 @@ func (s *Service) OpenBackup(ctx context.Context, id string) (*Backup, error) {
 		return b, err
 	}
 	if !v.Holds(known.Location) {
-		return nil, &Error{
-			Kind: ErrInvalid, Code: "other_place", Msg: fmt.Sprintf("backup %s is at %s, and not where backup.url points to", known.ID, known.Location),
-			Hint: "set TENANTCTL_BACKUP_URL to its place for this command",
-		}
+		return nil, known.elsewhere(v)
 	}
 	return nil, &Error{
 		Kind: ErrDiffers, Code: "lost_backup", Msg: fmt.Sprintf("backup %s is in the catalog, but not at %s", known.ID, known.Location),
@@ -176,11 +174,25 @@ func (s *Service) OpenBackup(ctx context.Context, id string) (*Backup, error) {
 // open reads the manifest of a backup that the catalog knows. One that is another than it was is refused: who can write
 // to the place of backups may have put it there.
 func (known *Backup) open(ctx context.Context, v Vault) (*Backup, error) {
-	b, err := v.Open(ctx, known.TenantID, known.ID)
-	if err != nil || known.ManifestSHA256 == "" || b.ManifestSHA256 == known.ManifestSHA256 {
-		return b, err
+	if v.Holds(known.Location) && !known.in(v) {
+		return nil, known.elsewhere(v)
 	}
-	return nil, &Error{
+	b, err := v.Open(ctx, known.TenantID, known.ID)
+	if err == nil {
+		err = known.same(b)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// same refuses a manifest that is not the one that the catalog knows.
+func (known *Backup) same(b *Backup) error {
+	if known.ManifestSHA256 == "" || b.ManifestSHA256 == known.ManifestSHA256 {
+		return nil
+	}
+	return &Error{
 		Kind: ErrDiffers, Code: "changed_manifest", Msg: fmt.Sprintf("the manifest of backup %s is not the one that the catalog knows: it was changed in %s", known.ID, known.Location),
 		Hint: "restore another backup, and look who can write to the place of backups",
 	}
@@ -189,7 +201,8 @@ func (known *Backup) open(ctx context.Context, v Vault) (*Backup, error) {
 // openKnown reads the manifest of a backup by its id, as open does where the catalog knows it.
 func (s *Service) openKnown(ctx context.Context, v Vault, tenant, id uuid.UUID) (*Backup, error) {
 	known := &Backup{ID: id, TenantID: tenant}
-	err := s.catalog.pool.QueryRow(ctx, `SELECT manifest_sha256, location FROM tenantctl.backups WHERE id = $1`, id).Scan(&known.ManifestSHA256, &known.Location)
+	err := s.catalog.pool.QueryRow(ctx, `SELECT manifest_sha256, location, coalesce(store, $2) FROM tenantctl.backups WHERE id = $1`, id, uuid.Nil).
+		Scan(&known.ManifestSHA256, &known.Location, &known.Store)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return nil, catalogError("read the backup", err)
 	}
@@ -203,25 +216,35 @@ type Scan struct {
 	Partial []uuid.UUID `json:"partial"` // archives without a manifest: no backups; prune removes them
 	Broken  []string    `json:"broken"`  // manifests that cannot be read, with the reason
 
+	// Elsewhere are in another store that was under the same name when they were written; they are left in the catalog.
+	Elsewhere []uuid.UUID `json:"elsewhere,omitempty"`
+
 	partial []Stored
 }
 
-// ScanBackups puts the catalog's list of backups right by what is really there. Only manifests that are new are read.
-func (s *Service) ScanBackups(ctx context.Context) (*Scan, error) {
+// ScanBackups puts the catalog's list of backups right by what is really there. Manifests that are new are read, and those of
+// backups that the catalog has elsewhere: whoever asks for a scan says that this is their place.
+func (s *Service) ScanBackups(ctx context.Context) (*Scan, error) { return s.scanBackups(ctx, true) }
+
+// scanBackups is ScanBackups; backups that the catalog has elsewhere stay there unless they are to move.
+func (s *Service) scanBackups(ctx context.Context, move bool) (*Scan, error) {
 	v, err := s.vault(ctx)
 	if err != nil {
 		return nil, err
 	}
-	known := map[uuid.UUID]bool{} // false until it was met
+	known := map[uuid.UUID]*Backup{}
+	here := 0
 	for b, err := range s.catalog.backups(ctx, new(query), false) {
 		if err != nil {
 			return nil, err
 		}
-		if v.Holds(b.Location) {
-			known[b.ID] = false
+		known[b.ID] = b
+		if b.in(v) {
+			here++
 		}
 	}
 	empty := true
+	met := map[uuid.UUID]bool{}
 	r := &Scan{Added: []uuid.UUID{}, Lost: []uuid.UUID{}, Partial: []uuid.UUID{}, Broken: []string{}}
 	for st, err := range v.List(ctx, uuid.Nil) {
 		if err != nil {
@@ -231,41 +254,58 @@ func (s *Service) ScanBackups(ctx context.Context) (*Scan, error) {
 			r.Partial, r.partial = append(r.Partial, st.ID), append(r.partial, st)
 			continue
 		}
-		empty = false
-		if _, ok := known[st.ID]; ok {
-			known[st.ID] = true
+		empty, met[st.ID] = false, true
+		if b := known[st.ID]; b != nil && (b.in(v) && b.Store == v.ID() || !b.in(v) && !move) {
 			continue
 		}
-		b, err := v.Open(ctx, st.Tenant, st.ID)
-		if errors.Is(err, ErrDiffers) || errors.Is(err, ErrInvalid) {
-			r.Broken = append(r.Broken, fmt.Sprintf("%s: %v", st.ID, err))
-			continue
-		}
-		if err != nil {
+		if err := s.scanned(ctx, v, st, known[st.ID], r); err != nil {
 			return nil, err
 		}
-		if err := s.catalog.addBackup(ctx, s.catalog.pool, b); err != nil {
-			return nil, catalogError("enter the backup", err)
-		}
-		r.Added = append(r.Added, b.ID)
 	}
-	if empty && len(known) > 0 {
+	if empty && here > 0 {
 		return nil, &Error{
-			Kind: ErrDiffers, Code: "empty_place", Msg: fmt.Sprintf("the place of backups is empty, and the catalog knows %s there", Plural(len(known), "backup")),
+			Kind: ErrDiffers, Code: "empty_place", Msg: fmt.Sprintf("the place of backups is empty, and the catalog knows %s there", Plural(here, "backup")),
 			Hint: "is the right folder mounted, or the right bucket named, in backup.url?",
 		}
 	}
-	for id, met := range known {
-		if met {
-			continue
+	for id, b := range known {
+		switch {
+		case met[id]:
+		case b.in(v):
+			if err := s.catalog.forgetBackup(ctx, id); err != nil {
+				return nil, err
+			}
+			r.Lost = append(r.Lost, id)
+		case v.Holds(b.Location):
+			r.Elsewhere = append(r.Elsewhere, id)
 		}
-		if err := s.catalog.forgetBackup(ctx, id); err != nil {
-			return nil, err
-		}
-		r.Lost = append(r.Lost, id)
 	}
-	slices.SortFunc(r.Lost, func(a, b uuid.UUID) int { return strings.Compare(a.String(), b.String()) })
+	byText := func(a, b uuid.UUID) int { return strings.Compare(a.String(), b.String()) }
+	slices.SortFunc(r.Lost, byText)
+	slices.SortFunc(r.Elsewhere, byText)
 	return r, nil
+}
+
+// scanned enters a backup that a scan has met; known is what the catalog has of it, or nil.
+func (s *Service) scanned(ctx context.Context, v Vault, st Stored, known *Backup, r *Scan) error {
+	b, err := v.Open(ctx, st.Tenant, st.ID)
+	if err == nil && known != nil {
+		err = known.same(b)
+	}
+	if errors.Is(err, ErrDiffers) || errors.Is(err, ErrInvalid) {
+		r.Broken = append(r.Broken, fmt.Sprintf("%s: %v", st.ID, err))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.catalog.addBackup(ctx, s.catalog.pool, b); err != nil {
+		return catalogError("enter the backup", err)
+	}
+	if known == nil || !known.in(v) {
+		r.Added = append(r.Added, b.ID)
+	}
+	return nil
 }
 
 // Kept is what a retention policy says of one backup.
@@ -322,7 +362,7 @@ func (s *Service) Prune(ctx context.Context, req PruneRequest, verdict func(Kept
 		if err != nil {
 			return nil, err
 		}
-		if scan, err = s.ScanBackups(ctx); err != nil {
+		if scan, err = s.scanBackups(ctx, false); err != nil {
 			return nil, err
 		}
 		now, err := s.catalog.now(ctx)
@@ -385,8 +425,12 @@ func (s *Service) Prune(ctx context.Context, req PruneRequest, verdict func(Kept
 				return nil, err
 			}
 		}
-		if !v.Holds(b.Location) {
-			verdict(Kept{Backup: b, Reasons: []string{"in another place"}})
+		if !b.in(v) {
+			where := "in another place"
+			if v.Holds(b.Location) {
+				where = "in another store that was at this place"
+			}
+			verdict(Kept{Backup: b, Reasons: []string{where}})
 			continue
 		}
 		group = append(group, b)

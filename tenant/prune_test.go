@@ -28,6 +28,8 @@ func (s *shelf) List(context.Context, uuid.UUID) iter.Seq2[tenant.Stored, error]
 	}
 }
 
+func (s *shelf) ID() uuid.UUID { return uuid.Nil }
+
 func (s *shelf) Remove(_ context.Context, _, id uuid.UUID) error {
 	s.removed = append(s.removed, id)
 	return nil

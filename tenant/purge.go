@@ -21,6 +21,7 @@ type purgeParams struct {
 	Copies     []Name           `json:"copies"`                  // what restores had put aside, purged before it
 	Due        bool             `json:"due,omitempty"`           // only if its time has come
 	KeyGone    bool             `json:"key_destroyed,omitempty"` // written once it is
+	KeyStore   uuid.UUID        `json:"key_store,omitzero"`      // the id of the store of backups to which that key belonged
 	Leave      bool             `json:"leave,omitempty"`         // publications and subscriptions may lose the tenant's tables
 
 	// Held tells that the tenant is held before its rows are counted and its copies purged; operations of earlier versions of
@@ -381,7 +382,7 @@ func (s *Service) purgeSaga(op *Operation, t Tenant) (saga, error) {
 	}
 	g.steps = append(g.steps, step{name: "prove", do: func(ctx context.Context) error { return s.proveGone(ctx, t) }})
 	if was.AndBackups {
-		g.steps = append(g.steps, step{name: "backups", do: func(ctx context.Context) error { return s.removeBackups(ctx, op, t, &was.KeyGone) }})
+		g.steps = append(g.steps, step{name: "backups", do: func(ctx context.Context) error { return s.removeBackups(ctx, op, t, &was) }})
 	}
 	return g, nil
 }
@@ -407,7 +408,7 @@ func (s *Service) lockForPurge(ctx context.Context, t Tenant, was purgeParams) e
 
 // removeBackups takes a tenant's backups away, and destroys its own key, which it notes: what a store refuses to remove
 // cannot be read then, where it was encrypted with that key.
-func (s *Service) removeBackups(ctx context.Context, op *Operation, t Tenant, keyGone *bool) error {
+func (s *Service) removeBackups(ctx context.Context, op *Operation, t Tenant, was *purgeParams) error {
 	v, err := s.vault(ctx)
 	if err != nil {
 		return err
@@ -417,11 +418,19 @@ func (s *Service) removeBackups(ctx context.Context, op *Operation, t Tenant, ke
 		return keyErr
 	}
 	if gone {
-		*keyGone = true
-		_, err := s.catalog.pool.Exec(ctx, `UPDATE tenantctl.operations SET params = params || '{"key_destroyed": true}' WHERE id = $1 AND fence = $2`, op.ID, op.Fence)
-		if err != nil {
-			return catalogError("record that the key is destroyed", err)
+		was.KeyGone, was.KeyStore = true, v.ID()
+		if err := s.keepParams(ctx, op, map[string]any{"key_destroyed": true, "key_store": was.KeyStore}); err != nil {
+			return err
 		}
+	}
+	elsewhere := map[uuid.UUID]bool{} // also where this store has a copy of it
+	var q query
+	q.and("b.tenant_id = " + q.arg(t.ID))
+	for b, err := range s.catalog.backups(ctx, &q, false) {
+		if err != nil {
+			return err
+		}
+		elsewhere[b.ID] = !b.in(v)
 	}
 	var failed error
 	for st, err := range v.List(ctx, t.ID) {
@@ -432,11 +441,14 @@ func (s *Service) removeBackups(ctx context.Context, op *Operation, t Tenant, ke
 			failed = errors.Join(failed, err)
 			continue
 		}
+		if elsewhere[st.ID] {
+			continue
+		}
 		if err := s.catalog.forgetBackup(ctx, st.ID); err != nil {
 			return err
 		}
 	}
-	if *keyGone {
+	if was.KeyGone {
 		return nil
 	}
 	return failed
@@ -459,7 +471,7 @@ func (s *Service) recordDeletion(ctx context.Context, tx pgx.Tx, op *Operation, 
 	still := map[uuid.UUID]bool{}
 	for _, b := range left {
 		still[b.ID] = true
-		r.Backups = append(r.Backups, BackupLeft{b.ID, b.CreatedAt, b.Location, b.Encrypted, !was.KeyGone || !b.OwnKey})
+		r.Backups = append(r.Backups, BackupLeft{b.ID, b.CreatedAt, b.Location, b.Encrypted, !was.destroyed(b)})
 	}
 	for _, id := range was.Backups {
 		if !still[id] {
@@ -471,6 +483,11 @@ func (s *Service) recordDeletion(ctx context.Context, tx pgx.Tx, op *Operation, 
 	_, err = tx.Exec(ctx, `INSERT INTO tenantctl.deletions (operation_id, tenant_id, tenant_name, record) VALUES ($1, $2, $3, $4::jsonb) ON CONFLICT DO NOTHING`,
 		op.ID, was.Tenant.ID, string(was.Tenant.Name), string(text))
 	return text, err
+}
+
+// destroyed tells that nobody can read a backup any more: its key is gone, and was not that of another store.
+func (p *purgeParams) destroyed(b *Backup) bool {
+	return p.KeyGone && b.OwnKey && (b.Store == uuid.Nil || b.Store == p.KeyStore)
 }
 
 // HintNotOwned is the fix where something under a tenant's names does not bear its ownership tag.

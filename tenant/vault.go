@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"iter"
 	"time"
@@ -20,8 +21,9 @@ type Backup struct {
 	Versions   map[string]int64  `json:"versions"` // newest applied migration by kind of store
 	Parts      []Part            `json:"parts"`
 	Encrypted  bool              `json:"encrypted"`
-	OwnKey     bool              `json:"own_key"`  // encrypted with a key of the tenant's own
-	Location   string            `json:"location"` // URL of the archive, without secrets
+	OwnKey     bool              `json:"own_key"`        // encrypted with a key of the tenant's own
+	Location   string            `json:"location"`       // URL of the archive, without secrets
+	Store      uuid.UUID         `json:"store,omitzero"` // id of the store at that URL; uuid.Nil where it had none
 	Stores     map[string]Dumped `json:"stores,omitempty"`
 	SkewMS     int64             `json:"skew_ms"` // from the snapshot of one store to the other's, or to where its reading ended
 	Quiesced   bool              `json:"quiesced"`
@@ -56,8 +58,10 @@ type Vault interface {
 	List(ctx context.Context, tenant uuid.UUID) iter.Seq2[Stored, error]
 	// Remove takes a backup away, or what was left of one; absent is success.
 	Remove(ctx context.Context, tenant, id uuid.UUID) error
-	// Holds tells whether a location, as Open gives it, is in this vault.
+	// Holds tells whether a location, as Open gives it, is one of this vault's.
 	Holds(location string) bool
+	// ID is the id of the store, which it is given with its first backup; uuid.Nil where it has none yet.
+	ID() uuid.UUID
 	// DropKey destroys the tenant's own key, and tells whether there was one: its backups cannot be read any more.
 	DropKey(ctx context.Context, tenant uuid.UUID) (bool, error)
 }
@@ -76,4 +80,29 @@ type Stored struct {
 	Tenant, ID uuid.UUID
 	Whole      bool // its manifest is there
 	At         time.Time
+}
+
+// in tells whether a backup that the catalog knows is in a vault: at one of its locations, and in the store that it was written
+// to. Another store may have come to stand under the same name. Of backups that were made before stores had ids the name is
+// all that is known.
+func (known *Backup) in(v Vault) bool {
+	return v.Holds(known.Location) && (known.Store == uuid.Nil || known.Store == v.ID())
+}
+
+// elsewhere says where a backup is that is not in a vault.
+func (known *Backup) elsewhere(v Vault) *Error {
+	if !v.Holds(known.Location) {
+		return &Error{
+			Kind: ErrInvalid, Code: "other_place", Msg: fmt.Sprintf("backup %s is at %s, and not where backup.url points to", known.ID, known.Location),
+			Hint: "set TENANTCTL_BACKUP_URL to its place for this command",
+		}
+	}
+	has := "the store there has the id " + v.ID().String()
+	if v.ID() == uuid.Nil {
+		has = "the store there has no id"
+	}
+	return &Error{
+		Kind: ErrDiffers, Code: "other_store", Msg: fmt.Sprintf("backup %s is in another store that was at %s: its id is %s, and %s", known.ID, known.Location, known.Store, has),
+		Hint: "mount the right folder, or name the right bucket; where the backups were copied to this store on purpose: tenantctl backup list --scan",
+	}
 }
