@@ -107,13 +107,16 @@ func (b *importBar) see(e legacy.Event) {
 	}
 }
 
-// pace is a rate and the time that is left; empty before there is one.
+// pace is a rate and the time that is left; empty before there is one: a second of measuring is the least.
 func pace(rows, left int64, in time.Duration) string {
 	if rows <= 0 || in < time.Second {
 		return ""
 	}
 	rate := float64(rows) / in.Seconds()
 	out := pretty.FormatNumber(int64(rate)) + "/s"
+	if rate < 1 {
+		out = pretty.FormatNumber(int64(rate*60)) + "/min"
+	}
 	if left > 0 {
 		out += ", " + time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second).String() + " left"
 	}

@@ -22,6 +22,7 @@ func TestARateIsOfRowsThatThisRunRead(t *testing.T) {
 		{1000, 0, 2 * time.Second, "500/s"},
 		{1000, 30000, 2 * time.Second, "500/s, 1m0s left"},
 		{3000, -5, 2 * time.Second, "1.50K/s"},
+		{1, 4, 10 * time.Second, "6/min, 40s left"},
 	} {
 		if got := pace(c.rows, c.left, c.in); got != c.want {
 			t.Errorf("%+v: got %q", c, got)

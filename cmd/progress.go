@@ -19,6 +19,8 @@ type progress struct {
 	bar *progressbar.ProgressBar
 
 	failed int
+	since  time.Time // of the first that ended
+	before int       // how many had ended then: by an earlier run, perhaps
 }
 
 func newProgress(a *app) *progress { return &progress{a: a} }
@@ -77,15 +79,22 @@ func past(e tenant.Event) string {
 func (p *progress) advance(e tenant.Event) {
 	if p.bar == nil {
 		p.bar = progressbar.NewOptions(e.Total,
-			progressbar.OptionSetWriter(p.a.errOut.to), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
-			progressbar.OptionSetItsString("tenants"), progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionSetWriter(p.a.errOut.to), progressbar.OptionShowCount(), progressbar.OptionThrottle(100*time.Millisecond),
 			progressbar.OptionClearOnFinish(), progressbar.OptionEnableColorCodes(os.Getenv("NO_COLOR") == ""),
-			progressbar.OptionSetDescription(e.Operation.Kind), progressbar.OptionFullWidth(), progressbar.OptionSetPredictTime(true))
+			progressbar.OptionFullWidth(), progressbar.OptionSetPredictTime(false))
+		p.since, p.before = time.Now(), e.Done
 	}
 	if e.Err != nil { // what failed is told once, grouped, when the run is over
 		p.failed++
-		p.bar.Describe(fmt.Sprintf("%s, %d failed", e.Operation.Kind, p.failed))
 	}
+	about := e.Operation.Kind
+	if p.failed > 0 {
+		about += fmt.Sprintf(", %d failed", p.failed)
+	}
+	if at := pace(int64(e.Done-p.before), int64(e.Total-e.Done), time.Since(p.since)); at != "" {
+		about += ", " + at
+	}
+	p.bar.Describe(about)
 	// A terminal that does not take the bar must not end the run.
 	_ = p.bar.Set(e.Done)
 }
