@@ -80,7 +80,12 @@ func parseDocument(buf, line []byte, q *query) (doc bson.Raw, text []byte, err e
 	if err := inexactJSON(text); err != nil {
 		return nil, text, err
 	}
-	if err := bson.UnmarshalExtJSON(text, false, &doc); err != nil {
+	if q.literal != nil && looksExtended(text) {
+		doc, err = q.literal.parse(text)
+	} else {
+		err = bson.UnmarshalExtJSON(text, false, &doc)
+	}
+	if err != nil {
 		return nil, text, fmt.Errorf("the document cannot be read: %w", err)
 	}
 	if _, err := doc.LookupErr("_id"); err == nil {

@@ -309,6 +309,7 @@ func (i *Importer) query(t *Table, since string, only []string) *query {
 		q.document = true
 		_, q.raw = i.sources[t.Source].(*mongoSource)
 		i.documentFields(q)
+		q.literal = i.literalOf(q)
 		return q
 	}
 	target := i.target[t.To]

@@ -99,6 +99,7 @@ type Table struct {
 	ID           *Column           `yaml:"id,omitempty"`
 	Document     string            `yaml:"document,omitempty"`
 	Embed        map[string]*Embed `yaml:"embed,omitempty"`
+	ExtendedJSON bool              `yaml:"extended_json,omitempty" json:",omitempty"` // in JSON columns
 	Mode         string            `yaml:"mode,omitempty"`
 	OnError      string            `yaml:"on_error,omitempty"`
 	Since        string            `yaml:"since,omitempty"`

@@ -186,7 +186,7 @@ func (r *reader) targetRules(m *Mapping, path []string, t *Table) {
 		r.fault(below(path, "to"), "%s is where tenantctl keeps versions; choose another target", shown(t.Name()))
 	}
 	if t.ToCollection == "" {
-		for _, key := range []string{"document", "embed", "id"} {
+		for _, key := range []string{"document", "embed", "extended_json", "id"} {
 			if r.has(below(path, key)...) {
 				r.fault(below(path, key), "%s: is for documents, and this table has no to_collection", key)
 			}

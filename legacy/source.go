@@ -113,6 +113,7 @@ type query struct {
 	fields   []field
 	document bool // each record is one document in Extended JSON, as a single COPY field
 	raw      bool // each record is one document as it is, in BSON
+	literal  *literalJSON
 	since    string
 	maxRow   int64       // bytes; a longer row is a record with tooLong set
 	binary   bool        // lines are tuples of COPY's binary format: the types are the same on both sides
