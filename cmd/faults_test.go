@@ -284,7 +284,7 @@ func (f *faultTest) faults() []fault {
 		all = append(all, fault{fmt.Sprintf("t%d", len(all)), strike, spec, then, len(all)%3 == 0})
 	}
 	ways := []string{"resume", "abort", "again"}
-	every := os.Getenv("TENANTCTL_TEST_FAULTS") == "all" && !f.scratch
+	every := everyFault() && !f.scratch
 	// Of three points one is tried, each time with the next of the ways.
 	spared := func(i int, p string) bool { return f.modelled && !every && !ofStore(p) && (i+i/3)%3 != 0 }
 	for i, p := range f.trace {

@@ -164,6 +164,9 @@ func (a *app) progressOf(op *tenant.Operation) string {
 	if op.Interrupted && op.State != tenant.OpStuck {
 		return a.paint(red, "interrupted") + " (" + string(op.State) + ")"
 	}
+	if op.Slow {
+		return a.opState(op.State) + " " + a.paint(yellow, "(slow)")
+	}
 	return a.opState(op.State)
 }
 

@@ -63,7 +63,8 @@ func TestAProcessThatWasTakenOverChangesNothing(t *testing.T) {
 	b.extra = []string{"TENANTCTL_OPERATIONS_LEASE=3s"}
 	var late []*lateComer
 	for _, c := range faultCases {
-		if !slices.Contains([]string{"create", "delete", "purge", "suspend", "rename", "migrate"}, c.name) {
+		sample := slices.Contains([]string{"create", "delete", "purge", "suspend", "rename", "migrate"}, c.name)
+		if c.engine || c.scratch || c.alone || c.source || c.fleet && c.from != old || !sample && !everyFault() {
 			continue // their ways are those of the others
 		}
 		f := &faultTest{faultCase: c, bench: b}

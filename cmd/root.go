@@ -31,7 +31,7 @@ func run(ctx context.Context, a *app, args []string) int {
 	root.SetOut(a.out)
 	root.SetErr(a.errOut)
 	a.format = wantedFormat(args)
-	err := root.ExecuteContext(ctx)
+	err := execute(ctx, root)
 	if err == nil && ctx.Err() != nil {
 		err = &tenant.Error{Kind: tenant.ErrInterrupted, Msg: "interrupted"} // what was printed is done: it may be less than was asked for
 	}
@@ -40,6 +40,19 @@ func run(ctx context.Context, a *app, args []string) int {
 	}
 	a.report(err)
 	return exitCode(err)
+}
+
+// execute runs the command, and makes an error of a panic in it: what it was at work on is left to be resumed.
+func execute(ctx context.Context, root *cobra.Command) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &tenant.Error{
+				Code: "panic", Msg: fmt.Sprintf("a fault of this program ended the command: %v", r),
+				Hint: "report it; tenantctl ops list --unfinished shows what it has left, and how to end that",
+			}
+		}
+	}()
+	return root.ExecuteContext(ctx)
 }
 
 // interruptible ends ctx at the first Ctrl-C or SIGTERM, and the process at the second. clear takes what moves off the screen.

@@ -77,7 +77,7 @@ var keys = []Key{
 	},
 	{
 		Name: "postgres.connect_timeout", Default: "10s", kind: durationFrom(time.Millisecond),
-		Doc: "How long to wait for a new connection.",
+		Doc: "How long to wait for a new connection, and for a server that has fallen silent to answer another one.",
 	},
 	{
 		Name: "postgres.allow_superuser", Default: "false", Flag: "allow-superuser", kind: boolean(),

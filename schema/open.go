@@ -43,6 +43,8 @@ type Config struct {
 	ExtensionsSchema     string        // comes after the tenant's on the search_path; empty for none
 
 	Warn func(string) // takes what a person must not miss, from many goroutines; may be nil
+
+	silence time.Duration // silenceAfter, where that is 0
 }
 
 // Open connects to PostgreSQL and refuses a server that cannot be worked with, before anything is touched. The pool
@@ -56,7 +58,7 @@ func Open(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 	}
 	pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	pc.ConnConfig.RuntimeParams["application_name"] = "tenantctl"
-	pc.ConnConfig.DialFunc = dialer().DialContext
+	pc.ConnConfig.DialFunc = watching(dialer().DialContext, cfg)
 	if cfg.ConnectTimeout > 0 {
 		pc.ConnConfig.ConnectTimeout = cfg.ConnectTimeout
 	}

@@ -70,7 +70,7 @@ func (s *Service) enterAdoptions(ctx context.Context, tx pgx.Tx, run uuid.UUID, 
 				kind, params, id = OpAdoptRole, roleParams{x.Role}, &x.tenant.ID
 			}
 			b.Queue(`INSERT INTO tenantctl.operations (id, kind, parent_id, tenant_id, tenant_name, state, params, actor, owner) VALUES ($1, $2, $3, $4, $5, 'pending', $6::jsonb, $7, $8)`,
-				newID(), kind, run, id, string(x.Name), jsonText(params), s.catalog.actor, s.catalog.self.String())
+				newID(), kind, run, id, string(x.Name), jsonText(params), s.catalog.actorOf(ctx), s.catalog.self.String())
 		}
 		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 			return err

@@ -173,7 +173,7 @@ func (e *ends) write(ctx context.Context) error {
 			SELECT $6, $7, kind, tenant_id, tenant_name, id, '{"state": "done"}' FROM done)
 		SELECT r.id FROM r LEFT JOIN tenantctl.operations o USING (id)
 			WHERE NOT EXISTS (SELECT FROM done d WHERE d.id = r.id) AND (o.state, o.fence) IS DISTINCT FROM ('done', r.fence)`,
-		ids, results, fences, took, ago, e.c.actor, e.c.self.Label())
+		ids, results, fences, took, ago, e.c.actorOf(ctx), e.c.self.Label())
 	var theirs []uuid.UUID
 	if err == nil {
 		theirs, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])

@@ -29,6 +29,7 @@ type Catalog struct {
 	actor string
 	lease time.Duration
 	log   *slog.Logger
+	works works
 }
 
 // NewCatalog is the catalog in pool's database. Operations are entered as actor's and held for lease at a time.
@@ -86,9 +87,14 @@ func newerCatalog(have, want int64) error {
 // readCommitted is how every transaction begins, whatever the database's default is: what is read after a lock is what is there.
 var readCommitted = pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite, DeferrableMode: pgx.NotDeferrable}
 
+// bounded begins a transaction like readCommitted whose waits have ends: for a lock, for a statement, and for this process, should
+// it be stopped. What needs other limits sets them after it.
+var bounded = pgx.TxOptions{BeginQuery: `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE; SET LOCAL lock_timeout = '1min';
+	SET LOCAL statement_timeout = '10min'; SET LOCAL idle_in_transaction_session_timeout = '10min'`}
+
 // inTx runs f in one transaction.
 func (c *Catalog) inTx(ctx context.Context, verb string, f func(tx pgx.Tx) error) error {
-	tx, err := c.pool.BeginTx(ctx, readCommitted)
+	tx, err := c.pool.BeginTx(ctx, bounded)
 	if err != nil {
 		return catalogError(verb, err)
 	}
@@ -136,12 +142,12 @@ type entry struct {
 // audit writes who did what, when and from where.
 func (c *Catalog) audit(ctx context.Context, db batcher, e entry) error {
 	var b pgx.Batch
-	c.queueAudit(&b, e)
+	c.queueAudit(ctx, &b, e)
 	return catalogError("write the audit", db.SendBatch(ctx, &b).Close())
 }
 
 // queueAudit adds the statement that writes an audit entry.
-func (c *Catalog) queueAudit(b *pgx.Batch, e entry) {
+func (c *Catalog) queueAudit(ctx context.Context, b *pgx.Batch, e entry) {
 	var tenantID, operationID any
 	if e.tenant != nil {
 		tenantID, e.name = e.tenant.ID, e.tenant.Name
@@ -160,5 +166,5 @@ func (c *Catalog) queueAudit(b *pgx.Batch, e entry) {
 	}
 	b.Queue(`INSERT INTO tenantctl.audit (actor, origin, action, tenant_id, tenant_name, operation_id, detail)
 		VALUES ($1, $2, $3, $4, nullif($5, ''), $6, $7::jsonb)`,
-		c.actor, c.self.Label(), e.action, tenantID, string(e.name), operationID, jsonText(e.detail))
+		c.actorOf(ctx), c.self.Label(), e.action, tenantID, string(e.name), operationID, jsonText(e.detail))
 }

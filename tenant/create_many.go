@@ -130,7 +130,7 @@ func (s *Service) enterBatch(ctx context.Context, tx pgx.Tx, run uuid.UUID, batc
 	for _, t := range batch {
 		if !there[t.Name] {
 			req := CreateRequest{Name: string(t.Name), Domains: t.Domains, Labels: t.Labels}
-			rows = append(rows, []any{newID(), OpCreate, run, string(t.Name), "pending", jsonText(req), s.catalog.actor, s.catalog.self.String()})
+			rows = append(rows, []any{newID(), OpCreate, run, string(t.Name), "pending", jsonText(req), s.catalog.actorOf(ctx), s.catalog.self.String()})
 		}
 	}
 	var b pgx.Batch

@@ -43,3 +43,5 @@ func (c *Catalog) InitOnly(ctx context.Context, version int64) error {
 	}
 	return c.bringTo(ctx, version)
 }
+
+func (c *Catalog) Renew(ctx context.Context) error { return c.renew(ctx, c.pool) }

@@ -53,7 +53,13 @@ func (f *fanOut) list(ctx context.Context, parallel int, do func(i int)) {
 	for range parallel {
 		workers.Go(func() {
 			for i := range next {
-				do(i)
+				err := f.s.safely("the work on one tenant", "", func() error {
+					do(i)
+					return nil
+				})
+				if err != nil {
+					f.over(new(Operation), false, err)
+				}
 			}
 		})
 	}

@@ -146,11 +146,11 @@ func (s *Service) startRun(ctx context.Context, kind string, params runParams, r
 	if err := s.catalog.closeRuns(ctx, kind, run); err != nil {
 		return nil, err
 	}
-	op := &Operation{ID: run, Kind: kind, State: OpRunning, Actor: s.catalog.actor, Owner: s.catalog.self, Fence: 1, Params: json.RawMessage(jsonText(params))}
+	op := &Operation{ID: run, Kind: kind, State: OpRunning, Actor: s.catalog.actorOf(ctx), Owner: s.catalog.self, Fence: 1, Params: json.RawMessage(jsonText(params))}
 	err := s.catalog.inTx(ctx, "enter the run", func(tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, `INSERT INTO tenantctl.operations (id, kind, state, params, actor, owner, lease_until, started_at)
 			VALUES ($1, $2, 'running', $3::jsonb, $4, $5, now() + $6::interval, clock_timestamp()) RETURNING created_at, started_at`,
-			run, kind, string(op.Params), s.catalog.actor, s.catalog.self.String(), interval(s.catalog.lease)).Scan(&op.CreatedAt, &op.StartedAt)
+			run, kind, string(op.Params), s.catalog.actorOf(ctx), s.catalog.self.String(), interval(s.catalog.lease)).Scan(&op.CreatedAt, &op.StartedAt)
 		if err != nil {
 			return err
 		}
@@ -234,7 +234,7 @@ func (s *Service) enterChildren(ctx context.Context, tx pgx.Tx, run uuid.UUID, k
 		}
 		_, err := tx.Exec(ctx, `INSERT INTO tenantctl.operations (id, kind, parent_id, tenant_id, tenant_name, state, params, actor, owner)
 			SELECT i, $4, $5, t, n, 'pending', $6::jsonb, $7, $8 FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS x(i, t, n)`,
-			ids, tenants, names, kind, run, jsonText(params), s.catalog.actor, s.catalog.self.String())
+			ids, tenants, names, kind, run, jsonText(params), s.catalog.actorOf(ctx), s.catalog.self.String())
 		if err != nil {
 			return 0, err
 		}
@@ -335,6 +335,7 @@ func (c *Catalog) pending(ctx context.Context, run uuid.UUID, wave int, yield fu
 // over takes the ends of work that is so short that it is claimed and recorded together, and is nil where it is not.
 func (s *Service) fleet(ctx context.Context, run *Operation, already int, opts RunOptions, over *ends, do job) (*RunResult, error) {
 	start := time.Now()
+	defer s.catalog.working(run)()
 	waves, err := s.catalog.waves(ctx, run.ID)
 	if err != nil {
 		return nil, err

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// heartbeat renews the leases of this process until ctx ends, on a connection of its own: whatever the process is busy with
+// heartbeat renews the leases of what this process works on until ctx ends, on a connection of its own: whatever the process is busy with
 // and waits for, it is seen to be alive. A lease that cannot be renewed runs out, and the fence stops this process's late
 // writes.
 func (c *Catalog) heartbeat(ctx context.Context) {
@@ -49,9 +49,12 @@ type beginner interface {
 	BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error)
 }
 
+// renew renews the leases of what is worked on, and of the tenants of a run that is: some are claimed ahead.
 func (c *Catalog) renew(ctx context.Context, db beginner) error {
+	worked := c.workedOn()
 	return pgx.BeginTxFunc(ctx, db, readCommitted, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE tenantctl.operations SET lease_until = now() + $2::interval WHERE owner = $1 AND state IN ('running', 'undoing')`, c.self.String(), interval(c.lease))
+		_, err := tx.Exec(ctx, `UPDATE tenantctl.operations SET lease_until = now() + $2::interval WHERE owner = $1 AND state IN ('running', 'undoing')
+			AND (id = ANY($3::uuid[]) OR parent_id = ANY($3::uuid[]))`, c.self.String(), interval(c.lease), worked)
 		return err
 	})
 }

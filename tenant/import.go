@@ -21,6 +21,7 @@ type Import struct {
 	TopUp bool
 	op    *Operation
 	s     *Service
+	over  func() // ends the renewing of its lease
 }
 
 // BeginImport enters an import and holds all its tenants. A live operation on one of them is ErrBusy; what a dead import
@@ -31,7 +32,7 @@ func (s *Service) BeginImport(ctx context.Context, name string, params map[strin
 	for try := 1; ; try++ {
 		op, err := s.catalog.enterImport(ctx, name, params, tenants)
 		if err == nil {
-			return &Import{Name: name, op: op, s: s}, Checkpoint(ctx, "import/begun")
+			return &Import{Name: name, op: op, s: s, over: s.catalog.working(op)}, Checkpoint(ctx, "import/begun")
 		}
 		if !errors.Is(err, errHeld) {
 			return nil, err
@@ -49,11 +50,11 @@ func (s *Service) BeginImport(ctx context.Context, name string, params map[strin
 const importTries = 10
 
 func (c *Catalog) enterImport(ctx context.Context, name string, params map[string]any, tenants []Tenant) (*Operation, error) {
-	op := &Operation{ID: newID(), Kind: OpImport, State: OpRunning, Actor: c.actor, Owner: c.self, Fence: 1, Params: json.RawMessage(jsonText(params))}
+	op := &Operation{ID: newID(), Kind: OpImport, State: OpRunning, Actor: c.actorOf(ctx), Owner: c.self, Fence: 1, Params: json.RawMessage(jsonText(params))}
 	err := c.inTx(ctx, "enter the import", func(tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, `INSERT INTO tenantctl.operations (id, kind, state, params, actor, owner, lease_until, started_at)
 			VALUES ($1, $2, 'running', $3::jsonb, $4, $5, now() + $6::interval, clock_timestamp()) RETURNING created_at, started_at`,
-			op.ID, op.Kind, string(op.Params), c.actor, c.self.String(), interval(c.lease)).Scan(&op.CreatedAt, &op.StartedAt)
+			op.ID, op.Kind, string(op.Params), c.actorOf(ctx), c.self.String(), interval(c.lease)).Scan(&op.CreatedAt, &op.StartedAt)
 		if violates(err, "operations_one_import") {
 			return &Error{Kind: errHeld, Msg: "import is held", Err: err}
 		}
@@ -67,7 +68,7 @@ func (c *Catalog) enterImport(ctx context.Context, name string, params map[strin
 			}
 			_, err := tx.Exec(ctx, `INSERT INTO tenantctl.operations (id, kind, parent_id, tenant_id, tenant_name, state, actor, owner, lease_until, started_at)
 				SELECT i, $4, $5, t, n, 'running', $6, $7, now() + $8::interval, clock_timestamp() FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS x(i, t, n)`,
-				ids, of, names, OpImport, op.ID, c.actor, c.self.String(), interval(c.lease))
+				ids, of, names, OpImport, op.ID, c.actorOf(ctx), c.self.String(), interval(c.lease))
 			if violates(err, "operations_one_live") {
 				return &Error{Kind: errHeld, Msg: "tenant is held", Err: err}
 			}
@@ -126,6 +127,7 @@ func (i *Import) HoldSQL() string { return i.s.catalog.leaseOf(i.op).HoldSQL() }
 func (i *Import) End(ctx context.Context, result any, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
+	defer i.over()
 	state := OpDone
 	switch {
 	case errors.Is(cause, ErrInterrupted), errors.Is(cause, context.Canceled):

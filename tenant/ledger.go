@@ -71,7 +71,7 @@ var errHeld = errors.New("tenant is held")
 
 func (c *Catalog) enter(ctx context.Context, in intent) (*Operation, error) {
 	op := &Operation{
-		ID: newID(), Kind: in.kind, State: OpRunning, Actor: c.actor, Owner: c.self, Fence: 1,
+		ID: newID(), Kind: in.kind, State: OpRunning, Actor: c.actorOf(ctx), Owner: c.self, Fence: 1,
 		Params: json.RawMessage(jsonText(in.params)),
 	}
 	op.TenantID, op.Tenant = &in.tenant.ID, in.tenant.Name
@@ -86,7 +86,7 @@ func (c *Catalog) enter(ctx context.Context, in intent) (*Operation, error) {
 			INSERT INTO tenantctl.operations (id, kind, tenant_id, tenant_name, state, params, actor, owner, lease_until, started_at)
 			SELECT $1::uuid, $2, looked.id, nullif($4, ''), 'running', $5::jsonb, $6, $7, now() + $8::interval, clock_timestamp()
 			FROM looked WHERE NOT `+beingFilled("looked.id")+` RETURNING created_at, started_at`,
-			op.ID, op.Kind, in.tenant.ID, string(op.Tenant), string(op.Params), c.actor, c.self.String(), interval(c.lease), in.tenant.revision).
+			op.ID, op.Kind, in.tenant.ID, string(op.Tenant), string(op.Params), op.Actor, c.self.String(), interval(c.lease), in.tenant.revision).
 			Scan(&op.CreatedAt, &op.StartedAt)
 		switch {
 		case violates(err, "operations_one_live"):
@@ -387,7 +387,7 @@ func (c *Catalog) finishLazily(ctx context.Context, op *Operation, state OpState
 func (c *Catalog) finishAtOnce(ctx context.Context, b *pgx.Batch, op *Operation, state OpState, cause error) error {
 	b.Queue(c.leaseOf(op).HoldSQL())
 	c.queueState(b, op, state, cause)
-	c.queueAudit(b, ending(op, state, cause))
+	c.queueAudit(ctx, b, ending(op, state, cause))
 	if err := c.pool.SendBatch(ctx, b).Close(); err != nil {
 		return catalogError("record the result", err)
 	}

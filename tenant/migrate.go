@@ -302,9 +302,13 @@ func (s *Service) migrateChild(ctx context.Context, run, child *Operation, ts []
 // migrateOne runs one tenant's migration under its operation, and ends the operation: with others where over is given.
 func (s *Service) migrateOne(ctx context.Context, op *Operation, t Tenant, over *ends, do func(ctx context.Context) (bool, error)) (changed bool, err error) {
 	start := time.Now()
+	defer s.catalog.working(op)()
 	ctx = WithLease(ctx, s.catalog.leaseOf(op))
 	if err = s.point(ctx, op.Kind, "begun", ""); err == nil {
-		changed, err = do(ctx)
+		err = s.safely(op.Kind, t.Name, func() error {
+			changed, err = do(ctx)
+			return err
+		})
 	}
 	if err == nil {
 		err = s.point(ctx, op.Kind, "finish", "before")

@@ -88,6 +88,7 @@ type Operation struct {
 	// Interrupted tells that the operation is live and nobody works on it any more: it can be resumed or aborted.
 	// Only what the Service gives to be shown has it: Operations, Operation and Describe.
 	Interrupted bool
+	Slow        bool // it is in work for longer than its kind should take; given with Interrupted
 
 	output  string  // of another tool that did the work
 	claimed *Tenant // a run has made it this process's already, and this is whom it is for
@@ -142,8 +143,9 @@ func (o *Operation) MarshalJSON() ([]byte, error) {
 		Error      *Failure        `json:"error,omitempty"`
 		Steps      []Step          `json:"steps,omitempty"`
 		Interrupt  bool            `json:"interrupted,omitempty"`
+		Slow       bool            `json:"slow,omitempty"`
 	}{
 		o.ID, o.Kind, o.State, o.Tenant, o.Run, o.Actor, o.Owner.Label(), o.Duration().Milliseconds(),
-		o.CreatedAt, o.FinishedAt, o.Result, o.Error, o.Steps, o.Interrupted,
+		o.CreatedAt, o.FinishedAt, o.Result, o.Error, o.Steps, o.Interrupted, o.Slow,
 	})
 }

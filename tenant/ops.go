@@ -27,6 +27,7 @@ func (s *Service) Operations(ctx context.Context, f OperationFilter) iter.Seq2[*
 		for op, err := range s.catalog.operations(ctx, f) {
 			if err == nil {
 				op.Interrupted = s.catalog.interrupted(op)
+				op.Slow = op.slow()
 			}
 			if !yield(op, err) {
 				return
@@ -140,6 +141,7 @@ func (s *Service) Operation(ctx context.Context, id string) (*OperationDetail, e
 		return nil, err
 	}
 	op.Interrupted = s.catalog.interrupted(op)
+	op.Slow = op.slow()
 	d := &OperationDetail{Operation: op}
 	if op.Steps, err = s.catalog.steps(ctx, op.ID); err != nil {
 		return nil, err
@@ -328,6 +330,7 @@ func (s *Service) Abort(ctx context.Context, id string) (*Operation, error) {
 	if found.Error != nil { // the first cause
 		cause.Msg += "; it had failed: " + found.Error.Message
 	}
+	defer s.catalog.working(op)()
 	err = s.undo(ctx, op, g, min(len(op.Steps), len(g.steps))-1, cause)
 	if op.State == OpAborted {
 		return op, nil

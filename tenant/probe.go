@@ -142,6 +142,7 @@ func (s *Service) Probe(ctx context.Context, req ProbeRequest) (*ProbeReport, er
 	if err != nil {
 		return nil, err
 	}
+	defer s.catalog.working(op)()
 	p := &probe{seen: map[attemptKey]*AttemptGroup{}, report: &ProbeReport{Operation: op.ID, State: RunDone, Tenants: len(chosen), Selected: selected, Stores: []ProbedStore{}, Tried: []AttemptGroup{}}}
 	err = s.probeAll(WithLease(ctx, s.catalog.leaseOf(op)), p, chosen, ring, req.Parallel)
 	r := p.report

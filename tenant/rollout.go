@@ -195,7 +195,11 @@ func (f *fanOut) wave(ctx, dispatch context.Context, w *Wave, do job) {
 					rest(child)
 					continue
 				}
-				changed, err := do(context.WithoutCancel(ctx), child)
+				changed := false
+				err := f.s.safely(child.Kind, child.Tenant, func() (err error) {
+					changed, err = do(context.WithoutCancel(ctx), child)
+					return err
+				})
 				f.over(child, changed, err)
 			}
 		})

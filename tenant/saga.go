@@ -34,7 +34,15 @@ type step struct {
 }
 
 // run brings an operation to its end: done, undone or stuck. It starts where the operation's recorded steps end.
-func (s *Service) run(ctx context.Context, op *Operation, g saga) error {
+func (s *Service) run(ctx context.Context, op *Operation, g saga) (err error) {
+	defer s.catalog.working(op)()
+	defer func() {
+		if r := recover(); r != nil { // how far it got, nobody knows: it is left to be resumed, or aborted
+			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+			defer cancel()
+			err = s.leave(clean, op, g, s.panicked(op.Kind, op.Tenant, r))
+		}
+	}()
 	ctx = WithLease(ctx, s.catalog.leaseOf(op))
 	if op.State == OpUndoing {
 		return s.undo(ctx, op, g, min(len(op.Steps), len(g.steps))-1, &Error{Kind: ErrInterrupted, Tenant: op.Tenant, Msg: op.Kind + " was undone"})
