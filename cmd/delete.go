@@ -66,7 +66,7 @@ func runDelete(cmd *cobra.Command, a *app, o deleteOptions, arg string) error {
 	if err := a.confirm(o.yes, q); err != nil {
 		return err
 	}
-	req.ID = t.ID
+	req.ID = d.Tenant.ID // whose holdings were shown
 	out, err := s.Delete(cmd.Context(), name, req)
 	a.progress.end()
 	if err != nil {

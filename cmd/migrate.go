@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -251,9 +252,7 @@ is refused before anything is run. Asks first: going back may lose data.
 				return tenant.Invalid("--to 0 takes everything back", "down needs the version to go back to: --to V")
 			}
 			what := fmt.Sprintf("take %s of %s back to version %d; data may be lost", o.only, args[0], o.to)
-			return runMigrateBack(cmd, a, o, args[0], what, "taken back", func(s *tenant.Service) (*tenant.Outcome, error) {
-				return s.MigrateDown(cmd.Context(), tenant.Name(args[0]), o.only, o.to)
-			})
+			return runMigrateBack(cmd, a, o, args[0], what, "taken back", (*tenant.Service).MigrateDown)
 		},
 	}
 	addOnly(c, &o.only)
@@ -276,9 +275,7 @@ Asks first: the Down may lose data.
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			what := fmt.Sprintf("take the newest migration of %s in %s back and apply it again; data may be lost", args[0], o.only)
-			return runMigrateBack(cmd, a, o, args[0], what, "redone", func(s *tenant.Service) (*tenant.Outcome, error) {
-				return s.MigrateRedo(cmd.Context(), tenant.Name(args[0]), o.only)
-			})
+			return runMigrateBack(cmd, a, o, args[0], what, "redone", (*tenant.Service).MigrateRedo)
 		},
 	}
 	addOnly(c, &o.only)
@@ -286,12 +283,13 @@ Asks first: the Down may lose data.
 	return c
 }
 
-func runMigrateBack(cmd *cobra.Command, a *app, o backOptions, name, what, done string, do func(*tenant.Service) (*tenant.Outcome, error)) error {
+func runMigrateBack(cmd *cobra.Command, a *app, o backOptions, name, what, done string, do func(*tenant.Service, context.Context, tenant.BackRequest) (*tenant.Outcome, error)) error {
 	s, err := a.service(cmd.Context())
 	if err != nil {
 		return err
 	}
-	t, err := s.PlanBack(cmd.Context(), tenant.Name(name), o.only, o.to)
+	req := tenant.BackRequest{Name: tenant.Name(name), Only: o.only, To: o.to}
+	t, err := s.PlanBack(cmd.Context(), req)
 	if err != nil {
 		return err
 	}
@@ -301,7 +299,8 @@ func runMigrateBack(cmd *cobra.Command, a *app, o backOptions, name, what, done 
 	if err := a.confirm(o.yes, question{text: "This will " + what + ".", short: "this would " + what, answer: name}); err != nil {
 		return err
 	}
-	out, err := do(s)
+	req.ID = t.ID
+	out, err := do(s, cmd.Context(), req)
 	if err != nil {
 		return err
 	}

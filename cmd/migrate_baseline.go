@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/google/uuid"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
@@ -77,6 +78,10 @@ func runMigrateBaseline(cmd *cobra.Command, a *app, o *baselineOptions, args []s
 		}
 		if err := a.confirm(o.yes, baselineQuestion(p)); err != nil {
 			return err
+		}
+		req.Confirmed = []uuid.UUID{}
+		for _, m := range p.Tenants {
+			req.Confirmed = append(req.Confirmed, m.ID)
 		}
 	}
 	r, err := s.Baseline(cmd.Context(), req, opts)

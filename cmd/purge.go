@@ -146,7 +146,7 @@ func runPurgeDue(cmd *cobra.Command, a *app, o purgeOptions, args []string) erro
 	}
 	if !o.dryRun && len(due) > 0 {
 		q := question{
-			text:  fmt.Sprintf("This purges %s for good: %s.", tenant.Plural(len(due), "tenant"), some(due, len(due))),
+			text:  fmt.Sprintf("This purges %s for good: %s.", tenant.Plural(len(due), "tenant"), some(namesOf(due), len(due))),
 			short: fmt.Sprintf("this would purge %s for good", tenant.Plural(len(due), "tenant")), answer: fmt.Sprint(len(due)),
 		}
 		if err := a.confirm(o.yes, q); err != nil {
@@ -155,7 +155,8 @@ func runPurgeDue(cmd *cobra.Command, a *app, o purgeOptions, args []string) erro
 	}
 	l := a.newList("tenant", "state").wrapped()
 	failed, done := 0, 0
-	for _, name := range due {
+	for _, t := range due {
+		name := t.Name
 		if cmd.Context().Err() != nil {
 			break
 		}
@@ -170,7 +171,7 @@ func runPurgeDue(cmd *cobra.Command, a *app, o purgeOptions, args []string) erro
 				state, doc.Error = "would be refused: "+err.Error(), tenant.NewFailure(err)
 			}
 		} else {
-			out, err := s.Purge(cmd.Context(), name, tenant.PurgeRequest{AndBackups: o.andBackups, Leave: o.leave, Due: true})
+			out, err := s.Purge(cmd.Context(), name, tenant.PurgeRequest{AndBackups: o.andBackups, Leave: o.leave, Due: true, ID: t.ID})
 			state = "purged"
 			if err == nil {
 				done++
@@ -195,4 +196,12 @@ func runPurgeDue(cmd *cobra.Command, a *app, o purgeOptions, args []string) erro
 		return &tenant.Error{Kind: tenant.ErrPartial, Msg: fmt.Sprintf("%d of %d tenants could not be purged", failed, len(due)), Hint: "run the same command again"}
 	}
 	return nil
+}
+
+func namesOf(ts []tenant.Tenant) []tenant.Name {
+	names := make([]tenant.Name, len(ts))
+	for i, t := range ts {
+		names[i] = t.Name
+	}
+	return names
 }

@@ -24,6 +24,8 @@ type BaselineRequest struct {
 	Selection Selection
 	Only      string // the store
 	Version   int64  // the newest that is marked; 0 makes an empty book
+
+	Confirmed []uuid.UUID // the tenants that were confirmed; nil for whoever is selected
 }
 
 // BaselinePlan is what Baseline would do.
@@ -35,10 +37,11 @@ type BaselinePlan struct {
 
 // MarkedPlan is one tenant's part of it.
 type MarkedPlan struct {
-	Name  Name     `json:"name"`
-	From  int64    `json:"from"`
-	Marks []int64  `json:"marks"` // versions
-	Error *Failure `json:"error,omitempty"`
+	ID    uuid.UUID `json:"-"`
+	Name  Name      `json:"name"`
+	From  int64     `json:"from"`
+	Marks []int64   `json:"marks"` // versions
+	Error *Failure  `json:"error,omitempty"`
 }
 
 // baseliner gives the store of a request, where everything that needs no tenant's place is right.
@@ -80,7 +83,7 @@ func (s *Service) PlanBaseline(ctx context.Context, req BaselineRequest) (*Basel
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		p.Tenants = append(p.Tenants, MarkedPlan{Name: t.Name, From: moved.From, Marks: append([]int64{}, moved.Ran...), Error: NewFailure(err)})
+		p.Tenants = append(p.Tenants, MarkedPlan{ID: t.ID, Name: t.Name, From: moved.From, Marks: append([]int64{}, moved.Ran...), Error: NewFailure(err)})
 	}
 	return p, nil
 }
@@ -108,8 +111,10 @@ func (s *Service) Baseline(ctx context.Context, req BaselineRequest, opts RunOpt
 			return nil, err
 		}
 		run, err = s.startRun(ctx, OpBaseline, runParams{"store": params.Store, "version": params.Version}, opts.Rollout, first, func(ctx context.Context, tx pgx.Tx, run uuid.UUID) error {
-			_, err := s.enterChildren(ctx, tx, run, OpBaseline, params, s.selectMigrating(req.Selection))
-			return err
+			if _, err := s.enterChildren(ctx, tx, run, OpBaseline, params, s.selectMigrating(req.Selection)); err != nil {
+				return err
+			}
+			return onlyConfirmed(ctx, tx, run, req.Confirmed)
 		})
 	}
 	if err != nil {
@@ -125,6 +130,26 @@ func (s *Service) Baseline(ctx context.Context, req BaselineRequest, opts RunOpt
 	result.Target, result.Warnings = map[string]int64{b.Kind(): req.Version}, warnings
 	result.unrecorded = errors.Join(s.recordFiles(ctx), s.endRun(ctx, run, result))
 	return result, nil
+}
+
+// onlyConfirmed refuses a run with a tenant that nobody was asked about.
+func onlyConfirmed(ctx context.Context, tx pgx.Tx, run uuid.UUID, confirmed []uuid.UUID) error {
+	if confirmed == nil {
+		return nil
+	}
+	ids := make([]string, len(confirmed))
+	for i, id := range confirmed {
+		ids[i] = id.String()
+	}
+	var name Name
+	err := tx.QueryRow(ctx, `SELECT tenant_name FROM tenantctl.operations WHERE parent_id = $1 AND tenant_id <> ALL($2::uuid[]) ORDER BY tenant_name LIMIT 1`, run, ids).Scan(&name)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	}
+	return notConfirmed(name)
 }
 
 // baselineParams are what the catalog keeps of a run.

@@ -34,16 +34,60 @@ func (s *Service) BeginImport(ctx context.Context, name string, params map[strin
 		if err == nil {
 			return &Import{Name: name, op: op, s: s, over: s.catalog.working(op)}, Checkpoint(ctx, "import/begun")
 		}
-		if !errors.Is(err, errHeld) {
+		if !errors.Is(err, errHeld) && !errors.Is(err, errFilled) {
 			return nil, err
 		}
 		if try == importTries {
 			return nil, &Error{Kind: ErrBusy, Msg: fmt.Sprintf("import %s: other operations on its tenants begin faster than they can be waited for", name), Hint: "run it again when they are over: tenantctl ops list --unfinished"}
 		}
+		if errors.Is(err, errFilled) {
+			if err := s.catalog.lookAgain(ctx, tenants); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if err := s.closeHolders(ctx, name, tenants); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// lookAgain reads tenants anew that have changed since they were looked at, and refuses those that cannot be worked in any more.
+func (c *Catalog) lookAgain(ctx context.Context, tenants []Tenant) error {
+	ids := make([]string, len(tenants))
+	for i, t := range tenants {
+		ids[i] = t.ID.String()
+	}
+	op, err := c.oneOperation(ctx, `o.kind = 'restore' AND o.state IN ('running', 'undoing', 'stuck') AND o.params -> 'beside' ->> 'id' = ANY($1::text[])`, ids)
+	if err != nil {
+		return err
+	}
+	if op != nil {
+		if c.dead(op) {
+			return stuck(op, fmt.Sprintf("belongs to tenant %s: ", op.Tenant))
+		}
+		return c.busy(op)
+	}
+	now := make(map[uuid.UUID]Tenant, len(tenants))
+	var q query
+	q.and("t.id = ANY(" + q.arg(ids) + "::uuid[])")
+	for t, err := range c.tenants(ctx, &q) {
+		if err != nil {
+			return err
+		}
+		now[t.ID] = t
+	}
+	for i, t := range tenants {
+		again, there := now[t.ID]
+		switch {
+		case !there:
+			return &Error{Kind: ErrNotFound, Tenant: t.Name, Msg: "no such tenant any more", Hint: "run the import again"}
+		case !again.State.Migrates():
+			return c.unready(ctx, again)
+		}
+		tenants[i] = again
+	}
+	return nil
 }
 
 // importTries is how often an import tries to enter; each try but the last closes dead operations that are in its way.
@@ -62,17 +106,7 @@ func (c *Catalog) enterImport(ctx context.Context, name string, params map[strin
 			return err
 		}
 		for part := range slices.Chunk(tenants, page) {
-			ids, of, names := make([]string, len(part)), make([]string, len(part)), make([]string, len(part))
-			for i, t := range part {
-				ids[i], of[i], names[i] = newID().String(), t.ID.String(), string(t.Name)
-			}
-			_, err := tx.Exec(ctx, `INSERT INTO tenantctl.operations (id, kind, parent_id, tenant_id, tenant_name, state, actor, owner, lease_until, started_at)
-				SELECT i, $4, $5, t, n, 'running', $6, $7, now() + $8::interval, clock_timestamp() FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS x(i, t, n)`,
-				ids, of, names, OpImport, op.ID, c.actorOf(ctx), c.self.String(), interval(c.lease))
-			if violates(err, "operations_one_live") {
-				return &Error{Kind: errHeld, Msg: "tenant is held", Err: err}
-			}
-			if err != nil {
+			if err := c.enterPart(ctx, tx, op.ID, part); err != nil {
 				return err
 			}
 		}
@@ -80,6 +114,27 @@ func (c *Catalog) enterImport(ctx context.Context, name string, params map[strin
 		return err
 	})
 	return op, err
+}
+
+// enterPart enters an import's operations on some of its tenants. As everywhere, the look and the entry are one statement.
+func (c *Catalog) enterPart(ctx context.Context, tx pgx.Tx, run uuid.UUID, part []Tenant) error {
+	ids, of, names, revisions := make([]string, len(part)), make([]string, len(part)), make([]string, len(part)), make([]int64, len(part))
+	for i, t := range part {
+		ids[i], of[i], names[i], revisions[i] = newID().String(), t.ID.String(), string(t.Name), t.revision
+	}
+	tag, err := tx.Exec(ctx, `WITH looked AS (SELECT t.id FROM tenantctl.tenants t JOIN unnest($2::uuid[], $9::bigint[]) AS l(id, revision) ON l.id = t.id AND l.revision = t.revision
+			WHERE `+migrating+` ORDER BY t.id FOR NO KEY UPDATE OF t)
+		INSERT INTO tenantctl.operations (id, kind, parent_id, tenant_id, tenant_name, state, actor, owner, lease_until, started_at)
+		SELECT i, $4, $5, x.t, n, 'running', $6, $7, now() + $8::interval, clock_timestamp() FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS x(i, t, n)
+		JOIN looked ON looked.id = x.t WHERE NOT `+beingFilled("x.t"),
+		ids, of, names, OpImport, run, c.actorOf(ctx), c.self.String(), interval(c.lease), revisions)
+	switch {
+	case violates(err, "operations_one_live"):
+		return &Error{Kind: errHeld, Msg: "tenant is held", Err: err}
+	case err == nil && tag.RowsAffected() != int64(len(part)):
+		return &Error{Kind: errFilled, Msg: "a tenant is being filled, or is not as it was looked at"}
+	}
+	return err
 }
 
 // closeHolders closes the dead operations in an import's way, and fails for a live one.

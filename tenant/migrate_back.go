@@ -3,24 +3,42 @@ package tenant
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/google/uuid"
 )
 
+// BackRequest says what goes back.
+type BackRequest struct {
+	Name Name
+	Only string // the store
+	To   int64  // the version to go back to; 0 for a redo
+
+	ID uuid.UUID // the tenant that was confirmed; the zero UUID for whoever has the name
+}
+
 // MigrateDown takes one tenant's store back to a version.
-func (s *Service) MigrateDown(ctx context.Context, name Name, only string, to int64) (*Outcome, error) {
-	m, t, err := s.back(ctx, name, only, to)
+func (s *Service) MigrateDown(ctx context.Context, req BackRequest) (*Outcome, error) {
+	m, t, err := s.back(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	return s.migrateBack(ctx, OpDown, m, t, backParams{Only: only}, func(ctx context.Context) (Moved, error) {
-		return m.Down(ctx, t, to)
+	out, err := s.migrateBack(ctx, OpDown, m, t, backParams{Only: req.Only}, func(ctx context.Context) (Moved, error) {
+		return m.Down(ctx, t, req.To)
 	})
+	if errors.Is(err, errAgain) {
+		req.ID = t.ID
+		return s.MigrateDown(ctx, req)
+	}
+	return out, err
 }
 
 // MigrateRedo takes a tenant's newest migration in one store back and applies it again.
-func (s *Service) MigrateRedo(ctx context.Context, name Name, only string) (*Outcome, error) {
-	m, t, err := s.back(ctx, name, only, 0)
+func (s *Service) MigrateRedo(ctx context.Context, req BackRequest) (*Outcome, error) {
+	req.To = 0
+	m, t, err := s.back(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -34,9 +52,9 @@ func (s *Service) MigrateRedo(ctx context.Context, name Name, only string) (*Out
 	}
 	version := max(begun, current)
 	if version == 0 {
-		return nil, &Error{Kind: ErrInvalid, Tenant: name, Store: m.Kind(), Msg: "no migration is applied", Hint: "tenantctl migrate " + string(name)}
+		return nil, &Error{Kind: ErrInvalid, Tenant: t.Name, Store: m.Kind(), Msg: "no migration is applied", Hint: "tenantctl migrate " + string(t.Name)}
 	}
-	return s.migrateBack(ctx, OpRedo, m, t, backParams{Only: only, Version: version}, func(ctx context.Context) (Moved, error) {
+	out, err := s.migrateBack(ctx, OpRedo, m, t, backParams{Only: req.Only, Version: version}, func(ctx context.Context) (Moved, error) {
 		current, below, err := s.newestApplied(ctx, m, t)
 		if err != nil {
 			return Moved{}, err
@@ -48,6 +66,11 @@ func (s *Service) MigrateRedo(ctx context.Context, name Name, only string) (*Out
 		}
 		return m.Up(ctx, t, max(current, version), false)
 	})
+	if errors.Is(err, errAgain) {
+		req.ID = t.ID
+		return s.MigrateRedo(ctx, req)
+	}
+	return out, err
 }
 
 // backParams are what a way back is entered with. Version is what a redo took back: where it got no further, the next
@@ -95,14 +118,15 @@ func (s *Service) newestApplied(ctx context.Context, m Migrator, t Tenant) (curr
 	return vs[0].Version, below, nil
 }
 
-// PlanBack checks what MigrateDown is asked for, or MigrateRedo with to 0, and touches nothing.
-func (s *Service) PlanBack(ctx context.Context, name Name, only string, to int64) (Tenant, error) {
-	_, t, err := s.back(ctx, name, only, to)
+// PlanBack checks what MigrateDown is asked for, or MigrateRedo with To 0, and touches nothing.
+func (s *Service) PlanBack(ctx context.Context, req BackRequest) (Tenant, error) {
+	_, t, err := s.back(ctx, req)
 	return t, err
 }
 
 // back gives the store and the tenant of a way back, where it can be gone.
-func (s *Service) back(ctx context.Context, name Name, only string, to int64) (Migrator, Tenant, error) {
+func (s *Service) back(ctx context.Context, req BackRequest) (Migrator, Tenant, error) {
+	only, to := req.Only, req.To
 	if only == "" {
 		return nil, Tenant{}, Invalid("add --only postgres or --only mongodb", "each store counts its own versions, so going back needs its store")
 	}
@@ -120,7 +144,7 @@ func (s *Service) back(ctx context.Context, name Name, only string, to int64) (M
 	if to != 0 && !slices.ContainsFunc(files, func(f MigrationFile) bool { return f.Version == to }) {
 		return nil, Tenant{}, Invalid("tenantctl migrate status shows the versions", "%s has no migration with version %d", only, to)
 	}
-	t, err := s.catalog.Get(ctx, name)
+	t, err := s.confirmed(ctx, req.Name, req.ID)
 	if err != nil {
 		return nil, t, err
 	}

@@ -300,14 +300,18 @@ func (s *Service) purgeable(ctx context.Context, name Name, id uuid.UUID) (Tenan
 func (s *Service) confirmed(ctx context.Context, name Name, id uuid.UUID) (Tenant, error) {
 	t, err := s.catalog.Get(ctx, name)
 	if err == nil && id != uuid.Nil && t.ID != id {
-		err = &Error{Kind: ErrBusy, Tenant: name, Msg: "is another tenant now than the one that was confirmed", Hint: "tenantctl describe " + string(name) + "; then run the command again"}
+		err = notConfirmed(name)
 	}
 	return t, err
 }
 
+func notConfirmed(name Name) error {
+	return &Error{Kind: ErrBusy, Code: "not_confirmed", Tenant: name, Msg: "is another tenant now than the one that was confirmed", Hint: "tenantctl describe " + string(name) + "; then run the command again"}
+}
+
 // Due gives the deleted tenants whose purge_after has passed, and those whose purge was begun and nobody works on any more;
 // those on hold are left out.
-func (s *Service) Due(ctx context.Context) ([]Name, error) {
+func (s *Service) Due(ctx context.Context) ([]Tenant, error) {
 	var q query
 	q.and("t.state = 'deleted' AND t.purge_after <= now() AND t.hold IS NULL OR EXISTS (SELECT FROM tenantctl.operations o WHERE o.tenant_id = t.id AND o.kind = 'purge' AND o.state IN ('running', 'undoing', 'stuck'))")
 	var due []Tenant
@@ -317,17 +321,17 @@ func (s *Service) Due(ctx context.Context) ([]Name, error) {
 		}
 		due = append(due, t)
 	}
-	var names []Name
+	var free []Tenant
 	for _, t := range due {
 		live, err := s.catalog.liveOperation(ctx, t.ID)
 		if err != nil {
 			return nil, err
 		}
 		if live == nil || live.Kind != OpPurge || s.catalog.dead(live) {
-			names = append(names, t.Name)
+			free = append(free, t)
 		}
 	}
-	return names, nil
+	return free, nil
 }
 
 func (s *Service) purgeSaga(op *Operation, t Tenant) (saga, error) {

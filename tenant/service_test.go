@@ -385,7 +385,7 @@ func TestAChangedFileIsSaidAndDownForgetsIt(t *testing.T) {
 	if err != nil || len(f.Findings) != 1 || f.Findings[0].Rule != "changed-after-applied" {
 		t.Fatalf("%+v, %v", f, err)
 	}
-	if _, err := w.service.MigrateDown(t.Context(), "acme", "postgres", 1); err != nil {
+	if _, err := w.service.MigrateDown(t.Context(), tenant.BackRequest{Name: "acme", Only: "postgres", To: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if f, err = w.service.CheckMigrations(t.Context(), true, 0); err != nil || len(f.Findings) != 0 {

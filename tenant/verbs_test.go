@@ -61,7 +61,21 @@ var verbs = []verb{
 		return r.Err()
 	}},
 	{"migrate-down", tenant.Active, func(ctx context.Context, s *tenant.Service, name string) error {
-		return failure(s.MigrateDown(ctx, tenant.Name(name), tenant.KindPostgres, 1))
+		return failure(s.MigrateDown(ctx, tenant.BackRequest{Name: tenant.Name(name), Only: tenant.KindPostgres, To: 1}))
+	}},
+	{"migrate-redo", tenant.Active, func(ctx context.Context, s *tenant.Service, name string) error {
+		return failure(s.MigrateRedo(ctx, tenant.BackRequest{Name: tenant.Name(name), Only: tenant.KindPostgres}))
+	}},
+	{"import", tenant.Active, func(ctx context.Context, s *tenant.Service, name string) error {
+		t, err := s.Get(ctx, tenant.Name(name))
+		if err != nil {
+			return err
+		}
+		i, err := s.BeginImport(ctx, name, map[string]any{}, []tenant.Tenant{t})
+		if err != nil {
+			return err
+		}
+		return i.End(ctx, nil, nil)
 	}},
 }
 
