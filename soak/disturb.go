@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// line is a proxy before a server whose connections can be cut.
+// line is a proxy before a server whose connections can be cut, and held: nothing passes, and nobody is told.
 type line struct {
 	url, server string
 	listener    net.Listener
@@ -20,7 +20,10 @@ type line struct {
 }
 
 // crossing is one connection on its way.
-type crossing struct{ near, far net.Conn }
+type crossing struct {
+	near, far net.Conn
+	way       *sync.RWMutex // locked while the connection is held
+}
 
 // port is the one by which the server knows it.
 func (c crossing) port() int { return c.far.LocalAddr().(*net.TCPAddr).Port }
@@ -51,12 +54,13 @@ func (l *line) serve() {
 			near.Close()
 			continue
 		}
+		c := crossing{near, far, new(sync.RWMutex)}
 		l.mu.Lock()
-		l.conns = append(l.conns, crossing{near, far})
+		l.conns = append(l.conns, c)
 		l.mu.Unlock()
-		go pass(far, near)
+		go c.pass(far, near)
 		go func() {
-			pass(near, far)
+			c.pass(near, far)
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.conns = slices.DeleteFunc(l.conns, func(c crossing) bool { return c.near == near })
@@ -65,11 +69,35 @@ func (l *line) serve() {
 }
 
 // pass hands on what comes until one side is gone, and then closes the other.
-func pass(to, from net.Conn) {
-	_, _ = io.Copy(to, from) // an end is an end
+func (c crossing) pass(to, from net.Conn) {
+	_, _ = io.Copy(open{to, c.way}, from) // an end is an end
 	to.Close()
 	from.Close()
 }
+
+// open is where what comes goes, once the way is open.
+type open struct {
+	to  net.Conn
+	way *sync.RWMutex
+}
+
+func (o open) Write(b []byte) (int, error) {
+	o.way.RLock()
+	defer o.way.RUnlock()
+	return o.to.Write(b)
+}
+
+// hold lets nothing pass for a while, in either direction.
+func (c crossing) hold(d time.Duration) {
+	c.way.Lock()
+	time.AfterFunc(d, c.way.Unlock)
+}
+
+// briefHold is as a network that stumbles; longHold is longer than a lease, so that others take over what is held.
+const (
+	briefHold = 5 * time.Second
+	longHold  = 45 * time.Second
+)
 
 // any is one of the connections that there are.
 func (l *line) any(chance func(int) int) (c crossing, ok bool) {
@@ -81,7 +109,7 @@ func (l *line) any(chance func(int) int) (c crossing, ok bool) {
 	return l.conns[chance(len(l.conns))], true
 }
 
-// disturb cuts connections, and ends sessions in the server, now and then.
+// disturb cuts and holds connections, and ends sessions in the server, now and then.
 func (w *world) disturb(ctx context.Context) {
 	for {
 		select {
@@ -96,6 +124,13 @@ func (w *world) disturb(ctx context.Context) {
 		c, ok := to.any(w.chance)
 		switch {
 		case !ok:
+		case w.chance(3) == 0:
+			most := briefHold
+			if w.chance(10) == 0 {
+				most = longHold
+			}
+			go c.hold(time.Duration(1+w.chance(int(most/time.Millisecond))) * time.Millisecond)
+			w.count("held a connection to " + name)
 		case to == w.postgres && w.chance(3) == 0:
 			if _, err := w.pool.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE client_port = $1`, c.port()); err == nil {
 				w.count("ended a session in PostgreSQL")
