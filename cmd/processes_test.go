@@ -26,7 +26,7 @@ func TestTwoProcessesOnOneTenantOneIsBusy(t *testing.T) {
 		{"suspend", "suspend/postgres/after", []string{"create", "suspend"}, []string{"suspend", "suspend"}},
 		{"rename", "rename/check/after", []string{"create", "rename"}, []string{"rename", "rename", "renamed"}},
 		{"set", "set/finish/before", []string{"create", "set"}, []string{"set", "set", "--label", "a=b"}},
-		{"credentials", "credentials/postgres/before", []string{"create", "credentials"}, []string{"credentials", "credentials", "--rotate"}},
+		{"credentials", "credentials/set/before", []string{"create", "credentials"}, []string{"credentials", "credentials", "--rotate"}},
 		{"redo", "migrate-redo/postgres/before", []string{"create", "redo"}, []string{"migrate", "redo", "redo", "--only", "postgres", "--yes"}},
 		{"delete", "purge/mongodb/after", []string{"create", "delete"}, []string{"delete", "delete", "--now", "--no-backup", "--yes"}},
 	} {
