@@ -19,7 +19,7 @@ func (r *Resource) apply(group []stage, p *place) []command {
 	last := group[len(group)-1]
 	var commands []command
 	if last.more {
-		commands = append(commands, cmd("SET LOCAL synchronous_commit = off"))
+		commands = append(commands, cmd(unhurried))
 	}
 	for _, s := range group {
 		if s.migration != nil {
@@ -28,6 +28,9 @@ func (r *Resource) apply(group []stage, p *place) []command {
 	}
 	return commands
 }
+
+// unhurried makes a transaction's commit not wait for the disk.
+const unhurried = "SET LOCAL synchronous_commit = off"
 
 // applied are a stage's statements and what follows them.
 func (r *Resource) applied(s stage, p *place) []command {

@@ -10,13 +10,13 @@ import (
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
-// atOnce brings a tenant forward in one transaction and one round trip, where the catalog knows what its book holds: the
-// server compares before it does anything. done is false where nothing was changed and move has to look for itself: the
+// atOnce brings a tenant forward in one transaction and one round trip, where the catalog knows what its book holds, or a create
+// has just made it: the server compares before it does anything. done is false where nothing was changed and move has to look for itself: the
 // book holds something else, another process is at work, a lock was not to be had.
 func (r *Resource) atOnce(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenant, set *files, plan func(book map[int64]bool) ([]*migration, error)) (moved tenant.Moved, done bool, err error) {
 	lease := tenant.LeaseFrom(ctx)
 	book, versions := set.upTo(t.Versions[tenant.KindPostgres])
-	if lease == nil || len(book) == 0 || r.keeper != nil { // a worker has no rights on the catalog
+	if !lease.Records() || r.keeper != nil { // a worker has no rights on the catalog
 		return moved, false, nil
 	}
 	todo, err := plan(book)
@@ -28,8 +28,8 @@ func (r *Resource) atOnce(ctx context.Context, conn *pgxpool.Conn, t tenant.Tena
 	if !first.together() || last.more {
 		return moved, false, nil
 	}
-	commands := append(r.begin(t), cmd("SELECT tenantctl.expect('%s', %d, '%s', %s, %s, '{%s}')", lease.Operation, lease.Fence, t.ID, text(t.Schema), text(mark(t)), versions))
-	commands = append(append(commands, r.apply(group, nil)...), last.record(ctx)) // what is plain leaves the tags as they are
+	advance := cmd("SELECT tenantctl.advance('%s', %d, '%s', %s, %s, '{%s}', %d, %d)", lease.Operation, lease.Fence, t.ID, text(t.Schema), text(mark(t)), versions, last.to, last.has)
+	commands := append(append(r.begin(t), advance), r.apply(group, nil)...) // what is plain leaves the tags as they are
 	defer rollback(ctx, conn)
 	if err := send(ctx, conn.Conn().PgConn(), append(commands, cmd("COMMIT"))); err != nil {
 		if code(err) == "" { // not the server's

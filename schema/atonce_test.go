@@ -19,6 +19,7 @@ func TestOneRoundTripIsRefusedWhereTheTenantIsNotAsTheCatalogSays(t *testing.T) 
 	must(t, err)
 	set, err := b.files()
 	must(t, err)
+	fence := int64(1)
 	attempt := func(says int64) bool {
 		t.Helper()
 		tn := tn
@@ -27,7 +28,7 @@ func TestOneRoundTripIsRefusedWhereTheTenantIsNotAsTheCatalogSays(t *testing.T) 
 		must(t, err)
 		defer conn.Release()
 		before := b.state(tn)
-		_, done, err := b.atOnce(l.ctx(1), conn, tn, set, func(book map[int64]bool) ([]*migration, error) { return set.above(book, 3, true) })
+		_, done, err := b.atOnce(l.ctx(fence), conn, tn, set, func(book map[int64]bool) ([]*migration, error) { return set.above(book, 3, true) })
 		must(t, err)
 		if after := b.state(tn); !done && after != before {
 			t.Errorf("it was refused, and changed\n%s\nto\n%s", before, after)
@@ -58,6 +59,11 @@ func TestOneRoundTripIsRefusedWhereTheTenantIsNotAsTheCatalogSays(t *testing.T) 
 		t.Error("it was migrated while another process was at work")
 	}
 	release()
+	if fence = 0; attempt(2) {
+		t.Error("it was migrated under a lease that has ended")
+	}
+	fence = 1
+	b.exec("UPDATE %s SET tstamp = tstamp WHERE version_id = 1", book) // the order of the rows says nothing
 	if !attempt(2) {
 		t.Error("it was refused where all is as the catalog says")
 	}

@@ -5,8 +5,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/tenantctl/tenantctl/tenant"
 )
 
 // guard is a transaction of the provisioning role's own that holds what others may not: the lease, the tenant's lock. It
@@ -51,9 +49,4 @@ func (g *guard) commit(ctx context.Context, worker *pgconn.PgConn, noted ...comm
 		return err
 	}
 	return g.end(ctx, noted...)
-}
-
-// holding are the commands that hold the lease and the tenant's lock, and tell in p whether that was free.
-func holding(ctx context.Context, t tenant.Tenant, p *place) []command {
-	return []command{cmd("%s", tenant.LeaseFrom(ctx).HoldSQL()), tryLock(ctx, t, p)}
 }

@@ -205,6 +205,39 @@ func TestWhoHoldsALockIsNamed(t *testing.T) {
 }
 
 // A killed process's session holds the lock until the server has noticed, and a session whose number another has now does not.
+// A lease and a lock are taken by one statement where both are to be had; where not, it tells which is not.
+func TestALeaseIsHeldAndALockTakenAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, example)
+	l := b.catalog()
+	tn := b.tenant("acme")
+	l.enter(tn)
+	take := func(fence int64) string {
+		t.Helper()
+		var free bool
+		err := b.pool.QueryRow(t.Context(), tenant.LeaseFrom(l.ctx(fence)).TakeSQL(tn.ID)).Scan(&free)
+		return strings.TrimSpace(fmt.Sprint(free, " ", code(err)))
+	}
+	want := func(when, want string, fence int64) {
+		t.Helper()
+		if got := take(fence); got != want {
+			t.Errorf("%s: %q, want %q", when, got, want)
+		}
+	}
+	want("both are free", "true", 1)
+	release := b.holdLock(tn)
+	want("the lock is another process's", "false", 1)
+	want("the lease has ended, and the lock is another process's", "false TC001", 0)
+	release()
+	want("the lease has ended", "false TC001", 0)
+	b.exec("DELETE FROM tenantctl.locks WHERE id = '%s'", tn.ID)
+	want("nobody has locked it before", "true", 1)
+	b.exec("UPDATE tenantctl.locks SET pid = (SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'), login = NULL WHERE id = '%s'", tn.ID)
+	want("the session that held it is gone", "true", 1)
+	b.exec("UPDATE tenantctl.operations SET state = 'done'")
+	want("the operation has ended", "false TC001", 1)
+}
+
 func TestASessionsLockEndsWithTheSession(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, example)

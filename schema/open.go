@@ -96,17 +96,13 @@ func fit(ctx context.Context, pool *pgxpool.Pool) error {
 			Hint: fmt.Sprintf("version %d or newer is needed", oldest),
 		}
 	}
-	var replica, readOnly bool
-	if err := conn.QueryRow(ctx, `SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::bool`).Scan(&replica, &readOnly); err != nil {
-		return failure("look at the server", err)
-	}
+	u := useOf(conn.Conn().PgConn())
 	switch {
-	case replica:
+	case u.replica:
 		return &tenant.Error{Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: where + " is a read-only replica", Hint: "point postgres.url at the primary, or add target_session_attrs=read-write"}
-	case readOnly:
+	case u.readOnly:
 		return &tenant.Error{Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: where + " is read-only for this user", Hint: "ALTER ROLE or ALTER DATABASE ... RESET default_transaction_read_only"}
-	}
-	if u := useOf(conn.Conn().PgConn()); u.others && u.pooled {
+	case u.others && u.pooled:
 		return &tenant.Error{
 			Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: where + " begins transactions at another level than read committed, and a pooler stands before it",
 			Hint: fmt.Sprintf("ALTER ROLE %s IN DATABASE %s SET default_transaction_isolation = 'read committed', and the same for default_transaction_deferrable = off",
@@ -192,6 +188,7 @@ var (
 	_ tenant.Rehearser    = (*Resource)(nil)
 	_ tenant.Surveyor     = (*Resource)(nil)
 	_ tenant.PoolProber   = (*Resource)(nil)
+	_ tenant.Vacancy      = (*Resource)(nil)
 	_ tenant.Verifier     = (*Resource)(nil)
 )
 

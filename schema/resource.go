@@ -45,7 +45,7 @@ func (r *Resource) settle(ctx context.Context, t tenant.Tenant, set *files) erro
 		if r.cfg.Roles && p.role == tenant.Foreign {
 			return nil, foreign("role", t.Role)
 		}
-		var commands []command
+		commands := []command{cmd(unhurried)} // the migrations come after it, and the operation's end
 		newRole := r.cfg.Roles && p.role == tenant.Absent
 		if newRole {
 			commands = append(commands, r.makeRole(t)...)
@@ -172,6 +172,18 @@ func (r *Resource) CheckOwner(ctx context.Context, t tenant.Tenant) error {
 		return failure("look at schema "+t.Schema, err)
 	}
 	return p.tagged(t)
+}
+
+// Vacant tells whether there is neither a schema nor a role of the tenant's names.
+func (r *Resource) Vacant(ctx context.Context, t tenant.Tenant) (vacant bool, err error) {
+	conn, err := r.acquireOwn(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Release()
+	look := cmd("SELECT pg_catalog.to_regnamespace(%s) IS NULL AND pg_catalog.to_regrole(%s) IS NULL", text(quote(t.Schema)), text(quote(t.Role)))
+	look.row = func(row [][]byte) { vacant = is(row[0]) }
+	return vacant, failure("look at schema "+t.Schema, send(ctx, conn.Conn().PgConn(), []command{look}))
 }
 
 // Stat tells what is there under the tenant's names, and how much.

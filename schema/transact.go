@@ -49,7 +49,17 @@ func marks(comment []byte, t tenant.Tenant) bool {
 // which CREATE INDEX CONCURRENTLY waits for in turn. What is read under the lock needs a statement of its own, whose
 // snapshot is younger.
 func tryLock(ctx context.Context, t tenant.Tenant, p *place) command {
-	c := cmd("%s", tenant.LeaseFrom(ctx).LockSQL(t.ID))
+	return free(tenant.LeaseFrom(ctx).LockSQL(t.ID), p)
+}
+
+// holding is tryLock that holds the lease too.
+func holding(ctx context.Context, t tenant.Tenant, p *place) command {
+	return free(tenant.LeaseFrom(ctx).TakeSQL(t.ID), p)
+}
+
+// free is a command that tells in p whether a lock was free.
+func free(sql string, p *place) command {
+	c := cmd("%s", sql)
 	c.row = func(row [][]byte) { p.free = is(row[0]) }
 	return c
 }
@@ -107,9 +117,9 @@ func (r *Resource) transactAt(ctx context.Context, conn *pgxpool.Conn, t tenant.
 		opening := r.begin(t)
 		var g *guard
 		if r.keeper == nil {
-			opening = append(opening, holding(ctx, t, p)...)
+			opening = append(opening, holding(ctx, t, p))
 		} else {
-			if g, err = r.keeper.guard(ctx, holding(ctx, t, p)...); err != nil {
+			if g, err = r.keeper.guard(ctx, holding(ctx, t, p)); err != nil {
 				return err
 			}
 			defer g.release(ctx)

@@ -25,6 +25,8 @@ type use struct {
 	pooled bool    // a pooler stands between the connection and the server
 	inBand bool    // the session is the next client's after each transaction, and is made as new within it
 	others bool    // the defaults of transactions are not ours
+	// As the connection was made: the server is a replica, or its transactions are read-only.
+	replica, readOnly bool
 }
 
 const useKey = "tenantctl.use"
@@ -58,7 +60,8 @@ func connected(ctx context.Context, conn *pgx.Conn) error {
 	}
 	u := useOf(conn.PgConn())
 	var pid uint32
-	err := conn.QueryRow(ctx, `SELECT pg_backend_pid(), current_setting('default_transaction_isolation') <> 'read committed' OR current_setting('default_transaction_deferrable')::bool`).Scan(&pid, &u.others)
+	err := conn.QueryRow(ctx, `SELECT pg_backend_pid(), pg_is_in_recovery(), current_setting('transaction_read_only')::bool,
+		current_setting('default_transaction_isolation') <> 'read committed' OR current_setting('default_transaction_deferrable')::bool`).Scan(&pid, &u.replica, &u.readOnly, &u.others)
 	if err != nil {
 		return err
 	}

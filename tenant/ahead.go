@@ -14,17 +14,14 @@ import (
 // work itself. So a run claims some tenants ahead and records ends together; where tenants take long it does neither.
 
 // aheadFor is how much work a run may hold that it has not begun.
-const aheadFor = 50 * time.Millisecond
+const aheadFor = 100 * time.Millisecond
 
-// ahead is how many tenants to claim at once, by the pace so far.
+// ahead is how many tenants to claim at once, by the pace so far: at first one for each worker, then no more than have ended.
 func (f *fanOut) ahead(since time.Time, before int) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := f.ended - before
-	if n < f.parallel {
-		return 1
-	}
-	return min(4*f.parallel, 1+int(int64(aheadFor)*int64(n)/int64(max(time.Since(since), 1))))
+	return min(8*f.parallel, 1+n, 1+int(int64(aheadFor)*int64(n)/int64(max(time.Since(since), 1))))
 }
 
 // claimAhead makes pending children this process's in one statement. Those that it could not get, such as tenants that
@@ -99,10 +96,11 @@ func (c *Catalog) letGo(ctx context.Context, children []*Operation) error {
 // ends records the ends of operations together, lazily: what is lost with the process or the server is run again, and
 // finds nothing to do.
 type ends struct {
-	c    *Catalog
-	mu   sync.Mutex
-	list []ended
-	late *time.Timer
+	c       *Catalog
+	writing sync.Mutex // one at a time records; it comes before mu
+	mu      sync.Mutex
+	list    []ended
+	late    *time.Timer
 	// taken are operations that another process had taken over by then.
 	taken []ended
 }
@@ -115,32 +113,30 @@ type ended struct {
 }
 
 const (
-	endsAtOnce = 32
-	endsWait   = 25 * time.Millisecond
+	endsAtOnce = 64
+	endsWait   = 100 * time.Millisecond
 )
 
-// done takes an operation that has ended well.
+// done takes an operation that has ended well. The worker that brings the last of many records them, while others go on.
 func (e *ends) done(ctx context.Context, op *Operation, changed bool, took time.Duration) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	op.State = OpDone
 	e.list = append(e.list, ended{op, changed, took, time.Now()})
-	if len(e.list) >= endsAtOnce {
+	full := len(e.list) == endsAtOnce
+	if !full && e.late == nil {
+		e.late = time.AfterFunc(endsWait, func() { e.tryWrite(ctx) })
+	}
+	e.mu.Unlock()
+	if full {
 		e.tryWrite(ctx)
-	} else if e.late == nil {
-		e.late = time.AfterFunc(endsWait, func() {
-			e.mu.Lock()
-			defer e.mu.Unlock()
-			e.tryWrite(ctx)
-		})
 	}
 }
 
 // flush records what is left, and gives what was another process's by then.
 func (e *ends) flush(ctx context.Context) (taken []ended, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	err = patiently(func() error { return e.write(ctx) })
+	e.writing.Lock()
+	defer e.writing.Unlock()
 	taken, e.taken = e.taken, nil
 	return taken, err
 }
@@ -150,17 +146,41 @@ func (e *ends) tryWrite(ctx context.Context) {
 	_ = e.write(ctx) // the flush tells
 }
 
+// write records what has ended by now.
 func (e *ends) write(ctx context.Context) error {
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	e.mu.Lock()
 	if e.late != nil {
 		e.late.Stop()
 		e.late = nil
 	}
-	if len(e.list) == 0 {
-		return nil
+	list := e.list
+	e.list = nil
+	e.mu.Unlock()
+	theirs, err := e.record(ctx, list)
+	if err != nil {
+		e.mu.Lock()
+		e.list = append(list, e.list...)
+		e.mu.Unlock()
+		return err
+	}
+	for _, x := range list {
+		if slices.Contains(theirs, x.op.ID) {
+			e.taken = append(e.taken, x)
+		}
+	}
+	return nil
+}
+
+// record writes the ends of some operations, and gives those that are another process's by now.
+func (e *ends) record(ctx context.Context, list []ended) (theirs []uuid.UUID, err error) {
+	if len(list) == 0 {
+		return nil, nil
 	}
 	var ids, results []string
 	var fences, took, ago []int64
-	for _, x := range e.list {
+	for _, x := range list {
 		ids, results, fences = append(ids, x.op.ID.String()), append(results, string(x.op.Result)), append(fences, x.op.Fence)
 		took, ago = append(took, x.took.Microseconds()), append(ago, time.Since(x.since).Microseconds())
 	}
@@ -174,18 +194,8 @@ func (e *ends) write(ctx context.Context) error {
 		SELECT r.id FROM r LEFT JOIN tenantctl.operations o USING (id)
 			WHERE NOT EXISTS (SELECT FROM done d WHERE d.id = r.id) AND (o.state, o.fence) IS DISTINCT FROM ('done', r.fence)`,
 		ids, results, fences, took, ago, e.c.actorOf(ctx), e.c.self.Label())
-	var theirs []uuid.UUID
 	if err == nil {
 		theirs, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 	}
-	if err != nil {
-		return catalogError("record the results", err)
-	}
-	for _, x := range e.list {
-		if slices.Contains(theirs, x.op.ID) {
-			e.taken = append(e.taken, x)
-		}
-	}
-	e.list = e.list[:0]
-	return nil
+	return theirs, catalogError("record the results", err)
 }

@@ -94,7 +94,16 @@ var bounded = pgx.TxOptions{BeginQuery: `BEGIN ISOLATION LEVEL READ COMMITTED RE
 
 // inTx runs f in one transaction.
 func (c *Catalog) inTx(ctx context.Context, verb string, f func(tx pgx.Tx) error) error {
-	tx, err := c.pool.BeginTx(ctx, bounded)
+	return c.inTxAs(ctx, verb, "", f)
+}
+
+// inTxAs is inTx with statements without parameters that go with the BEGIN.
+func (c *Catalog) inTxAs(ctx context.Context, verb, first string, f func(tx pgx.Tx) error) error {
+	how := bounded
+	if first != "" {
+		how.BeginQuery += "; " + first
+	}
+	tx, err := c.pool.BeginTx(ctx, how)
 	if err != nil {
 		return catalogError(verb, err)
 	}

@@ -250,7 +250,7 @@ func (s *Service) finishCreate(ctx context.Context, op *Operation, t Tenant, req
 
 func (s *Service) createSaga(t Tenant) saga {
 	g := saga{
-		steps: []step{{name: "check", do: func(ctx context.Context) error { return s.checkPlaces(ctx, t) }}},
+		steps: []step{{name: "check", here: true, do: func(ctx context.Context) error { return s.checkPlaces(ctx, t) }}},
 		commit: func(ctx context.Context, tx pgx.Tx) error {
 			return s.catalog.moveTenant(ctx, tx, t.ID, Active, Provisioning, Failed)
 		},
@@ -267,6 +267,7 @@ func (s *Service) createSaga(t Tenant) saga {
 			name: r.Kind(),
 			do:   func(ctx context.Context) error { return r.Create(ctx, t) },
 			undo: func(ctx context.Context) error { return r.Drop(ctx, t) },
+			here: r.Kind() == KindPostgres,
 		})
 	}
 	g.pivot = len(g.steps)

@@ -126,18 +126,18 @@ func (s *Service) enterBatch(ctx context.Context, tx pgx.Tx, run uuid.UUID, batc
 	} else if !errors.Is(err, pgx.ErrNoRows) {
 		return 0, err
 	}
-	var rows [][]any
+	var ids, params []string
+	names = names[:0]
 	for _, t := range batch {
 		if !there[t.Name] {
 			req := CreateRequest{Name: string(t.Name), Domains: t.Domains, Labels: t.Labels}
-			rows = append(rows, []any{newID(), OpCreate, run, string(t.Name), "pending", jsonText(req), s.catalog.actorOf(ctx), s.catalog.self.String()})
+			ids, names, params = append(ids, newID().String()), append(names, t.Name), append(params, jsonText(req))
 		}
 	}
-	var b pgx.Batch
-	for _, r := range rows {
-		b.Queue(`INSERT INTO tenantctl.operations (id, kind, parent_id, tenant_name, state, params, actor, owner) VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7, $8)`, r...)
-	}
-	return unchanged, tx.SendBatch(ctx, &b).Close()
+	_, err = tx.Exec(ctx, `INSERT INTO tenantctl.operations (id, kind, parent_id, tenant_name, state, params, actor, owner)
+		SELECT i, $4, $5, n, 'pending', p::jsonb, $6, $7 FROM unnest($1::uuid[], $2::text[], $3::text[]) AS x(i, n, p)`,
+		ids, texts(names), params, OpCreate, run, s.catalog.actorOf(ctx), s.catalog.self.String())
+	return unchanged, err
 }
 
 // createChild makes one tenant of a run.
@@ -208,12 +208,8 @@ func (s *Service) adoptCreate(ctx context.Context, child *Operation, t Tenant, r
 
 // reserveChild makes a pending create this process's, and reserves its tenant, in one transaction.
 func (c *Catalog) reserveChild(ctx context.Context, run, child *Operation, t *Tenant) error {
-	err := c.inTx(ctx, "claim a tenant", func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, c.leaseOf(run).HoldSQL()); errors.Is(Fenced(err), ErrFenced) {
-			return runLost(run)
-		} else if err != nil {
-			return err
-		}
+	// It need not wait for the disk: what is made for the tenant is noted after it.
+	err := c.inTxAs(ctx, "claim a tenant", lazily+"; "+c.leaseOf(run).HoldSQL(), func(tx pgx.Tx) error {
 		if err := c.insert(ctx, tx, t); err != nil {
 			return err
 		}
@@ -224,7 +220,10 @@ func (c *Catalog) reserveChild(ctx context.Context, run, child *Operation, t *Te
 		}
 		return err
 	})
-	if err == nil {
+	switch {
+	case errors.Is(Fenced(err), ErrFenced):
+		return runLost(run)
+	case err == nil:
 		child.State, child.TenantID, child.Owner = OpRunning, &t.ID, c.self
 	}
 	return err

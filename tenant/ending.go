@@ -110,12 +110,7 @@ func (c *Catalog) tryFinish(ctx context.Context, op *Operation, state OpState, c
 		var b pgx.Batch
 		return c.finishAtOnce(ctx, &b, op, state, cause)
 	}
-	return c.setState(ctx, op, state, cause, func(ctx context.Context, tx pgx.Tx) error {
-		if err := last(ctx, tx); err != nil {
-			return err
-		}
-		return c.audit(ctx, tx, ending(op, state, cause))
-	})
+	return c.setState(ctx, op, state, cause, last)
 }
 
 // settled waits for what is still on its way to an operation's row, and tells whether the operation has ended: op is as the

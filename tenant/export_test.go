@@ -29,7 +29,7 @@ func (c *Catalog) CloseAbandoned(ctx context.Context, op *Operation) error {
 }
 
 func (c *Catalog) Note(ctx context.Context, op *Operation) error {
-	return c.note(ctx, op, mark{position: 0, name: "step", state: "done"})
+	return c.note(ctx, op, false, mark{position: 0, name: "step", state: "done"})
 }
 
 // InitOnly brings the catalog to a version and looks at nothing before.

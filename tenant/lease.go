@@ -43,6 +43,14 @@ func (l *Lease) HoldSQL() string {
 	return fmt.Sprintf("SELECT tenantctl.hold('%s', %d)", l.Operation, l.Fence)
 }
 
+// TakeSQL is HoldSQL that takes the lock on a tenant too, until the transaction ends, and tells whether it was free.
+func (l *Lease) TakeSQL(tenant uuid.UUID) string {
+	if l == nil {
+		return "SELECT true"
+	}
+	return fmt.Sprintf("SELECT tenantctl.take('%s', %d, '%s')", l.Operation, l.Fence, tenant)
+}
+
 // LockSQL is one SQL statement that takes the lock on a tenant until the transaction ends, and tells whether it was free.
 func (l *Lease) LockSQL(tenant uuid.UUID) string {
 	if l == nil {
@@ -51,10 +59,13 @@ func (l *Lease) LockSQL(tenant uuid.UUID) string {
 	return fmt.Sprintf("SELECT tenantctl.try_lock('%s')", tenant)
 }
 
+// Records tells whether the versions that the work comes to are written into the catalog.
+func (l *Lease) Records() bool { return l != nil && !l.silent }
+
 // RecordSQL is one SQL statement that writes a tenant's version into the catalog, in the transaction that made it so.
 // kind is one of the Kind constants.
 func (l *Lease) RecordSQL(tenant uuid.UUID, kind string, version int64, applied int) string {
-	if l == nil || l.silent {
+	if !l.Records() {
 		return "SELECT"
 	}
 	return fmt.Sprintf("SELECT tenantctl.record('%s', '%s', %d, %d)", tenant, kind, version, applied)

@@ -300,9 +300,12 @@ type mark struct {
 	cause       error
 }
 
-// note writes the states of steps, under the lease and in one round trip.
-func (c *Catalog) note(ctx context.Context, op *Operation, marks ...mark) error {
+// note writes the states of steps, under the lease and in one round trip. With late it does not wait for the disk.
+func (c *Catalog) note(ctx context.Context, op *Operation, late bool, marks ...mark) error {
 	var b pgx.Batch
+	if late {
+		b.Queue(lazily)
+	}
 	b.Queue(c.leaseOf(op).HoldSQL())
 	for _, m := range marks {
 		var msg any
@@ -317,12 +320,9 @@ func (c *Catalog) note(ctx context.Context, op *Operation, marks ...mark) error 
 	return catalogError("record a step", c.pool.SendBatch(ctx, &b).Close())
 }
 
-// setState moves a live operation to another live state; stuck gives the lease up.
+// setState gives a live operation another state, or its end with an audit entry; stuck gives the lease up.
 func (c *Catalog) setState(ctx context.Context, op *Operation, state OpState, cause error, also func(ctx context.Context, tx pgx.Tx) error) error {
-	err := c.inTx(ctx, "record the operation's state", func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, c.leaseOf(op).HoldSQL()); err != nil {
-			return err
-		}
+	err := c.inTxAs(ctx, "record the operation's state", c.leaseOf(op).HoldSQL(), func(tx pgx.Tx) error {
 		if also != nil {
 			if err := also(ctx, tx); err != nil {
 				return err
@@ -330,6 +330,9 @@ func (c *Catalog) setState(ctx context.Context, op *Operation, state OpState, ca
 		}
 		var b pgx.Batch
 		c.queueState(&b, op, state, cause)
+		if !state.Live() {
+			c.queueAudit(ctx, &b, ending(op, state, cause))
+		}
 		return tx.SendBatch(ctx, &b).Close()
 	})
 	if err == nil {
@@ -401,16 +404,14 @@ const lazily = `SELECT set_config('synchronous_commit', 'off', true)`
 // forget deletes the history of operations that ended before the age given, a run with all its tasks: while a run is there, what
 // it has done is. The audit keeps its entries. The locks of tenants and copies that are gone go at once.
 func (c *Catalog) forget(ctx context.Context, age time.Duration) error {
-	_, err := c.pool.Exec(ctx, `DELETE FROM tenantctl.locks WHERE id IN (SELECT l.id FROM tenantctl.locks l
+	var b pgx.Batch
+	b.Queue(`DELETE FROM tenantctl.locks WHERE id IN (SELECT l.id FROM tenantctl.locks l
 		WHERE l.pid IS NULL AND NOT EXISTS (SELECT FROM tenantctl.tenants t WHERE t.id = l.id)
 		FOR UPDATE SKIP LOCKED)`)
-	if err != nil {
-		return catalogError("remove the locks of tenants that are gone", err)
-	}
-	_, err = c.pool.Exec(ctx, `DELETE FROM tenantctl.operations o WHERE o.parent_id IS NULL AND o.finished_at < now() - $1::interval
+	b.Queue(`DELETE FROM tenantctl.operations o WHERE o.parent_id IS NULL AND o.finished_at < now() - $1::interval
 		AND o.state IN ('done', 'undone', 'failed', 'aborted')
 		AND NOT EXISTS (SELECT FROM tenantctl.operations c WHERE c.parent_id = o.id AND c.state IN ('running', 'undoing', 'stuck'))`, interval(age))
-	return catalogError("trim the history of operations", err)
+	return catalogError("trim the history", c.pool.SendBatch(ctx, &b).Close())
 }
 
 // isUnique tells whether err is any broken unique constraint.

@@ -143,12 +143,16 @@ func (s *Service) fitFiles(ctx context.Context, kind string, files []MigrationFi
 			}
 		}
 	}
+	empty := func(f MigrationFile) bool { return f.Empty && f.Version <= to }
+	if !slices.ContainsFunc(files, empty) {
+		return changes, complete, nil
+	}
 	applied, err := s.catalog.newestOf(ctx, kind)
 	if err != nil {
 		return nil, false, err
 	}
 	for _, f := range files {
-		if f.Empty && f.Version > applied && f.Version <= to {
+		if empty(f) && f.Version > applied {
 			return nil, false, &Error{
 				Kind: ErrInvalid, Code: emptyRule, Store: kind, Msg: filepath.Base(f.Path) + " does nothing: it holds no statement",
 				Hint: "write what it is to do, or remove the file",

@@ -173,14 +173,15 @@ func (f *fanOut) wave(ctx, dispatch context.Context, w *Wave, do job) {
 			next = next[:0]
 			return true
 		}
-		n := 1
+		n := f.parallel
 		err := f.s.catalog.pending(context.WithoutCancel(ctx), f.run.ID, w.Number, func(op *Operation) bool {
 			f.backOff(dispatch)
 			if next = append(next, op); len(next) < n {
 				return true
 			}
+			going := give()
 			n = f.ahead(start, ended)
-			return give()
+			return going
 		})
 		if err == nil && dispatch.Err() == nil {
 			give()

@@ -31,6 +31,9 @@ type step struct {
 	name string
 	do   func(ctx context.Context) error
 	undo func(ctx context.Context) error // nil where there is nothing to take back
+	// here tells that its effects, if it has any, are in the catalog's own server. What is noted of it before need not wait for
+	// the disk: in the server's log it stands before them.
+	here bool
 }
 
 // run brings an operation to its end: done, undone or stuck. It starts where the operation's recorded steps end.
@@ -65,7 +68,7 @@ func (s *Service) run(ctx context.Context, op *Operation, g saga) (err error) {
 				return s.fail(ctx, op, g, i, err)
 			}
 		}
-		if err := s.catalog.note(ctx, op, append(done, mark{position: i, name: st.name, state: "started"})...); err != nil {
+		if err := s.catalog.note(ctx, op, st.here, append(done, mark{position: i, name: st.name, state: "started"})...); err != nil {
 			return s.fail(ctx, op, g, i, err)
 		}
 		s.emit(Event{Operation: op, Step: st.name, Position: i + 1, Of: len(g.steps)})
@@ -75,7 +78,7 @@ func (s *Service) run(ctx context.Context, op *Operation, g saga) (err error) {
 		done = []mark{{position: i, name: st.name, state: "done"}}
 	}
 	if len(done) > 0 {
-		if err := s.catalog.note(ctx, op, done...); err != nil {
+		if err := s.catalog.note(ctx, op, true, done...); err != nil { // the end comes after it
 			return s.fail(ctx, op, g, len(g.steps)-1, err)
 		}
 	}
@@ -131,7 +134,7 @@ func (s *Service) fail(ctx context.Context, op *Operation, g saga, i int, cause 
 	clean = WithLease(clean, s.catalog.leaseOf(op))
 	if i >= 0 {
 		// The ledger may be what failed; the undoing matters more than the note of why.
-		if err := s.catalog.note(clean, op, mark{position: i, name: g.steps[i].name, state: "failed", cause: cause}); errors.Is(err, ErrFenced) {
+		if err := s.catalog.note(clean, op, false, mark{position: i, name: g.steps[i].name, state: "failed", cause: cause}); errors.Is(err, ErrFenced) {
 			return err
 		}
 	}
@@ -167,7 +170,7 @@ func (s *Service) undo(ctx context.Context, op *Operation, g saga, i int, cause 
 		}
 		undone = true
 		s.emit(Event{Operation: op, Step: st.name, Position: i + 1, Of: len(g.steps), Undo: true})
-		err := s.catalog.note(ctx, op, mark{position: i, name: st.name, state: "undoing"})
+		err := s.catalog.note(ctx, op, false, mark{position: i, name: st.name, state: "undoing"})
 		if err == nil {
 			err = s.point(ctx, op.Kind, st.name, "undo")
 		}
@@ -178,7 +181,7 @@ func (s *Service) undo(ctx context.Context, op *Operation, g saga, i int, cause 
 			err = s.point(ctx, op.Kind, st.name, "undone")
 		}
 		if err == nil {
-			err = s.catalog.note(ctx, op, mark{position: i, name: st.name, state: "undone"})
+			err = s.catalog.note(ctx, op, false, mark{position: i, name: st.name, state: "undone"})
 		}
 		if err != nil {
 			return s.leave(ctx, op, g, fmt.Errorf("%w; then undoing it failed: %w", cause, err))
