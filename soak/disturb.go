@@ -17,6 +17,7 @@ type line struct {
 
 	mu    sync.Mutex
 	conns []crossing
+	gone  time.Time // until then nobody gets through
 }
 
 // crossing is one connection on its way.
@@ -48,6 +49,13 @@ func (l *line) serve() {
 		near, err := l.listener.Accept()
 		if err != nil {
 			return
+		}
+		l.mu.Lock()
+		gone := time.Now().Before(l.gone)
+		l.mu.Unlock()
+		if gone {
+			near.Close()
+			continue
 		}
 		far, err := net.Dial("tcp", l.server)
 		if err != nil {
@@ -99,6 +107,17 @@ const (
 	longHold  = 45 * time.Second
 )
 
+// takeAway ends all connections and lets nobody through for a while, as a server does that is restarted with its data.
+func (l *line) takeAway(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gone = time.Now().Add(d)
+	for _, c := range l.conns {
+		c.near.Close()
+		c.far.Close()
+	}
+}
+
 // any is one of the connections that there are.
 func (l *line) any(chance func(int) int) (c crossing, ok bool) {
 	l.mu.Lock()
@@ -109,7 +128,7 @@ func (l *line) any(chance func(int) int) (c crossing, ok bool) {
 	return l.conns[chance(len(l.conns))], true
 }
 
-// disturb cuts and holds connections, and ends sessions in the server, now and then.
+// disturb cuts and holds connections, ends sessions in the server, and takes servers away, now and then.
 func (w *world) disturb(ctx context.Context) {
 	for {
 		select {
@@ -124,6 +143,9 @@ func (w *world) disturb(ctx context.Context) {
 		c, ok := to.any(w.chance)
 		switch {
 		case !ok:
+		case w.chance(40) == 0:
+			to.takeAway(time.Duration(100+w.chance(2900)) * time.Millisecond)
+			w.count("took " + name + " away for a while")
 		case w.chance(3) == 0:
 			most := briefHold
 			if w.chance(10) == 0 {

@@ -102,7 +102,7 @@ func newWorld(ctx context.Context, program string, tenants int, seed uint64) (w 
 		return nil, err
 	}
 	common := append(os.Environ(), "TENANTCTL_MIGRATIONS_POSTGRES="+filepath.Join(w.dir, "migrations", "postgres"), "TENANTCTL_MIGRATIONS_MONGODB="+filepath.Join(w.dir, "migrations", "mongodb"),
-		"TENANTCTL_BACKUP_URL="+filepath.Join(w.dir, "backups"), "TENANTCTL_OPERATIONS_LEASE=3s", "TENANTCTL_NAMING_PREFIX=soak_", "TENANTCTL_ACTOR=soak", "TENANTCTL_POSTGRES_ALLOW_SUPERUSER=true")
+		"TENANTCTL_BACKUP_URL="+filepath.Join(w.dir, "backups"), "TENANTCTL_OPERATIONS_LEASE="+lease.String(), "TENANTCTL_NAMING_PREFIX=soak_", "TENANTCTL_ACTOR=soak", "TENANTCTL_POSTGRES_ALLOW_SUPERUSER=true")
 	w.direct = append(slices.Clone(common), "TENANTCTL_POSTGRES_URL="+postgres, "TENANTCTL_NOSQL_URL="+mongodb)
 	w.env = append(slices.Clone(common), "TENANTCTL_POSTGRES_URL="+w.postgres.url, "TENANTCTL_NOSQL_URL="+w.mongodb.url)
 	for n := range tenants {
@@ -153,26 +153,39 @@ type ended struct {
 	stdout, stderr string
 }
 
-// tenantctl runs the program in the midst of what disturbs it: one in four is killed.
+// lease is how long an operation stays its process's without a sign of life.
+const lease = 3 * time.Second
+
+// tenantctl runs the program in the midst of what disturbs it: one in four is killed, one in twenty stopped for longer than its lease.
 func (w *world) tenantctl(ctx context.Context, args ...string) ended {
-	var after time.Duration
-	if w.chance(4) == 0 {
-		after = time.Duration(1+w.chance(1200)) * time.Millisecond
+	strike := func(*os.Process) {}
+	after := time.Duration(1+w.chance(1200)) * time.Millisecond
+	switch n := w.chance(20); {
+	case n < 5:
+		strike = func(p *os.Process) { _ = p.Signal(syscall.SIGKILL) } // it may be over already
+	case n == 5:
+		strike = func(p *os.Process) {
+			if p.Signal(syscall.SIGSTOP) == nil {
+				w.count("stopped a process for longer than its lease")
+				time.Sleep(lease + time.Second)
+				_ = p.Signal(syscall.SIGCONT) // as above
+			}
+		}
 	}
-	return w.exec(ctx, w.env, after, args...)
+	return w.exec(ctx, w.env, after, strike, args...)
 }
 
 // undisturbed runs the program past the lines.
 func (w *world) undisturbed(ctx context.Context, args ...string) ended {
-	return w.exec(ctx, w.direct, 0, args...)
+	return w.exec(ctx, w.direct, 0, nil, args...)
 }
 
 // patience is how long a run of the program may take.
 const patience = 3 * time.Minute
 
-// exec runs the program, and kills it after a while where that is given. What the soak has begun it ends, whatever
+// exec runs the program, and strikes it after a while where that is given. What the soak has begun it ends, whatever
 // becomes of ctx.
-func (w *world) exec(ctx context.Context, env []string, after time.Duration, args ...string) ended {
+func (w *world) exec(ctx context.Context, env []string, after time.Duration, strike func(*os.Process), args ...string) ended {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	c := exec.CommandContext(ctx, w.program, args...)
@@ -183,9 +196,8 @@ func (w *world) exec(ctx context.Context, env []string, after time.Duration, arg
 		w.fault("start the program: %v", err)
 		return ended{code: 1}
 	}
-	if after > 0 {
-		kill := time.AfterFunc(after, func() { _ = c.Process.Signal(syscall.SIGKILL) }) // it may be over already
-		defer kill.Stop()
+	if strike != nil {
+		defer time.AfterFunc(after, func() { strike(c.Process) }).Stop()
 	}
 	err := c.Wait()
 	e := ended{c.ProcessState.ExitCode(), out.String(), errOut.String()}
