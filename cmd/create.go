@@ -108,7 +108,7 @@ func (o createOptions) requests(args []string) (reqs iter.Seq2[tenant.CreateRequ
 	case o.run.resume != "":
 		return func(func(tenant.CreateRequest, error) bool) {}, true, nil
 	case o.file != "" && (len(args) > 0 || len(o.domains) > 0 || len(o.labels) > 0):
-		return nil, false, tenant.Invalid("write them into the file", "--file takes no names, --domain or --label beside it")
+		return nil, false, tenant.Invalid("write them into the file", "--file takes no names, no --domain and no --label")
 	case o.file != "":
 		reqs, err := readTenants(o.file)
 		return reqs, true, err

@@ -19,7 +19,7 @@ func newDeleteCmd(a *app) *cobra.Command {
 	var o deleteOptions
 	c := &cobra.Command{
 		Use:   "delete NAME",
-		Short: "Lock a tenant out and keep it for a while, or delete it for good",
+		Short: "Delete a tenant with a grace period, or permanently",
 		Long: `Locks the tenant's users out, backs the tenant up (unless --no-backup is given), and keeps everything in place for
 delete.purge_after: until then, tenantctl undelete puts all back as it was. After it, tenantctl purge --due takes the
 tenant away for good. Its name and domains are free then, not before. --now does all of it at once.

@@ -21,7 +21,7 @@ func newDoctorCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Check the servers, rights, versions and limits",
-		Long: `Finds beforehand why other commands would fail here, each with the statement or setting that mends it: servers that
+		Long: `Finds beforehand why other commands would fail here, each with the statement or setting that fixes it: servers that
 cannot be reached or are replicas, rights that are missing or too many, versions, limits on connections, locks and open
 files, time-outs that end what takes long, clocks that are apart, a pooler and the way past it, connections that can be
 read along, pg_dump, the place of backups, migrations that cannot be read, the catalog, and operations that were

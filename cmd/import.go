@@ -233,7 +233,7 @@ A table whose mapping was changed since it was loaded is refused until --restart
 	o.add(c)
 	c.Flags().StringVar(&o.since, "since", "", "only rows whose since column is at least this `value`; they overwrite what is there")
 	c.Flags().StringVar(&o.maxErrors, "max-errors", "1000", "stop after more rejects than `N|P%`")
-	c.Flags().StringVar(&o.rejects, "rejects", "", "load the rows of this rejects `file`, mended, and nothing else")
+	c.Flags().StringVar(&o.rejects, "rejects", "", "load the corrected rows of this rejects `file`, and nothing else")
 	c.Flags().StringVar(&o.rejectsTo, "rejects-to", "", "write the rows that were set aside to this `file` (default NAME.rejects.ndjson)")
 	c.Flags().StringVar(&o.deferIndexes, "defer-indexes", legacy.DeferNever,
 		"drop the secondary indexes of tables that start empty, and rebuild them after their load, `when`: never, always, or auto, which does so where a tenant has many rows")
@@ -293,7 +293,7 @@ func runImport(cmd *cobra.Command, a *app, o *importRunOptions) error {
 	var e *tenant.Error
 	if errors.As(err, &e) && e.Code == legacy.CodeRejects && report.Rejects != "" {
 		named := *e
-		named.Hint = fmt.Sprintf("mend them in %s, and load them with: tenantctl import run -f %s --rejects %s", report.Rejects, o.file, report.Rejects)
+		named.Hint = fmt.Sprintf("correct them in %s, and load them with: tenantctl import run -f %s --rejects %s", report.Rejects, o.file, report.Rejects)
 		err = &named
 	}
 	return errors.Join(perr, err)

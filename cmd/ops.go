@@ -16,8 +16,8 @@ import (
 func newOpsCmd(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "ops",
-		Short:   "See and end operations, finished and not",
-		Long:    "Every change is an operation: its intent is written before its effect, so that it can be gone on with, or taken back, after a crash.",
+		Short:   "Inspect, resume and abort operations",
+		Long:    "Every change is an operation: its intent is written before its effect, so that it can be continued, or undone, after a crash.",
 		Example: "  tenantctl ops list --unfinished\n  tenantctl ops resume 543067d63f6a",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -205,7 +205,7 @@ func newOpsEndCmd(a *app, verb string) *cobra.Command {
 		},
 	}
 	c.Short = "Go on with an interrupted operation"
-	c.Long = "Takes over an operation whose process died or that could not be finished, and brings it to its end.\nA fleet run is gone on with by its own command: tenantctl migrate --resume ID\n\n" + exitHelp
+	c.Long = "Takes over an operation whose process died or that could not be finished, and brings it to its end.\nContinue a fleet run with its own command: tenantctl migrate --resume ID\n\n" + exitHelp
 	if verb == "abort" {
 		c.Short = "Take an interrupted operation back"
 		c.Long = "Takes over an operation whose process died or that could not be finished, and undoes what it made. What is past\nthe point of no return is refused. A fleet run, even a living one, starts no new tenants from then on.\n\n" + exitHelp

@@ -71,7 +71,7 @@ func past(e tenant.Event) string {
 	case e.Operation.Kind == tenant.OpBaseline:
 		return "marked"
 	case e.Operation.Kind == tenant.OpVerifyFix:
-		return "mended"
+		return "repaired"
 	}
 	return e.Operation.Kind + " done"
 }

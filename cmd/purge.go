@@ -19,7 +19,7 @@ func newPurgeCmd(a *app) *cobra.Command {
 	var o purgeOptions
 	c := &cobra.Command{
 		Use:   "purge [NAME]",
-		Short: "Take deleted tenants away for good, and prove it",
+		Short: "Permanently delete tenants, with a deletion record",
 		Long: `Drops in every store what is left of a tenant that is deleted, being deleted, or was left by a create that failed;
 looks into each store for remains; and writes a deletion record: what was there, counted, when, by whom, and which
 backups still exist. --and-backups removes those too, and destroys the tenant's own key where it has one. --due purges

@@ -24,7 +24,7 @@ func newResumeCmd(a *app) *cobra.Command {
 	return newLockCmd(a, &cobra.Command{
 		Use:     "resume NAME",
 		Short:   "Let a suspended tenant's users back in",
-		Long:    "Gives the users of a suspended tenant their way back, with the passwords they had.\n\n" + exitHelp,
+		Long:    "Lets the users of a suspended tenant log in again, with the passwords they had.\n\n" + exitHelp,
 		Example: "  tenantctl resume acme",
 	}, tenant.OpResume, "resumed", "let the users of %s back into every store", (*tenant.Service).Resume)
 }

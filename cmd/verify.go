@@ -56,7 +56,7 @@ or a collection, or changes a type: where it would take that, the reason is prin
 	}
 	o.selection.add(c)
 	c.Flags().StringVar(&o.store, "store", "", "look at this store alone: `postgres|mongodb`")
-	c.Flags().BoolVar(&o.fix, "fix", false, "put right what is safe to put right")
+	c.Flags().BoolVar(&o.fix, "fix", false, "repair what can be repaired safely")
 	c.Flags().BoolVar(&o.drift, "drift", false, "with --fix --yes: run the statements that end differences of structure, too")
 	c.Flags().BoolVar(&o.diff, "diff", false, "print how the structures of the one tenant that is named differ from the fleet's newest")
 	addProbe(c, &o.probe, &o.sample)
@@ -144,7 +144,7 @@ func (a *app) verification(w io.Writer, v *tenant.Verification, fixes bool) {
 		if fixes && g.Fixable {
 			t.AppendRow(table.Row{"  would do:", g.Fix})
 		} else {
-			t.AppendRow(table.Row{"  way out:", g.Hint})
+			t.AppendRow(table.Row{"  fix:", g.Hint})
 		}
 		t.Render()
 	}

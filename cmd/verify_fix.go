@@ -40,7 +40,7 @@ func (a *app) fix(cmd *cobra.Command, s *tenant.Service, req tenant.VerifyReques
 		return a.print(fixPlan{v, true, drifts}, "", func(w io.Writer) { a.verification(w, v, true); a.drifts(w, drifts, more) })
 	}
 	if v.Mendable() > 0 {
-		what := fmt.Sprintf("put right what is wrong in %s: %s", tenant.Plural(v.Mendable(), "tenant"), rules(v))
+		what := fmt.Sprintf("repair what is wrong in %s: %s", tenant.Plural(v.Mendable(), "tenant"), rules(v))
 		if n := v.Retagged(); n > 0 {
 			what += fmt.Sprintf("; it gives the lost ownership tag back to %s", tenant.Plural(n, "tenant"))
 		}
@@ -69,7 +69,7 @@ func (a *app) fix(cmd *cobra.Command, s *tenant.Service, req tenant.VerifyReques
 	drifts, more, unread := s.Drifts(ctx, r.Left) // what was done is told in any case
 	err = a.print(fixDoc{r, drifts}, "", func(w io.Writer) {
 		for _, g := range r.Mended {
-			fmt.Fprintf(w, "%s %s (%s): %s in %s\n", a.paint(green, "mended"), g.Rule, g.Store, strings.TrimSpace(g.Object+" "+g.Message), tenant.Plural(g.Count, "tenant"))
+			fmt.Fprintf(w, "%s %s (%s): %s in %s\n", a.paint(green, "repaired"), g.Rule, g.Store, strings.TrimSpace(g.Object+" "+g.Message), tenant.Plural(g.Count, "tenant"))
 		}
 		a.verification(w, r.Left, false)
 		a.drifts(w, drifts, more)
@@ -131,7 +131,7 @@ func (a *app) drifts(w io.Writer, all []*tenant.Drift, more int) {
 		}
 	}
 	if more > 0 {
-		fmt.Fprintf(w, "%s more: run the same command again when these are mended\n", tenant.Plural(more, "structure"))
+		fmt.Fprintf(w, "%s more: run the same command again when these are repaired\n", tenant.Plural(more, "structure"))
 	}
 }
 

@@ -124,7 +124,7 @@ func (i *Importer) Run(ctx context.Context, req RunRequest) (*Report, error) {
 		r.report.State = "partial"
 		err = &tenant.Error{
 			Kind: tenant.ErrPartial, Code: CodeRejects, Msg: tenant.Plural(int(r.report.Totals.Rejected), "row") + " of the source were set aside",
-			Hint: "look at them in the rejects file; mend them there, and load them with: tenantctl import run --rejects FILE",
+			Hint: "look at them in the rejects file; correct them there, and load them with: tenantctl import run --rejects FILE",
 		}
 	}
 	r.report.DurationMS = time.Since(start).Milliseconds()
@@ -233,7 +233,7 @@ func (r *run) createTenants(ctx context.Context) error {
 	}
 	if err := result.Err(); err != nil {
 		if len(result.Failures) > 0 {
-			return &tenant.Error{Kind: tenant.ErrPartial, Msg: "create the tenants: " + result.Failures[0].Message, Hint: "nothing was loaded; run the same command again when that is mended", Err: err}
+			return &tenant.Error{Kind: tenant.ErrPartial, Msg: "create the tenants: " + result.Failures[0].Message, Hint: "nothing was loaded; run the same command again when that is fixed", Err: err}
 		}
 		return err
 	}

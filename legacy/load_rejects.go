@@ -46,7 +46,7 @@ func (l *load) set(ctx context.Context, x reject) error {
 	if l.p.table.OnError == "fail" {
 		return &tenant.Error{
 			Kind: tenant.ErrInvalid, Code: x.code, Msg: fmt.Sprintf("a row of %s does not fit: %s", l.p.name, x.reason),
-			Hint: "mend it in the source, or set on_error: reject in the mapping to set such rows aside",
+			Hint: "fix it in the source, or set on_error: reject in the mapping to set such rows aside",
 		}
 	}
 	if len(l.rejects) < rejectsAtOnce {

@@ -142,7 +142,7 @@ func (p *planner) compareKeys(t *sourceTable, column string) string {
 	case found.rows == 0:
 		return ""
 	}
-	return fmt.Sprintf("%d rows have a key that is a tenant's by the source's collation alone, such as %q for %q: they are rejected; mend them, or give the tenant's own key by a query",
+	return fmt.Sprintf("%d rows have a key that is a tenant's by the source's collation alone, such as %q for %q: they are rejected; fix them, or give the tenant's own key by a query",
 		found.rows, found.row, found.list)
 }
 

@@ -69,7 +69,7 @@ func (r *run) loadRejects(ctx context.Context) error {
 			return tenant.Invalid("leave everything but row as the import wrote it", "line %d of the rejects file cannot be read", n)
 		}
 		if string(line.Row) == "null" || len(line.Row) == 0 {
-			return tenant.Invalid("take the line out, and mend the row in the source", "line %d of the rejects file has no row: it was too long to keep", n)
+			return tenant.Invalid("take the line out, and fix the row in the source", "line %d of the rejects file has no row: it was too long to keep", n)
 		}
 		if line.Row[0] != '{' {
 			return tenant.Invalid("leave everything but row as the import wrote it", "line %d of the rejects file has a row that is no object", n)

@@ -457,6 +457,6 @@ func (p *AdoptPlan) Err() error {
 	case len(p.Places) == 1:
 		return WithTenant(p.Places[0].err, p.Places[0].Name)
 	default:
-		return &Error{Kind: ErrPartial, Msg: fmt.Sprintf("%d of %s refused", n, Plural(len(p.Places), "tenant")), Hint: "put right what is said of each"}
+		return &Error{Kind: ErrPartial, Msg: fmt.Sprintf("%d of %s refused", n, Plural(len(p.Places), "tenant")), Hint: "fix the problems listed above"}
 	}
 }

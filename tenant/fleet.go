@@ -78,7 +78,7 @@ func (r *RunResult) Err() error {
 		return nil
 	}
 	if len(r.Refused) > 0 && r.Summary.Failed == len(r.Refused) && r.Summary.NotStarted == 0 {
-		return &Error{Kind: ErrPartial, Msg: fmt.Sprintf("%d of %s refused", len(r.Refused), Plural(r.Summary.Tenants, "tenant")), Hint: "put right what is said of each, then run the same command again"}
+		return &Error{Kind: ErrPartial, Msg: fmt.Sprintf("%d of %s refused", len(r.Refused), Plural(r.Summary.Tenants, "tenant")), Hint: "fix the problems listed above, then run the same command again"}
 	}
 	if r.State == RunAborted {
 		return &Error{Kind: ErrInterrupted, Msg: "the run was interrupted: " + r.Summary.shortfall(), Hint: hint}

@@ -239,7 +239,7 @@ func (m *MigrationStatus) Err() error {
 		return nil
 	}
 	return &Error{
-		Kind: ErrDiffers, Msg: fmt.Sprintf("%d versions were recorded wrongly and are put right now; %d tenants could not be read or are at an unknown version", len(m.Differ), len(m.Unknown)),
+		Kind: ErrDiffers, Msg: fmt.Sprintf("%d versions were recorded wrongly and are corrected now; %d tenants could not be read or are at an unknown version", len(m.Differ), len(m.Unknown)),
 		Hint: "tenantctl migrate brings them to the target",
 	}
 }

@@ -56,7 +56,7 @@ func (s *Service) Drifts(ctx context.Context, v *Verification) (all []*Drift, le
 		case ctx.Err() != nil || errors.Is(err, ErrUnreachable) || errors.Is(err, ErrInterrupted):
 			return nil, 0, err
 		default: // what else is to be mended does not wait for it
-			d.Statements, d.Reason = []string{}, "it cannot be read: "+NewFailure(err).Message+"; mend the other findings first, then run the same command again"
+			d.Statements, d.Reason = []string{}, "it cannot be read: "+NewFailure(err).Message+"; fix the other findings first, then run the same command again"
 		}
 	}
 	return all, len(v.drifts) - len(all), nil

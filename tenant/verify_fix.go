@@ -79,7 +79,7 @@ func (s *Service) Fix(ctx context.Context, req VerifyRequest, v *Verification, d
 		f.over(&Operation{Kind: OpVerifyFix, Tenant: t.Name}, changed, err)
 	})
 	if ctx.Err() != nil {
-		return nil, &Error{Kind: ErrInterrupted, Msg: fmt.Sprintf("interrupted: %d of %s are mended", f.summary.Changed, Plural(len(tenants), "tenant")), Hint: "run the same command again"}
+		return nil, &Error{Kind: ErrInterrupted, Msg: fmt.Sprintf("interrupted: %d of %s are repaired", f.summary.Changed, Plural(len(tenants), "tenant")), Hint: "run the same command again"}
 	}
 	if err := s.EndFixes(ctx, req.Selection); err != nil { // of tenants that had been mended when they were killed
 		return nil, err

@@ -110,7 +110,7 @@ func (r *reader) alter(name string, c *alterCommand) {
 		if what, ok := remakes[c.Subtype]; ok {
 			r.rewrite(name)
 			if r.live(name) {
-				r.found(RewriteTable, 0, "%s writes all of %s anew while nobody else can use it", what, name)
+				r.found(RewriteTable, 0, "%s rewrites all of %s under an ACCESS EXCLUSIVE lock", what, name)
 			}
 		}
 	}
@@ -144,7 +144,7 @@ func (r *reader) addColumn(name string, c *columnDef) {
 	if why != "" {
 		r.rewrite(name)
 		if r.live(name) {
-			r.found(AddColumnRewrite, c.Location, "adding %s writes all of %s anew while nobody else can use it: %s", c.ColName, name, why)
+			r.found(AddColumnRewrite, c.Location, "adding %s rewrites all of %s under an ACCESS EXCLUSIVE lock: %s", c.ColName, name, why)
 		}
 	}
 	if (has["CONSTR_NOTNULL"] != nil || has["CONSTR_PRIMARY"] != nil) && !filled && r.live(name) {
@@ -251,10 +251,10 @@ func (r *reader) changeType(name, col string, to *columnDef) {
 		return
 	}
 	if from == nil {
-		r.found(ChangeType, to.Location, "%s.%s becomes %s, which writes all of %s anew while nobody else can use it, unless it was a narrower type of the same kind", name, col, &to.TypeName, name)
+		r.found(ChangeType, to.Location, "%s.%s becomes %s, which rewrites all of %s under an ACCESS EXCLUSIVE lock, unless it was a narrower type of the same kind", name, col, &to.TypeName, name)
 		return
 	}
-	r.found(ChangeType, to.Location, "%s.%s becomes %s instead of %s, which writes all of %s anew while nobody else can use it", name, col, &to.TypeName, from, name)
+	r.found(ChangeType, to.Location, "%s.%s becomes %s instead of %s, which rewrites all of %s under an ACCESS EXCLUSIVE lock", name, col, &to.TypeName, from, name)
 }
 
 func (r *reader) attach(name string, c *alterCommand) {

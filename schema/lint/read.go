@@ -385,7 +385,7 @@ func (r *reader) anew(name, what string) {
 		r.rewrite(name)
 	}
 	if name == "" || r.live(name) {
-		r.found(VacuumFull, 0, "%s writes the whole table anew while nobody else can use it", strings.TrimSpace(what+" "+name))
+		r.found(VacuumFull, 0, "%s rewrites the whole table under an ACCESS EXCLUSIVE lock", strings.TrimSpace(what+" "+name))
 	}
 }
 

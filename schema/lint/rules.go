@@ -51,7 +51,7 @@ var Rules = []Rule{
 		"ADD CONSTRAINT ... CHECK (...) NOT VALID, " + afterwardsInAnother,
 	},
 	{
-		AddColumnRewrite, "a column whose value differs from row to row (volatile default, identity, serial, stored expression) writes the whole table anew while nobody else can use it",
+		AddColumnRewrite, "a column whose value differs from row to row (volatile default, identity, serial, stored expression) rewrites the whole table under an ACCESS EXCLUSIVE lock",
 		"add the column without a default, set the default in a second statement, then fill old rows in batches; or set it from the application",
 	},
 	{
@@ -75,7 +75,7 @@ var Rules = []Rule{
 		"first give the partition a CHECK constraint that says what its bounds say: then nothing is read",
 	},
 	{
-		ChangeType, "the change writes the whole table and its indexes anew while nobody else can use it",
+		ChangeType, "the change rewrites the whole table and its indexes under an ACCESS EXCLUSIVE lock",
 		"a new column: " + expandAndContractPlan,
 	},
 	{
@@ -143,7 +143,7 @@ var Rules = []Rule{
 		"keep the name; or after the renaming, in the same file, make a view with the old name, and drop it in a later release",
 	},
 	{
-		RewriteTable, "the change writes the whole table anew while nobody else can use it",
+		RewriteTable, "the change rewrites the whole table under an ACCESS EXCLUSIVE lock",
 		"make a new table that is so from the start, copy the rows in batches and exchange the two",
 	},
 	{
@@ -159,7 +159,7 @@ var Rules = []Rule{
 		"DELETE in batches from outside; or a new table in place of the old one",
 	},
 	{
-		VacuumFull, "VACUUM FULL and CLUSTER write the whole table anew while nobody else can use it",
+		VacuumFull, "VACUUM FULL and CLUSTER rewrite the whole table under an ACCESS EXCLUSIVE lock",
 		"VACUUM without FULL; or pg_repack, which works beside the application",
 	},
 	{
