@@ -68,7 +68,7 @@ func TestHelpShowsFlagsAsTheyAreTyped(t *testing.T) {
 	})
 }
 
-var word = regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
+var word = regexp.MustCompile(`('[^']*'|"[^"]*"|[^\s'"])+`)
 
 // checkLine fails where a command line would be refused for its commands, flags or arguments, and gives the path of its
 // command. A line without arguments may be a mere mention.
