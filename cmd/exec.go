@@ -2,15 +2,10 @@ package cmd
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
-	"slices"
 	"strings"
-	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
 	"github.com/tenantctl/tenantctl/tenant"
@@ -20,7 +15,8 @@ type execOptions struct {
 	selection selectionFlags
 	file      string
 	mongodb   bool
-	dryRun    bool
+	statement tenant.Statement
+	confirmFlags
 }
 
 func newExecCmd(a *app) *cobra.Command {
@@ -28,32 +24,42 @@ func newExecCmd(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "exec [NAME...] -- STATEMENT",
 		Short: "Run one SQL statement or MongoDB command in many tenants",
-		Long: `Runs one SQL statement in the schema of each selected tenant, each in a transaction of its own, and prints the rows with
-the tenant's name. Statements are recorded in the audit without their values.
+		Long: `Runs one SQL statement in the schema of each selected tenant, as that tenant's role, in a transaction of its own that
+only reads. The rows come in the tenants' order, with the number of each tenant's, and the total of all at the end.
+The audit records the statement without its values.
+
+--write lets it change rows; it asks first, unless --yes is given. A change of the structure belongs into a migration
+and is refused: --ddl runs it all the same, with the rights of the schema's owner. --as-provisioner runs with the
+rights of the role of postgres.url, which sees every tenant.
 
 --mongodb runs one MongoDB command, in Extended JSON, in the database of each. Commands that reach beyond one database,
 drop it or manage users are refused before any tenant is touched. There is no transaction around a command: one that fails
-keeps what it did. maxTimeMS in the command limits its time.
+keeps what it did. maxTimeMS in the command limits its time. It runs as the user of nosql.url.
 
 ` + exitHelp,
 		Example: `  tenantctl exec --all -- 'select count(*) from orders'
-  tenantctl exec acme globex -- "update settings set theme = 'dark'"
+  tenantctl exec acme globex --write -- "update settings set theme = 'dark'"
+  tenantctl exec --all -o csv -- 'select status, count(*) from orders group by 1' > orders.csv
   tenantctl exec --selector plan=pro -o json -- 'select * from settings'
   tenantctl exec --all --mongodb -- '{"count": "orders", "query": {"state": "open"}}'
   tenantctl exec acme --mongodb --file find-open-orders.json`,
+		Annotations:       map[string]string{outputFormats: "table,csv,ndjson,json,yaml,name"},
 		ValidArgsFunction: a.completeNames,
 		RunE:              func(cmd *cobra.Command, args []string) error { return runExec(cmd, a, o, args) },
 	}
 	o.selection.add(c)
 	c.Flags().BoolVar(&o.mongodb, "mongodb", false, "run a MongoDB command in Extended JSON instead of SQL")
 	c.Flags().StringVar(&o.file, "file", "", "read the statement from this `file`")
+	c.Flags().BoolVar(&o.statement.Write, "write", false, "let the statement change rows or documents; asks first")
+	c.Flags().BoolVar(&o.statement.DDL, "ddl", false, "let it change the structure, too, which belongs into a migration; asks first")
+	c.Flags().BoolVar(&o.statement.AsProvisioner, "as-provisioner", false, "run it as the role of postgres.url instead of the tenant's")
 	addFanOut(c)
-	addDryRun(c, &o.dryRun)
+	o.add(c)
 	return c
 }
 
-// statement gives the names and the one statement that was given after -- or in a file.
-func (o execOptions) statement(dash int, args []string) (names []string, statement string, err error) {
+// given gives the names and the one statement that was given after -- or in a file.
+func (o execOptions) given(dash int, args []string) (names []string, statement string, err error) {
 	usage := "usage: tenantctl exec [NAME...] -- 'select ...', or --file FILE"
 	if o.file == "" {
 		if dash < 0 || len(args)-dash != 1 || strings.TrimSpace(args[dash]) == "" {
@@ -82,7 +88,7 @@ func (o execOptions) store() string {
 }
 
 func runExec(cmd *cobra.Command, a *app, o execOptions, args []string) error {
-	names, statement, err := o.statement(cmd.ArgsLenAtDash(), args)
+	names, text, err := o.given(cmd.ArgsLenAtDash(), args)
 	if err != nil {
 		return err
 	}
@@ -93,6 +99,9 @@ func runExec(cmd *cobra.Command, a *app, o execOptions, args []string) error {
 	if sel.Empty() {
 		return tenant.Invalid("give names, --all, --selector, --state or --shard", "exec does not guess which tenants are meant")
 	}
+	if o.mongodb && o.statement.AsProvisioner {
+		return tenant.Invalid("leave it out: MongoDB's commands run as the user of nosql.url", "--as-provisioner goes with SQL")
+	}
 	opts, err := a.fanOut()
 	if err != nil {
 		return err
@@ -101,15 +110,22 @@ func runExec(cmd *cobra.Command, a *app, o execOptions, args []string) error {
 	if err != nil {
 		return err
 	}
+	x := o.statement
+	x.Text, x.Write = text, x.Write || x.DDL
+	if err := s.AdmitExec(o.store(), x); err != nil {
+		return err
+	}
 	if o.dryRun {
-		if err := s.AdmitExec(o.store(), statement); err != nil {
+		return a.execTargets(cmd.Context(), s, sel, o)
+	}
+	if x.Write && !o.yes {
+		if err := a.confirmExec(cmd.Context(), s, sel); err != nil {
 			return err
 		}
-		return a.execTargets(cmd.Context(), s, sel, o)
 	}
 	sink := &execSink{a: a}
 	r, err := s.Exec(cmd.Context(), tenant.ExecRequest{
-		Selection: sel, Store: o.store(), Statement: statement, Parallel: opts.Parallel, MaxFailures: opts.MaxFailures,
+		Selection: sel, Store: o.store(), Statement: x, Parallel: opts.Parallel, MaxFailures: opts.MaxFailures,
 	}, sink)
 	a.progress.end()
 	if err != nil {
@@ -125,6 +141,33 @@ func runExec(cmd *cobra.Command, a *app, o execOptions, args []string) error {
 		return &tenant.Error{Kind: tenant.ErrInterrupted, Msg: fmt.Sprintf("interrupted: %d of %d tenants were not started", r.Summary.NotStarted, r.Summary.Tenants)}
 	}
 	return r.Err()
+}
+
+// confirmExec asks before a statement that may change something.
+func (a *app) confirmExec(ctx context.Context, s *tenant.Service, sel tenant.Selection) error {
+	ts, err := s.Targets(ctx, sel)
+	if err != nil || len(ts) == 0 {
+		return err
+	}
+	q := question{
+		text:   fmt.Sprintf("This may change what tenant %s holds.", ts[0].Name),
+		short:  "this may change what tenant " + string(ts[0].Name) + " holds",
+		answer: string(ts[0].Name),
+	}
+	if len(ts) > 1 {
+		some := some(namesOf(ts), len(ts))
+		q.text = fmt.Sprintf("This may change what %d tenants hold: %s.", len(ts), some)
+		q.short, q.answer = fmt.Sprintf("this may change what %d tenants hold", len(ts)), fmt.Sprint(len(ts))
+	}
+	return a.confirm(false, q)
+}
+
+func namesOf(ts []tenant.Tenant) []tenant.Name {
+	out := make([]tenant.Name, len(ts))
+	for i, t := range ts {
+		out[i] = t.Name
+	}
+	return out
 }
 
 // execTargets lists where a statement would be run.
@@ -148,141 +191,4 @@ func (a *app) execTargets(ctx context.Context, s *tenant.Service, sel tenant.Sel
 		}
 	}
 	return l.end("no tenant is selected")
-}
-
-// execSink prints rows as they come, whatever their number: in a table by the page, in a document one by one.
-type execSink struct {
-	a       *app
-	tenant  tenant.Name
-	columns []string
-	rows    []table.Row // of the table's page
-	head    []string    // columns of the table
-	headed  bool        // the table has its header
-	count   int         // rows of this tenant
-	tenants int
-}
-
-func (x *execSink) Tenant(name tenant.Name) error {
-	x.tenant, x.columns, x.count = name, nil, 0
-	x.tenants++
-	if x.a.format != formatJSON && x.a.format != formatYAML {
-		return nil
-	}
-	// One document of JSON, which is YAML too: every tenant is an entry with its rows.
-	open := ",\n  "
-	if x.tenants == 1 {
-		open = "[\n  "
-	}
-	return x.write(open, `{"tenant": `, name, `, "rows": [`)
-}
-
-// write writes text as it is and everything else as JSON.
-func (x *execSink) write(parts ...any) error {
-	var out strings.Builder
-	for _, p := range parts {
-		if text, ok := p.(string); ok {
-			out.WriteString(text)
-			continue
-		}
-		b, err := json.Marshal(p)
-		if err != nil {
-			return fmt.Errorf("write the result: %w", err)
-		}
-		out.Write(b)
-	}
-	_, err := io.WriteString(x.a.out, out.String())
-	return writing(err)
-}
-
-func (x *execSink) Columns(names []string) error {
-	if x.a.format == formatTable && !slices.Equal(names, x.head) {
-		x.flush()
-		x.head, x.headed = names, false
-	}
-	x.columns = names
-	return nil
-}
-
-func (x *execSink) Row(values []any) error {
-	x.count++
-	switch x.a.format {
-	case formatName:
-		return nil
-	case formatTable:
-		cells := table.Row{x.tenant}
-		for _, v := range values {
-			cells = append(cells, cell(v))
-		}
-		if x.rows = append(x.rows, cells); len(x.rows) == pageRows {
-			x.flush()
-		}
-		return nil
-	}
-	row := make(map[string]any, len(values))
-	for i, v := range values {
-		row[x.columns[i]] = v
-	}
-	sep := ","
-	if x.count == 1 {
-		sep = ""
-	}
-	return x.write(sep, "\n    ", row)
-}
-
-func (x *execSink) flush() {
-	if len(x.rows) == 0 {
-		return
-	}
-	t := x.a.table(x.a.out)
-	if !x.headed {
-		t.AppendHeader(header(append([]string{"tenant"}, x.head...)))
-		x.headed = true
-	}
-	t.AppendRows(x.rows)
-	t.Render()
-	x.rows = x.rows[:0]
-}
-
-func (x *execSink) End(rows int64, err error) error {
-	switch {
-	case x.a.format == formatName && err == nil:
-		return x.write(string(x.tenant), "\n")
-	case x.a.format == formatTable && err == nil && len(x.columns) == 0:
-		x.flush()
-		return x.write(string(x.tenant), ": ", tenant.Plural(int(rows), "row"), "\n")
-	case x.a.format == formatTable, x.a.format == formatName:
-		return nil
-	}
-	if err != nil {
-		return x.write(`], "rows_affected": `, rows, `, "error": `, tenant.NewFailure(err), "}")
-	}
-	return x.write(`], "rows_affected": `, rows, "}")
-}
-
-func (x *execSink) end() error {
-	switch {
-	case x.a.format == formatTable:
-		x.flush()
-	case x.a.format == formatName:
-	case x.tenants == 0:
-		return x.write("[]\n")
-	default:
-		return x.write("\n]\n")
-	}
-	return nil
-}
-
-// cell is a value in a table.
-func cell(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return ""
-	case string:
-		return inOneLine(v)
-	case time.Time:
-		return v.Format(time.RFC3339Nano)
-	case json.RawMessage:
-		return string(v)
-	}
-	return fmt.Sprint(v)
 }

@@ -22,9 +22,23 @@ var readOnly = []string{"find", "aggregate", "count", "distinct", "listCollectio
 var cursors = []string{"find", "aggregate", "listCollections", "listIndexes"}
 
 // Admit refuses what is no command in Extended JSON, what reaches beyond a tenant's database, and what does not end.
-func (r *Resource) Admit(statement string) error {
-	_, err := admitted(statement)
-	return err
+func (r *Resource) Admit(x tenant.Statement) error {
+	c, err := admitted(x.Text)
+	switch {
+	case err != nil:
+		return err
+	case slices.Contains(structural, c.name) && !x.DDL:
+		return refused(tenant.ErrInvalid, "write a migration instead: tenantctl migrate new NAME --mongodb, then tenantctl migrate; or add --ddl",
+			"%s changes the structure of tenants behind their migrations", c.name)
+	case !onlyReads(c) && !x.Write:
+		return refused(tenant.ErrInvalid, "add --write where that is meant", "%s changes documents, and exec only reads", c.name)
+	}
+	return nil
+}
+
+// structural are the commands that change what migrations made.
+var structural = []string{
+	"create", "drop", "collMod", "convertToCapped", "renameCollection", "createIndexes", "dropIndexes", "createSearchIndexes", "updateSearchIndex", "dropSearchIndex",
 }
 
 func admitted(statement string) (command, error) {
@@ -106,8 +120,11 @@ func (r *Resource) WithoutValues(statement string) string {
 
 // Exec runs one command in the tenant's database, as the user of nosql.url, and streams its documents. A write waits for
 // as many servers as all others do. Of a command that fails, MongoDB keeps what it did before.
-func (r *Resource) Exec(ctx context.Context, t tenant.Tenant, statement string, sink tenant.RowSink) (int64, error) {
-	c, err := admitted(statement)
+func (r *Resource) Exec(ctx context.Context, t tenant.Tenant, x tenant.Statement, sink tenant.RowSink) (int64, error) {
+	c, err := admitted(x.Text)
+	if err == nil {
+		err = r.Admit(x)
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -53,12 +53,30 @@ func TestExecRunsACommandInATenantsDatabase(t *testing.T) {
 	} {
 		p.Intercept(nil)
 		var out printed
-		rows, err := r.Exec(t.Context(), ten, c.statement, &out)
+		rows, err := r.Exec(t.Context(), ten, asked(c.statement), &out)
 		must(t, err)
 		if rows != c.rows || !slices.Equal(out.rows, c.prints) {
 			t.Errorf("%s gives %d rows: %s", c.statement, rows, out.rows)
 		}
 	}
+}
+
+// asked is a statement that may do whatever exec does.
+func asked(text string) tenant.Statement { return tenant.Statement{Text: text, Write: true, DDL: true} }
+
+func TestExecOnlyReadsUnlessItIsAskedTo(t *testing.T) {
+	r := New(nil, Config{})
+	for statement, why := range map[string]string{
+		`{"insert": "a", "documents": [{}]}`:              "add --write",
+		`{"aggregate": "a", "pipeline": [{"$out": "b"}]}`: "add --write",
+		`{"drop": "a"}`: "migrate new NAME --mongodb",
+		`{"createIndexes": "a", "indexes": [{"key": {"b": 1}, "name": "b"}]}`: "migrate new NAME --mongodb",
+	} {
+		refuses(t, r.Admit(tenant.Statement{Text: statement}), tenant.ErrInvalid, why)
+	}
+	refuses(t, r.Admit(tenant.Statement{Text: `{"drop": "a"}`, Write: true}), tenant.ErrInvalid, "--ddl")
+	must(t, r.Admit(tenant.Statement{Text: `{"insert": "a", "documents": [{}]}`, Write: true}))
+	must(t, r.Admit(tenant.Statement{Text: `{"count": "a"}`}))
 }
 
 // Refusals come before anything is sent.
@@ -96,7 +114,7 @@ func TestExecRefusesWhatLeavesADatabaseOrDoesNotEnd(t *testing.T) {
 		`{"explain": {"dropDatabase": 1}}`:                                                  "dropDatabase is refused",
 		`{"explain": {"explain": {"find": "a"}}}`:                                           "is missing",
 	} {
-		refuses(t, r.Admit(statement), tenant.ErrInvalid, why)
+		refuses(t, r.Admit(asked(statement)), tenant.ErrInvalid, why)
 		if got := r.WithoutValues(statement); got != "" {
 			t.Errorf("of %s it notes %s", statement, got)
 		}
@@ -115,13 +133,13 @@ func TestExecTouchesOnlyWhatIsTheTenants(t *testing.T) {
 	r, p := proxied(t, example)
 	ten := newTenant(t)
 	insert := `{"insert": "orders", "documents": [{"_id": 1}]}`
-	_, err := r.Exec(t.Context(), ten, insert, new(printed))
+	_, err := r.Exec(t.Context(), ten, asked(insert), new(printed))
 	refuses(t, err, tenant.ErrMissing, "does not exist")
 	must(t, r.Create(t.Context(), ten))
 	other := newTenant(t)
 	other.Database = ten.Database
 	p.Intercept(nil)
-	_, err = r.Exec(t.Context(), other, insert, new(printed))
+	_, err = r.Exec(t.Context(), other, asked(insert), new(printed))
 	refuses(t, err, tenant.ErrForeign, "was not made for this tenant")
 	for _, c := range p.Commands() {
 		if c.Name == "insert" {
@@ -136,7 +154,7 @@ func TestExecSaysThatAFailedWriteIsNotUndone(t *testing.T) {
 	ten := newTenant(t)
 	must(t, r.Create(t.Context(), ten))
 	statement := `{"insert": "orders", "documents": [{"_id": 1}, {"_id": 1}]}`
-	_, err := r.Exec(t.Context(), ten, statement, new(printed))
+	_, err := r.Exec(t.Context(), ten, asked(statement), new(printed))
 	if got := explained(err); !strings.Contains(got, "stays changed") || strings.Contains(got, "_id: 1") {
 		t.Error(got)
 	}
@@ -147,7 +165,7 @@ func TestExecSaysThatAFailedWriteIsNotUndone(t *testing.T) {
 			}
 			return mongoproxy.Action{Reply: mongoproxy.Refusal(code, fmt.Sprint("Code", code), "refused")}
 		})
-		_, err := r.Exec(t.Context(), ten, `{"delete": "orders", "deletes": [{"q": {}, "limit": 0}]}`, new(printed))
+		_, err := r.Exec(t.Context(), ten, asked(`{"delete": "orders", "deletes": [{"q": {}, "limit": 0}]}`), new(printed))
 		refuses(t, err, kind)
 	}
 	p.Intercept(func(c mongoproxy.Command) mongoproxy.Action {
@@ -157,7 +175,7 @@ func TestExecSaysThatAFailedWriteIsNotUndone(t *testing.T) {
 		concern := bson.D{{Key: "code", Value: int32(64)}, {Key: "errmsg", Value: "waiting for replication timed out"}}
 		return mongoproxy.Action{Reply: bson.D{{Key: "n", Value: int32(1)}, {Key: "writeConcernError", Value: concern}, {Key: "ok", Value: 1.0}}}
 	})
-	_, err = r.Exec(t.Context(), ten, `{"delete": "orders", "deletes": [{"q": {}, "limit": 0}]}`, new(printed))
+	_, err = r.Exec(t.Context(), ten, asked(`{"delete": "orders", "deletes": [{"q": {}, "limit": 0}]}`), new(printed))
 	if got := explained(err); !strings.Contains(got, "stays changed") || !strings.Contains(got, "waiting for replication timed out") {
 		t.Error(got)
 	}

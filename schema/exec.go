@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -16,43 +17,67 @@ import (
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
-// Admit refuses what the server would take for none or several statements, or would wait for input to.
-func (r *Resource) Admit(statement string) error { return oneStatement(statement) }
-
-// Exec runs one statement in the tenant's schema, in a transaction of its own, and streams its rows. What the
-// statement does to the session does not outlive it.
-func (r *Resource) Exec(ctx context.Context, t tenant.Tenant, statement string, sink tenant.RowSink) (rows int64, err error) {
-	if err := oneStatement(statement); err != nil {
+// Exec runs one statement in the tenant's schema, in a transaction of its own, and streams its rows: as the tenant's role,
+// and reading alone, unless x says otherwise. What the statement does to the session does not outlive it.
+func (r *Resource) Exec(ctx context.Context, t tenant.Tenant, x tenant.Statement, sink tenant.RowSink) (rows int64, err error) {
+	if err := r.Admit(x); err != nil {
 		return 0, err
 	}
+	if x.AsProvisioner && t.Adopted {
+		if err := r.ownsAlone(ctx, t); err != nil {
+			return 0, err
+		}
+	}
 	err = r.asOwner(ctx, t, func(r *Resource) (err error) {
-		rows, err = r.execHere(ctx, t, statement, sink)
+		rows, err = r.execHere(ctx, t, x, sink)
 		return err
 	})
 	return rows, err
 }
 
-func (r *Resource) execHere(ctx context.Context, t tenant.Tenant, statement string, sink tenant.RowSink) (rows int64, err error) {
-	conn, err := r.connFor(ctx, statement)
+// ownsAlone refuses a schema of another role's, whose code must not run with the provisioning role's rights.
+func (r *Resource) ownsAlone(ctx context.Context, t tenant.Tenant) error {
+	owners, err := r.otherOwners(ctx, []tenant.Tenant{t})
+	if err != nil || owners[t.Schema] == "" {
+		return err
+	}
+	return &tenant.Error{
+		Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: fmt.Sprintf("schema %s is %s's, whose code would run with the provisioning role's rights", t.Schema, owners[t.Schema]),
+		Hint: "leave --as-provisioner out: the statement runs with the owner's rights",
+	}
+}
+
+func (r *Resource) execHere(ctx context.Context, t tenant.Tenant, x tenant.Statement, sink tenant.RowSink) (rows int64, err error) {
+	conn, err := r.connFor(ctx, x.Text)
 	if err != nil {
 		return 0, err
 	}
 	defer giveBack(ctx, conn)
-	p := new(place)
-	if err := send(ctx, conn.Conn().PgConn(), append(r.begin(t), look(t, p))); err != nil {
+	pg, p := conn.Conn().PgConn(), new(place)
+	as, ask := r.execAs(t, x)
+	if err := send(ctx, pg, append(append(r.begin(t), look(t, p)), ask...)); err != nil {
 		return 0, failure("begin in schema "+t.Schema, err)
 	}
-	if err := p.ours(t); err != nil {
+	if err := errors.Join(p.ours(t), as.mayAct(t, p)); err != nil {
 		return 0, err
 	}
-	rows, err = stream(ctx, conn, statement, sink)
+	if err := send(ctx, pg, as.take()); err != nil {
+		return 0, as.refused(failure("take the rights of the tenant's role", err))
+	}
+	rows, err = stream(ctx, conn, x.Text, sink)
+	if err == nil && !x.Write {
+		return rows, failure("end the transaction", send(ctx, pg, ending(conn, "ROLLBACK")))
+	}
+	if err == nil {
+		err = send(ctx, pg, as.giveBack())
+	}
 	if err == nil {
 		err = r.keepTagAfter(ctx, conn, t, p)
 	}
 	if err == nil {
-		err = send(ctx, conn.Conn().PgConn(), ending(conn, "COMMIT"))
+		err = send(ctx, pg, ending(conn, "COMMIT"))
 	}
-	return rows, statementFailure(statement, err)
+	return rows, as.refused(statementFailure(x.Text, err))
 }
 
 // connFor takes a connection for one statement: past a pooler where it leaves something in its session.

@@ -3,7 +3,6 @@ package tenant
 import (
 	"cmp"
 	"context"
-	"sync"
 	"time"
 )
 
@@ -11,7 +10,7 @@ import (
 type ExecRequest struct {
 	Selection   Selection
 	Store       string // KindPostgres where empty
-	Statement   string
+	Statement   Statement
 	Parallel    int
 	MaxFailures Budget
 }
@@ -69,17 +68,27 @@ func (s *Service) Exec(ctx context.Context, req ExecRequest, sink ExecSink) (*Ex
 	if err != nil {
 		return nil, err
 	}
-	detail := map[string]any{"statement": shortened(store.WithoutValues(req.Statement)), "tenants": len(tenants), "store": store.Kind()}
+	x := req.Statement
+	detail := map[string]any{"statement": shortened(store.WithoutValues(x.Text)), "tenants": len(tenants), "store": store.Kind()}
+	for what, is := range map[string]bool{"write": x.Write, "ddl": x.DDL, "as_provisioner": x.AsProvisioner} {
+		if is {
+			detail[what] = true
+		}
+	}
 	err = s.catalog.audit(ctx, s.catalog.pool, entry{action: "exec", detail: detail})
 	if err != nil {
 		return nil, err
 	}
 	f := s.overList(len(tenants), req.MaxFailures)
-	var out sync.Mutex
+	turns := make([]chan struct{}, len(tenants)+1)
+	for i := range turns {
+		turns[i] = make(chan struct{})
+	}
+	close(turns[0])
 	f.list(ctx, s.parallel(req.Parallel), func(i int) {
 		t := tenants[i]
-		one := &oneSink{ExecSink: sink, out: &out, name: t.Name}
-		rows, err := store.Exec(context.WithoutCancel(ctx), t, req.Statement, one)
+		one := &oneSink{sink: sink, name: t.Name, turn: turns[i], next: turns[i+1]}
+		rows, err := store.Exec(context.WithoutCancel(ctx), t, x, one)
 		err = WithTenant(err, t.Name)
 		if serr := one.end(rows, err); serr != nil && err == nil {
 			err = serr
@@ -90,12 +99,12 @@ func (s *Service) Exec(ctx context.Context, req ExecRequest, sink ExecSink) (*Ex
 }
 
 // AdmitExec refuses a statement that that store never runs.
-func (s *Service) AdmitExec(store, statement string) error {
+func (s *Service) AdmitExec(store string, x Statement) error {
 	e, err := s.execer(store)
 	if err != nil {
 		return err
 	}
-	return e.Admit(statement)
+	return e.Admit(x)
 }
 
 func (s *Service) execer(kind string) (Execer, error) {
@@ -107,37 +116,70 @@ func (s *Service) execer(kind string) (Execer, error) {
 	return nil, Invalid("set nosql.enabled and nosql.url where tenants have documents", "there is no store %s here that runs statements", kind)
 }
 
-// oneSink keeps a tenant's rows together: the first row takes the output, the end gives it back.
+// oneSink hands a tenant's rows on when its turn has come: tenants are begun in order, and printed in order. Until then it keeps
+// the first rows, so that a short result holds up no transaction.
 type oneSink struct {
-	ExecSink
-	out  *sync.Mutex
-	name Name
-	held bool
+	sink    ExecSink
+	name    Name
+	turn    <-chan struct{} // closed when all tenants before this one are printed
+	next    chan<- struct{}
+	began   bool
+	columns []string
+	rows    [][]any
 }
 
-func (o *oneSink) hold() error {
-	if o.held {
+// keptRows is how many rows a tenant keeps before it waits for its turn.
+const keptRows = 500
+
+// begin waits for the tenant's turn, and hands on what was kept.
+func (o *oneSink) begin() error {
+	if o.began {
 		return nil
 	}
-	o.out.Lock()
-	o.held = true
-	return o.Tenant(o.name)
+	<-o.turn
+	o.began = true
+	if err := o.sink.Tenant(o.name); err != nil {
+		return err
+	}
+	if o.columns != nil {
+		if err := o.sink.Columns(o.columns); err != nil {
+			return err
+		}
+	}
+	for _, r := range o.rows {
+		if err := o.sink.Row(r); err != nil {
+			return err
+		}
+	}
+	o.rows = nil
+	return nil
 }
 
 func (o *oneSink) Columns(names []string) error {
-	if err := o.hold(); err != nil {
+	if o.began {
+		return o.sink.Columns(names)
+	}
+	o.columns = names
+	return nil
+}
+
+func (o *oneSink) Row(values []any) error {
+	if !o.began && len(o.rows) < keptRows {
+		o.rows = append(o.rows, values)
+		return nil
+	}
+	if err := o.begin(); err != nil {
 		return err
 	}
-	return o.ExecSink.Columns(names)
+	return o.sink.Row(values)
 }
 
 func (o *oneSink) end(rows int64, err error) error {
-	if herr := o.hold(); herr != nil {
-		o.out.Unlock()
-		return herr
+	defer close(o.next)
+	if berr := o.begin(); berr != nil {
+		return berr
 	}
-	defer o.out.Unlock()
-	return o.End(rows, err)
+	return o.sink.End(rows, err)
 }
 
 // shortened is a statement short enough for a log.

@@ -243,13 +243,21 @@ type Shell interface {
 // Execer is a Resource that runs one statement in a tenant's place.
 type Execer interface {
 	Resource
-	// Admit refuses a statement that is never run, before any tenant is touched.
-	Admit(statement string) error
+	// Admit refuses a statement that is never run, or not without being asked for, before any tenant is touched.
+	Admit(x Statement) error
 	// WithoutValues is a statement without the values in it, which may be secrets; nothing but how it begins where that cannot be
 	// told.
 	WithoutValues(statement string) string
 	// Exec runs the statement, in a transaction of its own where the store has them, and streams its rows.
-	Exec(ctx context.Context, t Tenant, statement string, sink RowSink) (rows int64, err error)
+	Exec(ctx context.Context, t Tenant, x Statement, sink RowSink) (rows int64, err error)
+}
+
+// Statement is what exec runs, and what it may do beside reading.
+type Statement struct {
+	Text          string
+	Write         bool // may change rows
+	DDL           bool // may change the structure, with the rights of whoever owns it; goes with Write
+	AsProvisioner bool // with the rights of the role that provisions, instead of the tenant's
 }
 
 // RowSink takes a result row by row; columns come first, and again for each tenant.

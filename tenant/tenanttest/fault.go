@@ -167,7 +167,7 @@ type shell interface {
 }
 
 type execer interface {
-	Exec(ctx context.Context, t tenant.Tenant, statement string, sink tenant.RowSink) (rows int64, err error)
+	Exec(ctx context.Context, t tenant.Tenant, x tenant.Statement, sink tenant.RowSink) (rows int64, err error)
 }
 
 // Dying is a context that is cancelled when it has been asked n times whether it is over: a way to stop a call in its
