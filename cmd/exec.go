@@ -162,14 +162,6 @@ func (a *app) confirmExec(ctx context.Context, s *tenant.Service, sel tenant.Sel
 	return a.confirm(false, q)
 }
 
-func namesOf(ts []tenant.Tenant) []tenant.Name {
-	out := make([]tenant.Name, len(ts))
-	for i, t := range ts {
-		out[i] = t.Name
-	}
-	return out
-}
-
 // execTargets lists where a statement would be run.
 func (a *app) execTargets(ctx context.Context, s *tenant.Service, sel tenant.Selection, o execOptions) error {
 	ts, err := s.Targets(ctx, sel)
