@@ -46,6 +46,7 @@ type manifest struct {
 	FinishedAt time.Time                `json:"finished_at"`
 	Tool       string                   `json:"tool"`
 	Stores     map[string]tenant.Dumped `json:"stores"`
+	Only       string                   `json:"only,omitempty"` // the one store that was asked for; programs that do not know it refuse the backup
 	SkewMS     int64                    `json:"skew_ms"`
 	Quiesced   bool                     `json:"quiesced"`
 	Archive    file                     `json:"archive"`
@@ -87,7 +88,7 @@ func newManifest(b *tenant.Backup, f file, e encryption) *manifest {
 	return &manifest{
 		Format: format, ID: b.ID, CreatedAt: b.CreatedAt, FinishedAt: b.FinishedAt, Tool: b.Tool,
 		Tenant: owner{ID: b.TenantID, Name: b.Tenant, Domains: b.Domains, Labels: b.Labels},
-		Stores: b.Stores, SkewMS: b.SkewMS, Quiesced: b.Quiesced, Parts: b.Parts, Archive: f, Encryption: e,
+		Stores: b.Stores, Only: b.Only, SkewMS: b.SkewMS, Quiesced: b.Quiesced, Parts: b.Parts, Archive: f, Encryption: e,
 	}
 }
 
@@ -96,7 +97,7 @@ func (m *manifest) backup(location string) *tenant.Backup {
 	b := &tenant.Backup{
 		ID: m.ID, Tenant: m.Tenant.Name, TenantID: m.Tenant.ID, CreatedAt: m.CreatedAt, FinishedAt: m.FinishedAt,
 		Size: m.Archive.Size, Versions: map[string]int64{}, Parts: m.Parts, Encrypted: m.Encryption.Scheme != schemeNone, OwnKey: m.Encryption.Key != "",
-		Location: location, Stores: m.Stores, SkewMS: m.SkewMS, Quiesced: m.Quiesced, Labels: m.Tenant.Labels,
+		Location: location, Stores: m.Stores, Only: m.Only, SkewMS: m.SkewMS, Quiesced: m.Quiesced, Labels: m.Tenant.Labels,
 		Domains: m.Tenant.Domains, Tool: m.Tool,
 	}
 	for kind, d := range m.Stores {
@@ -166,6 +167,9 @@ func (m *manifest) check() error {
 	}
 	if bad := slices.Sorted(maps.Keys(m.Stores)); slices.Contains(bad, "") {
 		return errors.New("a store has no name")
+	}
+	if _, held := m.Stores[m.Only]; m.Only != "" && (!held || len(m.Stores) != 1) {
+		return fmt.Errorf("it says that it holds %.40q alone, and holds something else", m.Only)
 	}
 	seen := make(map[string]bool, len(m.Parts))
 	for _, p := range m.Parts {

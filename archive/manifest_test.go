@@ -59,6 +59,7 @@ func TestAManifestIsTakenOnlyWhereAllOfItFits(t *testing.T) {
 	for want, edit := range map[string]func(m map[string]any){
 		"format version 2":      func(m map[string]any) { m["format"] = 2; m["later"] = "unknown" },
 		"no format version":     func(m map[string]any) { delete(m, "format") },
+		"holds \"redis\" alone": func(m map[string]any) { m["only"] = "redis" },
 		"unknown field":         func(m map[string]any) { m["surplus"] = 1 },
 		"no backup":             func(m map[string]any) { m["id"] = uuid.Nil },
 		"negative":              func(m map[string]any) { part(m)["size"] = -1 },

@@ -17,6 +17,7 @@ import (
 type backupOptions struct {
 	selection selectionFlags
 	run       runFlags
+	only      string
 	quiesce   bool
 	dryRun    bool
 }
@@ -27,6 +28,9 @@ store is read in one snapshot, while the tenant's application works on; how far 
 which is written last: a killed backup leaves nothing that looks like one. See docs/restore-by-hand.md for how to
 restore a backup without tenantctl.
 
+--only makes a backup of one store. It is never taken for a whole one: not by NAME@latest, by restore without --only, or by
+the rules of backup prune.
+
 `
 
 func newBackupCmd(a *app) *cobra.Command {
@@ -35,6 +39,7 @@ func newBackupCmd(a *app) *cobra.Command {
 	c.Example = `  tenantctl backup acme
   tenantctl backup --all --parallel 4 --max-failures 5%
   tenantctl backup --selector plan=pro --quiesce
+  tenantctl backup acme --only mongodb
   tenantctl backup prune --keep-daily 7 --keep-weekly 5 --keep-monthly 12`
 	c.AddCommand(newBackupCreateCmd(a), newBackupListCmd(a), newBackupShowCmd(a), newBackupVerifyCmd(a), newBackupPruneCmd(a))
 	return c
@@ -54,6 +59,7 @@ func newBackupCreateCmd(a *app) *cobra.Command {
 	o.selection.add(c)
 	o.run.add(c)
 	o.run.rollout.addSelector(c)
+	addOnly(c, &o.only)
 	c.Flags().BoolVar(&o.quiesce, "quiesce", false, "lock the tenants' users out while they are read, so that both stores are of one moment")
 	addDryRun(c, &o.dryRun)
 	return c
@@ -66,6 +72,7 @@ type backupDoc struct {
 	CreatedAt time.Time        `json:"created_at"`
 	Size      int64            `json:"size"`
 	Versions  map[string]int64 `json:"versions"`
+	Only      string           `json:"only,omitempty"`  // the one store that it holds; left out of a whole backup
 	Parts     []tenant.Part    `json:"parts,omitempty"` // left out where many backups are told of: backup show has them
 	Encrypted bool             `json:"encrypted"`
 	SignedBy  string           `json:"signed_by"` // id of the key whose signature was verified; empty: none was
@@ -73,7 +80,7 @@ type backupDoc struct {
 }
 
 func docOfBackup(b *tenant.Backup) backupDoc {
-	return backupDoc{b.ID, b.Tenant, b.CreatedAt, b.Size, b.Versions, b.Parts, b.Encrypted, b.SignedBy, b.Location}
+	return backupDoc{b.ID, b.Tenant, b.CreatedAt, b.Size, b.Versions, b.Only, b.Parts, b.Encrypted, b.SignedBy, b.Location}
 }
 
 // backupRunDoc is a run with what it made; the parts are left to backup show.
@@ -94,6 +101,8 @@ func runBackup(cmd *cobra.Command, a *app, o *backupOptions, args []string) erro
 	switch {
 	case opts.Resume != "" && !sel.Empty():
 		return tenant.Invalid("the run knows its tenants", "--resume takes no names and no selection")
+	case opts.Resume != "" && o.only != "":
+		return tenant.Invalid("the run knows its stores", "--resume takes no --only")
 	case opts.Resume == "" && sel.Empty():
 		return tenant.Invalid("give names, --all, --selector, --state or --shard", "backup does not guess which tenants are meant")
 	}
@@ -101,7 +110,7 @@ func runBackup(cmd *cobra.Command, a *app, o *backupOptions, args []string) erro
 	if err != nil {
 		return err
 	}
-	req := tenant.BackupRequest{Selection: sel, Quiesce: o.quiesce}
+	req := tenant.BackupRequest{Selection: sel, Only: o.only, Quiesce: o.quiesce}
 	if o.dryRun {
 		return runBackupDry(cmd, a, s, req, args)
 	}
@@ -124,7 +133,7 @@ func runBackup(cmd *cobra.Command, a *app, o *backupOptions, args []string) erro
 	err = a.print(doc, strings.Join(ids, "\n"), func(w io.Writer) {
 		if r.Summary.Tenants == 1 && len(doc.Backups) == 1 {
 			b := doc.Backups[0]
-			fmt.Fprintf(w, "%s: backed up in %s, %s\n", b.Tenant, millis(r.DurationMS), bytes(b.Size))
+			fmt.Fprintf(w, "%s: backed up%s in %s, %s\n", b.Tenant, alone(b.Only), millis(r.DurationMS), bytes(b.Size))
 			a.fields(w, "id", b.ID, "location", b.Location)
 			return
 		}
@@ -141,6 +150,14 @@ func runBackup(cmd *cobra.Command, a *app, o *backupOptions, args []string) erro
 		return err
 	}
 	return a.outcome(cmd, s, &o.run, r)
+}
+
+// alone says of a backup that it holds one store; nothing of a whole one.
+func alone(only string) string {
+	if only == "" {
+		return ""
+	}
+	return " (" + only + " alone)"
 }
 
 func runBackupDry(cmd *cobra.Command, a *app, s *tenant.Service, req tenant.BackupRequest, args []string) error {
@@ -188,8 +205,8 @@ backups that were brought there or taken away by other means.
 				if b.Encrypted {
 					encrypted = "yes"
 				}
-				if err := l.add(docOfBackup(b), b.ID.String(), tenant.ShortID(b.ID), b.Tenant, ageOf(b.CreatedAt), sizeOf(b.Size), versions(b.Versions), encrypted, signedBy(b.SignedBy),
-					b.CreatedAt.Format(time.RFC3339), b.Location, b.ID); err != nil {
+				if err := l.add(docOfBackup(b), b.ID.String(), tenant.ShortID(b.ID), b.Tenant, ageOf(b.CreatedAt), sizeOf(b.Size),
+					versions(b.Versions)+alone(b.Only), encrypted, signedBy(b.SignedBy), b.CreatedAt.Format(time.RFC3339), b.Location, b.ID); err != nil {
 					return err
 				}
 			}
@@ -281,7 +298,7 @@ func (a *app) manifest(w io.Writer, b *tenant.Backup) {
 	if b.Encrypted {
 		encrypted = "yes"
 	}
-	a.fields(w, "id", b.ID, "tenant", b.Tenant, "created", b.CreatedAt.Format(time.RFC3339), "size", bytes(b.Size), "versions", versions(b.Versions),
+	a.fields(w, "id", b.ID, "tenant", b.Tenant, "created", b.CreatedAt.Format(time.RFC3339), "size", bytes(b.Size), "versions", versions(b.Versions)+alone(b.Only),
 		"encrypted", encrypted, "signed", signed(b.Signature, b.SignedBy), "quiesced", b.Quiesced, "skew", millis(b.SkewMS), "location", b.Location, "made by", b.Tool)
 	for _, kind := range []string{tenant.KindPostgres, tenant.KindMongoDB} {
 		d, ok := b.Stores[kind]
@@ -338,7 +355,7 @@ anything differs, with the name of the part.
 				if restoreTest {
 					how = "restored, compared and removed"
 				}
-				fmt.Fprintf(w, "%s %s of %s: %s in %s; %s, %s, %s\n", a.paint(green, "verified:"), tenant.ShortID(v.Backup), v.Tenant, how, millis(v.DurationMS),
+				fmt.Fprintf(w, "%s %s of %s%s: %s in %s; %s, %s, %s\n", a.paint(green, "verified:"), tenant.ShortID(v.Backup), v.Tenant, alone(v.Only), how, millis(v.DurationMS),
 					tenant.Plural(v.Parts, "part"), tenant.Plural(int(v.Rows), "row"), bytes(v.Size))
 				a.fields(w, "signed", signed(v.Signature, v.SignedBy))
 			})
@@ -370,7 +387,8 @@ func newBackupPruneCmd(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "prune [NAME...]",
 		Short: "Remove backups that no rule keeps",
-		Long: `Keeps, for each tenant, the backups that any of the rules keeps, and removes the others; the rules mean what they mean
+		Long: `Keeps, for each tenant, the backups that any of the rules keeps, and removes the others; whole backups are judged among
+themselves, and those of one store among those of that store. The rules mean what they mean
 to restic: --keep-daily 7 keeps the last backup of each of the last seven days that have one. Without a rule it
 refuses. Backups of a tenant on hold (tenantctl set NAME --hold REASON) are kept, and so are those in another place than
 backup.url names. Without names, also archives that a killed backup left more than a day ago are removed.
@@ -430,7 +448,7 @@ func runBackupPrune(cmd *cobra.Command, a *app, o pruneOptions, args []string) e
 		}
 		if printing == nil {
 			printing = l.add(prunedDoc{docOfBackup(k.Backup), len(k.Reasons) > 0, reasons, o.dryRun}, k.Backup.ID.String(),
-				tenant.ShortID(k.Backup.ID), k.Backup.Tenant, k.Backup.CreatedAt.Format(time.RFC3339), verdict, strings.Join(k.Reasons, ", "))
+				tenant.ShortID(k.Backup.ID), string(k.Backup.Tenant)+alone(k.Backup.Only), k.Backup.CreatedAt.Format(time.RFC3339), verdict, strings.Join(k.Reasons, ", "))
 		}
 	})
 	if scan != nil {

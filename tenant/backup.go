@@ -19,11 +19,13 @@ const dumpParallel = 2
 // BackupRequest asks for backups.
 type BackupRequest struct {
 	Selection Selection
-	Quiesce   bool // lock the tenant's users out for the time of both snapshots
+	Only      string // one kind of store; empty for a whole backup
+	Quiesce   bool   // lock the tenant's users out for the time of both snapshots
 }
 
 type backupParams struct {
-	Quiesce bool `json:"quiesce"`
+	Quiesce bool   `json:"quiesce"`
+	Only    string `json:"only,omitempty"`
 }
 
 // vault opens the place of backups at the first call.
@@ -47,13 +49,19 @@ func noVault() error {
 	return Invalid("set backup.url in the configuration, such as file:///srv/backups or s3://bucket", "there is no place for backups")
 }
 
-// archivers gives the stores, all of which must be able to write and read backups.
-func (s *Service) archivers() ([]Archiver, error) {
+// archivers gives the stores, all of which must be able to write and read backups; only names one of them, or none.
+func (s *Service) archivers(only string) ([]Archiver, error) {
 	as := each[Archiver](s)
 	if len(as) != len(s.resources) {
 		return nil, &Error{Kind: ErrUnsupported, Msg: "a store here can be neither backed up nor restored"}
 	}
-	return as, nil
+	if only == "" {
+		return as, nil
+	}
+	if a := s.archiver(only); a != nil {
+		return []Archiver{a}, nil
+	}
+	return nil, Invalid("choose one of: postgres, mongodb", "there is no store %s here", shorten(only))
 }
 
 // archiver is the store of that kind, or nil.
@@ -71,6 +79,9 @@ func (s *Service) PlanBackup(ctx context.Context, req BackupRequest) ([]Tenant, 
 	if s.Vault == nil {
 		return nil, noVault()
 	}
+	if _, err := s.archivers(req.Only); err != nil {
+		return nil, err
+	}
 	if err := s.catalog.workable(ctx, req.Selection); err != nil {
 		return nil, err
 	}
@@ -84,7 +95,7 @@ func (s *Service) PlanBackup(ctx context.Context, req BackupRequest) ([]Tenant, 
 	return out, nil
 }
 
-// Backup writes one archive for each of the selected tenants, both stores in it. The set is frozen at the start; each
+// Backup writes one archive for each of the selected tenants, both stores in it or the one that is asked for. The set is frozen at the start; each
 // tenant is one operation; what was made is given to sink, one at a time.
 func (s *Service) Backup(ctx context.Context, req BackupRequest, opts RunOptions, sink func(*Backup)) (*RunResult, error) {
 	if s.Vault == nil {
@@ -93,7 +104,7 @@ func (s *Service) Backup(ctx context.Context, req BackupRequest, opts RunOptions
 	if err := s.runnable(ctx, req.Selection, opts); err != nil {
 		return nil, err
 	}
-	if _, err := s.archivers(); err != nil {
+	if _, err := s.archivers(req.Only); err != nil {
 		return nil, err
 	}
 	if _, err := s.vault(ctx); err != nil {
@@ -109,17 +120,17 @@ func (s *Service) Backup(ctx context.Context, req BackupRequest, opts RunOptions
 		if err := json.Unmarshal(run.Params, &p); err != nil {
 			return nil, fmt.Errorf("read the run's parameters: %w", err)
 		}
-		req.Quiesce = p.Quiesce
+		req.Quiesce, req.Only = p.Quiesce, p.Only
 	} else {
 		if err := s.closeDead(ctx, req.Selection, true); err != nil {
 			return nil, err
 		}
-		params := backupParams{req.Quiesce}
+		params := backupParams{req.Quiesce, req.Only}
 		first, err := s.canaries(ctx, s.selectMigrating(req.Selection), opts.Rollout)
 		if err != nil {
 			return nil, err
 		}
-		run, err = s.startRun(ctx, OpBackup, runParams{"quiesce": req.Quiesce}, opts.Rollout, first, func(ctx context.Context, tx pgx.Tx, run uuid.UUID) error {
+		run, err = s.startRun(ctx, OpBackup, runParams{"quiesce": req.Quiesce, "only": req.Only}, opts.Rollout, first, func(ctx context.Context, tx pgx.Tx, run uuid.UUID) error {
 			_, err := s.enterChildren(ctx, tx, run, OpBackup, params, s.selectMigrating(req.Selection))
 			return err
 		})
@@ -137,7 +148,9 @@ func (s *Service) Backup(ctx context.Context, req BackupRequest, opts RunOptions
 	}()
 	result, err := s.fleet(ctx, run, 0, opts, nil, func(ctx context.Context, child *Operation) (bool, error) {
 		var b *Backup
-		err := s.sagaChild(ctx, run, child, func(op *Operation, t Tenant) saga { return s.backupSaga(op, t, req.Quiesce, &b) })
+		err := s.sagaChild(ctx, run, child, func(op *Operation, t Tenant) saga {
+			return s.backupSaga(op, t, backupParams{req.Quiesce, req.Only}, &b)
+		})
 		if err == nil {
 			made <- b
 		}
@@ -190,7 +203,7 @@ func attempts(op *Operation) []uuid.UUID {
 }
 
 // backupSaga dumps a tenant under op. made is what it made, once it is done.
-func (s *Service) backupSaga(op *Operation, t Tenant, quiesce bool, made **Backup) saga {
+func (s *Service) backupSaga(op *Operation, t Tenant, p backupParams, made **Backup) saga {
 	var g saga
 	lock := func(ctx context.Context) error {
 		for _, l := range each[Locker](s) {
@@ -201,11 +214,11 @@ func (s *Service) backupSaga(op *Operation, t Tenant, quiesce bool, made **Backu
 		return nil
 	}
 	unlock := func(ctx context.Context) error { return s.unlock(ctx, t, t.State) }
-	if quiesce {
+	if p.Quiesce {
 		g.steps = append(g.steps, step{name: "lock", do: lock, undo: unlock})
 	}
-	g.steps = append(g.steps, s.dumpStep(op, t, quiesce, made))
-	if quiesce {
+	g.steps = append(g.steps, s.dumpStep(op, t, p, made))
+	if p.Quiesce {
 		g.steps = append(g.steps, step{name: "unlock", do: unlock})
 	}
 	g.pivot = len(g.steps)
@@ -214,14 +227,14 @@ func (s *Service) backupSaga(op *Operation, t Tenant, quiesce bool, made **Backu
 }
 
 // dumpStep writes the archive.
-func (s *Service) dumpStep(op *Operation, t Tenant, quiesced bool, made **Backup) step {
+func (s *Service) dumpStep(op *Operation, t Tenant, p backupParams, made **Backup) step {
 	return step{
 		name: "dump",
 		do: func(ctx context.Context) (err error) {
 			if err := s.warnObjectsLeft(ctx, t); err != nil {
 				return err
 			}
-			*made, err = s.dump(ctx, op, t, quiesced)
+			*made, err = s.dump(ctx, op, t, p)
 			return err
 		},
 		undo: func(ctx context.Context) error {
@@ -272,13 +285,13 @@ func (s *Service) recordBackup(ctx context.Context, tx pgx.Tx, op *Operation, t 
 	return s.catalog.addBackup(ctx, tx, &b)
 }
 
-// dump writes both stores of a tenant into a new archive.
-func (s *Service) dump(ctx context.Context, op *Operation, t Tenant, quiesced bool) (*Backup, error) {
+// dump writes the stores of a tenant into a new archive.
+func (s *Service) dump(ctx context.Context, op *Operation, t Tenant, p backupParams) (*Backup, error) {
 	v, err := s.vault(ctx)
 	if err != nil {
 		return nil, err
 	}
-	stores, err := s.archivers()
+	stores, err := s.archivers(p.Only)
 	if err != nil {
 		return nil, err
 	}
@@ -292,7 +305,8 @@ func (s *Service) dump(ctx context.Context, op *Operation, t Tenant, quiesced bo
 	}
 	b := &Backup{
 		ID: attemptID(op), Tenant: t.Name, TenantID: t.ID, CreatedAt: now,
-		Versions: map[string]int64{}, Stores: map[string]Dumped{}, Quiesced: quiesced, Labels: t.Labels, Domains: t.Domains, Tool: s.Tool,
+		Versions: map[string]int64{}, Stores: map[string]Dumped{}, Only: p.Only, Quiesced: p.Quiesce,
+		Labels: t.Labels, Domains: t.Domains, Tool: s.Tool,
 	}
 	for _, id := range attempts(op)[1:] { // a dead process's
 		made, err := v.Open(ctx, t.ID, id)

@@ -23,6 +23,7 @@ type VerifiedBackup struct {
 	Parts       int       `json:"parts"`
 	Size        int64     `json:"size"` // of the archive
 	Rows        int64     `json:"rows"`
+	Only        string    `json:"only,omitempty"` // the one store that the backup holds; empty for a whole one
 	RestoreTest bool      `json:"restore_test"`
 	Signature   string    `json:"signature"` // what was found of the manifest's: verified, missing, unknown_key or ignored
 	SignedBy    string    `json:"signed_by"` // id of the key; empty where no signature was verified
@@ -62,7 +63,7 @@ func (s *Service) VerifyBackup(ctx context.Context, id string, restoreTest bool)
 	if err != nil {
 		return nil, err
 	}
-	r := &VerifiedBackup{Backup: b.ID, Tenant: b.Tenant, Parts: len(b.Parts), Size: b.Size, RestoreTest: restoreTest, Signature: b.Signature, SignedBy: b.SignedBy, DurationMS: time.Since(start).Milliseconds()}
+	r := &VerifiedBackup{Backup: b.ID, Tenant: b.Tenant, Parts: len(b.Parts), Size: b.Size, Only: b.Only, RestoreTest: restoreTest, Signature: b.Signature, SignedBy: b.SignedBy, DurationMS: time.Since(start).Milliseconds()}
 	for _, p := range b.Parts {
 		r.Rows += p.Rows
 	}
@@ -86,7 +87,11 @@ func (s *Service) testRestore(ctx context.Context, b *Backup) error {
 	if err != nil {
 		return err
 	}
-	op, _, err := s.beginNew(ctx, OpTest, &t, restoreParams{Backup: b.ID, Of: b.TenantID, Way: RestoreSide, Owner: owner})
+	p := restoreParams{Backup: b.ID, Of: b.TenantID, Way: RestoreSide, Owner: owner}
+	if b.Only != "" {
+		p.Names = map[string][]string{b.Only: nil}
+	}
+	op, _, err := s.beginNew(ctx, OpTest, &t, p)
 	if err != nil {
 		return err
 	}

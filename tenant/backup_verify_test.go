@@ -38,7 +38,7 @@ func TestDefinitionsNeedTheSameTextOnlyWhereFingerprintsDoNotProveThem(t *testin
 }
 
 // Whoever can write to the place of backups could push all good ones out by newer ones that nobody has signed.
-func TestUnsignedBackupsPushNoSignedOneOut(t *testing.T) {
+func TestUnsignedAndPartialBackupsPushNoOtherOneOut(t *testing.T) {
 	newest := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 	last2 := PruneRequest{Keep: func(times []time.Time) [][]string {
 		reasons := make([][]string, len(times))
@@ -47,7 +47,7 @@ func TestUnsignedBackupsPushNoSignedOneOut(t *testing.T) {
 		}
 		return reasons
 	}}
-	for _, c := range []struct{ signed, kept string }{ // newest first: s is signed, - is not
+	for _, c := range []struct{ signed, kept string }{ // newest first: s is signed, - is not, p and m hold one store
 		{"ssss", "kk.."},
 		{"----", "kk.."},
 		{"--sss", "kkkk."}, // newer ones without a signature
@@ -55,19 +55,21 @@ func TestUnsignedBackupsPushNoSignedOneOut(t *testing.T) {
 		{"ss--", "kk.."},
 		{"-s", "kk"},
 		{"---s", "kk.k"},
+		{"ppp-m-", "kk.kkk"}, // no backup of one store pushes a whole one out
 	} {
 		var group []*Backup
-		var times []time.Time
 		for i, is := range c.signed {
-			times = append(times, newest.Add(-time.Duration(i)*time.Hour))
-			b := &Backup{CreatedAt: times[i]}
-			if is == 's' {
+			b := &Backup{CreatedAt: newest.Add(-time.Duration(i) * time.Hour)}
+			switch is {
+			case 's':
 				b.SignedBy = "key"
+			case 'p', 'm':
+				b.Only = string(is)
 			}
 			group = append(group, b)
 		}
 		got := ""
-		for _, reasons := range last2.keep(group, times) {
+		for _, reasons := range last2.keep(group) {
 			got += map[bool]string{true: "k", false: "."}[len(reasons) > 0]
 		}
 		if got != c.kept {

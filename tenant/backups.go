@@ -14,21 +14,21 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const backupColumns = `b.id, b.tenant_id, b.tenant_name, b.created_at, b.location, b.size, b.versions, b.parts, b.encrypted, b.own_key, b.manifest_sha256, b.signed_by, coalesce(b.store, '00000000-0000-0000-0000-000000000000')`
+const backupColumns = `b.id, b.tenant_id, b.tenant_name, b.created_at, b.location, b.size, b.versions, b.parts, b.encrypted, b.own_key, b.manifest_sha256, b.signed_by, coalesce(b.store, '00000000-0000-0000-0000-000000000000'), coalesce(b.only_store, '')`
 
 func scanBackup(row pgx.CollectableRow) (*Backup, error) {
 	var b Backup
-	err := row.Scan(&b.ID, &b.TenantID, &b.Tenant, &b.CreatedAt, &b.Location, &b.Size, &b.Versions, &b.Parts, &b.Encrypted, &b.OwnKey, &b.ManifestSHA256, &b.SignedBy, &b.Store)
+	err := row.Scan(&b.ID, &b.TenantID, &b.Tenant, &b.CreatedAt, &b.Location, &b.Size, &b.Versions, &b.Parts, &b.Encrypted, &b.OwnKey, &b.ManifestSHA256, &b.SignedBy, &b.Store, &b.Only)
 	b.CreatedAt = b.CreatedAt.UTC()
 	return &b, err
 }
 
 // addBackup enters a backup that is whole. Of one that is known already only the place is new, if it was moved.
 func (c *Catalog) addBackup(ctx context.Context, tx DB, b *Backup) error {
-	_, err := tx.Exec(ctx, `INSERT INTO tenantctl.backups (id, tenant_id, tenant_name, created_at, location, size, versions, parts, encrypted, own_key, manifest_sha256, signed_by, store)
-		VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9, $10, $11, $12, nullif($13::uuid, '00000000-0000-0000-0000-000000000000'))
+	_, err := tx.Exec(ctx, `INSERT INTO tenantctl.backups (id, tenant_id, tenant_name, created_at, location, size, versions, parts, encrypted, own_key, manifest_sha256, signed_by, store, only_store)
+		VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9, $10, $11, $12, nullif($13::uuid, '00000000-0000-0000-0000-000000000000'), nullif($14, ''))
 		ON CONFLICT (id) DO UPDATE SET location = EXCLUDED.location, store = EXCLUDED.store`,
-		b.ID, b.TenantID, string(b.Tenant), b.CreatedAt, b.Location, b.Size, jsonText(b.Versions), jsonText(b.Parts), b.Encrypted, b.OwnKey, b.ManifestSHA256, b.SignedBy, b.Store)
+		b.ID, b.TenantID, string(b.Tenant), b.CreatedAt, b.Location, b.Size, jsonText(b.Versions), jsonText(b.Parts), b.Encrypted, b.OwnKey, b.ManifestSHA256, b.SignedBy, b.Store, b.Only)
 	return err
 }
 
@@ -83,9 +83,9 @@ func (c *Catalog) backups(ctx context.Context, q *query, shown bool) iter.Seq2[*
 	}
 }
 
-// lastBackup is a tenant's newest backup, or nil.
+// lastBackup is a tenant's newest whole backup, or nil.
 func (c *Catalog) lastBackup(ctx context.Context, tenant uuid.UUID) (*Backup, error) {
-	rows, err := c.pool.Query(ctx, `SELECT `+backupColumns+` FROM tenantctl.backups b WHERE b.tenant_id = $1 ORDER BY b.created_at DESC LIMIT 1`, tenant)
+	rows, err := c.pool.Query(ctx, `SELECT `+backupColumns+` FROM tenantctl.backups b WHERE b.tenant_id = $1 AND b.only_store IS NULL ORDER BY b.created_at DESC LIMIT 1`, tenant)
 	if err != nil {
 		return nil, catalogError("read the backups", err)
 	}
@@ -96,7 +96,7 @@ func (c *Catalog) lastBackup(ctx context.Context, tenant uuid.UUID) (*Backup, er
 	return b, catalogError("read the backups", err)
 }
 
-// findBackup finds a backup by its id, a unique part of it (isNamed), or by "NAME" or "NAME@latest" for a tenant's newest.
+// findBackup finds a backup by its id, a unique part of it (isNamed), or by "NAME@latest" for a tenant's newest whole one.
 func (c *Catalog) findBackup(ctx context.Context, id string) (*Backup, error) {
 	hint := "tenantctl backup list shows all; backup list --scan also looks into the place of backups"
 	if name, ok := strings.CutSuffix(id, "@latest"); ok {
@@ -108,9 +108,12 @@ func (c *Catalog) findBackup(ctx context.Context, id string) (*Backup, error) {
 				return nil, err
 			}
 			hint = "those listed under that name are of an earlier tenant, or of another server's: give the id, such as " + ShortID(b.ID)
+			if b.Only != "" {
+				hint = fmt.Sprintf("the newest, %s, holds %s alone: give its id, or make a whole one", ShortID(b.ID), b.Only)
+			}
 			break
 		}
-		return nil, &Error{Kind: ErrNotFound, Msg: "no backup of tenant " + shorten(name), Hint: hint}
+		return nil, &Error{Kind: ErrNotFound, Msg: "no whole backup of tenant " + shorten(name), Hint: hint}
 	}
 	if len(id) < 4 {
 		return nil, Invalid("give four characters of it or more, or NAME@latest", "the id %s is too short", shorten(id))
@@ -131,12 +134,12 @@ func (c *Catalog) findBackup(ctx context.Context, id string) (*Backup, error) {
 	return found[0], nil
 }
 
-// newestOf selects the newest backup of a tenant by its name now or, where no tenant has it, then.
+// newestOf selects the newest whole backup of a tenant by its name now or, where no tenant has it, then.
 func newestOf(name string) *query {
 	var q query
 	n := q.arg(name)
-	q.and(`b.id = (SELECT id FROM tenantctl.backups x WHERE x.tenant_id = (SELECT t.id FROM tenantctl.tenants t WHERE t.name = ` + n + `)
-			OR x.tenant_name = ` + n + ` AND NOT EXISTS (SELECT FROM tenantctl.tenants t WHERE t.name = ` + n + `)
+	q.and(`b.id = (SELECT id FROM tenantctl.backups x WHERE x.only_store IS NULL AND (x.tenant_id = (SELECT t.id FROM tenantctl.tenants t WHERE t.name = ` + n + `)
+			OR x.tenant_name = ` + n + ` AND NOT EXISTS (SELECT FROM tenantctl.tenants t WHERE t.name = ` + n + `))
 		ORDER BY x.created_at DESC LIMIT 1)`)
 	return &q
 }
@@ -322,9 +325,28 @@ type PruneRequest struct {
 	DryRun bool
 }
 
-// keep judges the backups of a tenant. Those that are signed are judged among themselves too: a backup that somebody else
-// put into the place of backups takes none of them away.
-func (req PruneRequest) keep(group []*Backup, times []time.Time) [][]string {
+// keep judges the backups of a tenant: whole ones among themselves, and those of one store among those of that store.
+func (req PruneRequest) keep(group []*Backup) [][]string {
+	reasons := make([][]string, len(group))
+	alike := map[string][]int{}
+	for i, b := range group {
+		alike[b.Only] = append(alike[b.Only], i)
+	}
+	for _, indexes := range alike {
+		part, times := make([]*Backup, len(indexes)), make([]time.Time, len(indexes))
+		for n, i := range indexes {
+			part[n], times[n] = group[i], group[i].CreatedAt
+		}
+		for n, why := range req.keepAlike(part, times) {
+			reasons[indexes[n]] = why
+		}
+	}
+	return reasons
+}
+
+// keepAlike judges backups that hold the same stores. Those that are signed are judged among themselves too: a backup that
+// somebody else put into the place of backups takes none of them away.
+func (req PruneRequest) keepAlike(group []*Backup, times []time.Time) [][]string {
 	reasons := req.Keep(times)
 	var signed []int
 	var theirs []time.Time
@@ -391,11 +413,7 @@ func (s *Service) Prune(ctx context.Context, req PruneRequest, verdict func(Kept
 		if len(group) == 0 {
 			return nil
 		}
-		times := make([]time.Time, len(group))
-		for i, b := range group {
-			times[i] = b.CreatedAt
-		}
-		reasons := req.keep(group, times)
+		reasons := req.keep(group)
 		why, held := holds[group[0].TenantID]
 		for i, b := range group {
 			k := Kept{Backup: b, Reasons: reasons[i]}

@@ -56,7 +56,7 @@ func (s *Service) PlanClone(ctx context.Context, req CloneRequest) (from, to Ten
 // Clone makes a tenant as a copy of another, at the same versions, without an archive. After a crash at any point the
 // same call goes on.
 func (s *Service) Clone(ctx context.Context, req CloneRequest) (*Outcome, error) {
-	if _, err := s.archivers(); err != nil {
+	if _, err := s.archivers(""); err != nil {
 		return nil, err
 	}
 	from, to, err := s.PlanClone(ctx, req)

@@ -164,7 +164,7 @@ func (s *Service) deleteSaga(op *Operation, t Tenant) (saga, error) {
 	}}}
 	var made *Backup
 	if p.Backup {
-		dump := s.dumpStep(op, t, true, &made)
+		dump := s.dumpStep(op, t, backupParams{Quiesce: true}, &made)
 		write := dump.do
 		dump.do = func(ctx context.Context) error {
 			err := write(ctx)

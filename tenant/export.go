@@ -15,7 +15,7 @@ func (s *Service) Export(ctx context.Context, name Name, format string, create f
 	if err != nil {
 		return nil, err
 	}
-	stores, err := s.archivers()
+	stores, err := s.archivers("")
 	if err != nil {
 		return nil, err
 	}

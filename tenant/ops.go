@@ -212,7 +212,12 @@ func (s *Service) sagaOf(ctx context.Context, op *Operation) (saga, error) {
 	case OpPurge:
 		return s.purgeSaga(op, t)
 	case OpBackup:
-		return s.backupSaga(op, t, true, new(*Backup)), nil
+		p := backupParams{Quiesce: true}
+		if err := json.Unmarshal(op.Params, &p); err != nil {
+			return saga{}, fmt.Errorf("read the operation's parameters: %w", err)
+		}
+		p.Quiesce = true // whoever locked the users out, they are let in
+		return s.backupSaga(op, t, p, new(*Backup)), nil
 	case OpRestore:
 		return s.restoreSaga(op, t)
 	case OpTest:

@@ -118,7 +118,7 @@ func (r *Rehearsal) Err() error {
 
 // PlanRehearse chooses the tenants of a rehearsal, and touches nothing.
 func (s *Service) PlanRehearse(ctx context.Context, req RehearseRequest) (*RehearsalPlan, error) {
-	if _, err := s.archivers(); err != nil {
+	if _, err := s.archivers(""); err != nil {
 		return nil, err
 	}
 	if err := s.mayRunCode(ctx); err != nil {

@@ -173,6 +173,12 @@ func besideName(of Name, id uuid.UUID) string {
 // wanted sorts what a restore asks for by store; nil where it asks for all. What the backup does not have is refused.
 func (s *Service) wanted(b *Backup, req RestoreRequest) (map[string][]string, error) {
 	if !req.partial() {
+		if b.Only != "" {
+			return nil, &Error{
+				Kind: ErrInvalid, Code: "partial_backup", Tenant: b.Tenant, Msg: fmt.Sprintf("backup %s holds %s alone, and a tenant is restored in every store", b.ID, b.Only),
+				Hint: fmt.Sprintf("restore it beside the tenant with --only %s, or choose a whole backup (tenantctl backup list %s)", b.Only, b.Tenant),
+			}
+		}
 		for kind := range b.Stores {
 			if s.archiver(kind) == nil {
 				return nil, Invalid("switch the store on in the configuration, or restore one store with --only", "the backup holds %s, which is not used here", kind)

@@ -25,7 +25,8 @@ type Backup struct {
 	Location   string            `json:"location"`       // URL of the archive, without secrets
 	Store      uuid.UUID         `json:"store,omitzero"` // id of the store at that URL; uuid.Nil where it had none
 	Stores     map[string]Dumped `json:"stores,omitempty"`
-	SkewMS     int64             `json:"skew_ms"` // from the snapshot of one store to the other's, or to where its reading ended
+	Only       string            `json:"only,omitempty"` // the one kind of store that it was asked to hold; empty for a whole backup
+	SkewMS     int64             `json:"skew_ms"`        // from the snapshot of one store to the other's, or to where its reading ended
 	Quiesced   bool              `json:"quiesced"`
 	Labels     map[string]string `json:"labels,omitempty"`
 	Domains    []string          `json:"domains,omitempty"`
