@@ -244,7 +244,7 @@ func schemaConfig(cfg *config.Config) schema.Config {
 }
 
 func nosqlConfig(cfg *config.Config) nosql.Config {
-	return nosql.Config{URL: cfg.NoSQL.URL.Reveal(), Dir: cfg.Migrations.MongoDB, Users: cfg.NoSQL.Users, Timeout: cfg.NoSQL.Timeout}
+	return nosql.Config{URL: cfg.NoSQL.URL.Reveal(), Dir: cfg.Migrations.MongoDB, Users: cfg.NoSQL.Users, Timeout: cfg.NoSQL.Timeout, Version: cfg.NoSQL.Version}
 }
 
 // isTerminal tells whether a stream is a person's.

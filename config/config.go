@@ -77,6 +77,7 @@ type NoSQL struct {
 	URLFile string        `mapstructure:"url_file"` // where URL was read from, if from a file
 	Users   string        `mapstructure:"users"`    // UsersAuto, UsersRequire or UsersNone
 	Timeout time.Duration `mapstructure:"timeout"`
+	Version string        `mapstructure:"version"` // of MongoDB that migrate check judges the files for; empty: the server's
 }
 
 // Migrations are the folders of the tenants' migration files, as opened from the working directory, or the tool that

@@ -165,6 +165,7 @@ func TestRefusesValuesOutOfTheirRule(t *testing.T) {
 		"nosql.enabled":                   {[]string{"true", "False"}, []string{"yes", "1", "on"}},
 		"nosql.users":                     {[]string{"auto", "require", "none"}, []string{"per-tenant"}},
 		"nosql.timeout":                   {[]string{"10s"}, []string{"0", "10"}},
+		"nosql.version":                   {[]string{"7", "7.0", "8.0.4"}, []string{"latest", "v7", "7."}},
 		"migrations.postgres":             {[]string{"a folder/of mine"}, nil},
 		"migrations.engine":               {[]string{"goose", "exec"}, []string{"flyway", "Exec"}},
 		"migrations.command":              {[]string{"./migrate.sh --all"}, nil},

@@ -118,6 +118,10 @@ var keys = []Key{
 		Doc: "How long to look for a server that answers, and to wait for a new connection.",
 	},
 	{
+		Name: "nosql.version", kind: mongoVersion(),
+		Doc: "The version of MongoDB that migrate check judges the files for, such as 7.0. Empty: that of the server, where it is asked.",
+	},
+	{
 		Name: "migrations.postgres", Default: "migrations/postgres", kind: folder(),
 		Doc: "The folder of the SQL migrations of a tenant's schema.",
 	},

@@ -171,6 +171,13 @@ func optionalFolder() kind {
 	return k
 }
 
+// release is the number of a server's version; YAML takes 7.0 for the number 7.
+var release = regexp.MustCompile(`^([0-9]{1,2}(\.[0-9]{1,3}){0,2})?$`)
+
+func mongoVersion() kind {
+	return shaped("a version of MongoDB such as 7.0", func(text string) (any, bool) { return text, release.MatchString(text) })
+}
+
 func optionalFile() kind {
 	k := shaped("the path of a file", func(text string) (any, bool) { return text, true })
 	k.path = true

@@ -94,6 +94,7 @@ func TestEveryKeyTakesFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
 		{"nosql.url", func(c *Config) any { return c.NoSQL.URL }, Secret(""), Secret(mongo + "f"), mongo + "f", mongo + "e", "", Secret(mongo + "e"), nil},
 		{"nosql.users", func(c *Config) any { return c.NoSQL.Users }, "auto", "none", "none", "require", "", "require", nil},
 		{"nosql.timeout", func(c *Config) any { return c.NoSQL.Timeout }, 10 * time.Second, time.Second, "1s", "2s", "", 2 * time.Second, nil},
+		{"nosql.version", func(c *Config) any { return c.NoSQL.Version }, "", "7.0.14", "7.0.14", "8", "", "8", nil},
 		{"migrations.postgres", func(c *Config) any { return c.Migrations.Postgres }, "migrations/postgres", "/f", "/f", "/e", "", "/e", nil},
 		{"migrations.mongodb", func(c *Config) any { return c.Migrations.MongoDB }, "migrations/mongodb", "/f", "/f", "/e", "", "/e", nil},
 		{"migrations.engine", func(c *Config) any { return c.Migrations.Engine }, "goose", "exec", "exec", "goose", "", "goose", nil},

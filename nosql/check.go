@@ -116,7 +116,7 @@ func reach(v any) (rule, problem string) {
 }
 
 // Check reads every file and lists what is broken, then what is risky.
-func (r *Resource) Check(context.Context) ([]tenant.Finding, error) {
+func (r *Resource) Check(ctx context.Context) ([]tenant.Finding, error) {
 	files, flaws, err := r.readFolder()
 	if err != nil {
 		return nil, err
@@ -128,6 +128,7 @@ func (r *Resource) Check(context.Context) ([]tenant.Finding, error) {
 	for _, f := range flaws {
 		add("error", f.path, f.line, f.rule, f.problem)
 	}
+	server := r.target(ctx)
 	var before int64
 	for _, f := range files {
 		// Numbers that are moments have gaps by nature.
@@ -149,6 +150,13 @@ func (r *Resource) Check(context.Context) ([]tenant.Finding, error) {
 				continue
 			}
 			for _, c := range s.commands {
+				rules, problems := badIndexes(c)
+				for i := range rules {
+					add("error", s.path, c.line, rules[i], problems[i])
+				}
+				for _, refusal := range server.refusals(c) {
+					add(refusal.severity, s.path, c.line, "server-version", c.String()+": "+refusal.message)
+				}
 				if why := unrepeatable(c); why != "" {
 					add("warning", s.path, c.line, "repeat", fmt.Sprintf("%s %s: a crash in the middle may run it twice", c, why))
 				}

@@ -37,6 +37,7 @@ type Config struct {
 	Users   string        // UsersAuto where empty
 	Dir     string        // folder of the migrations
 	Timeout time.Duration // to find a server and to connect; 10 s where zero
+	Version string        // of MongoDB, that Check judges the files for; empty: that of the server, where there is a client
 
 	Monitor *event.CommandMonitor // sees every command; nil for none
 	Warn    func(string)          // takes what a person must not miss, from many goroutines; may be nil
