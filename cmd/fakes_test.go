@@ -46,6 +46,8 @@ func scriptFake(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Setenv("TENANTCTL_POSTGRES_URL", at(s.t, s.postgres, closedPort(s.t)))
 	case "no-mongodb":
 		ts.Setenv("TENANTCTL_NOSQL_URL", at(s.t, s.mongodb, closedPort(s.t)))
+	case "dns": // answers with the TXT records in the file dns, a name and a text a line
+		ts.Setenv("DNS", fakeDNS(s.t, ts.MkAbs("dns")))
 	default:
 		ts.Fatalf("there is no stand-in %s", args[0])
 	}

@@ -40,7 +40,7 @@ func (a *app) record(w io.Writer, t tenant.Tenant) {
 	a.fields(w,
 		"Name", t.Name, "State", a.state(t.State), "Id", t.ID, "Schema", t.Schema, "Role", t.Role, "Database", t.Database,
 		"Domains", strings.Join(t.Domains, ", "), "Labels", pairs(t.Labels), "Versions", versions(t.Versions),
-		"Created", t.CreatedAt.Format(timeFormat), "Updated", t.UpdatedAt.Format(timeFormat), "Purge after", purge, "Hold", t.Hold)
+		"Created", t.CreatedAt.Format(timeFormat), "Updated", t.UpdatedAt.Format(timeFormat), "Purge after", purge, "Hold", t.Hold, "Suspended for", t.SuspendedFor)
 }
 
 const timeFormat = "2006-01-02 15:04:05 MST"

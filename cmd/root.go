@@ -116,7 +116,7 @@ instant: run the same command again, or tenantctl ops resume.
 			root.AddCommand(c)
 		}
 	}
-	add(groupTenants, newCreateCmd(a), newAdoptCmd(a), newListCmd(a), newGetCmd(a), newDescribeCmd(a), newSetCmd(a), newRenameCmd(a),
+	add(groupTenants, newCreateCmd(a), newAdoptCmd(a), newListCmd(a), newGetCmd(a), newDescribeCmd(a), newSetCmd(a), newDomainCmd(a), newRenameCmd(a),
 		newCredentialsCmd(a), newSuspendCmd(a), newResumeCmd(a), newDeleteCmd(a), newUndeleteCmd(a), newPurgeCmd(a),
 		newRestoreCmd(a), newCloneCmd(a), newExportCmd(a))
 	add(groupFleet, newMigrateCmd(a), newBackupCmd(a), newImportCmd(a), newExecCmd(a), newShellCmd(a))

@@ -256,7 +256,7 @@ func (s *script) compare(ts *testscript.TestScript, args []string) {
 	before, now := slices.DeleteFunc(slices.Clone(s.before), locks), slices.DeleteFunc(s.everything(s.t), locks)
 	if len(args) == 1 && args[0] == "tenants" {
 		history := func(line string) bool {
-			return regexp.MustCompile(`^tenantctl\.(operations|steps|audit|structures) `).MatchString(line)
+			return regexp.MustCompile(`^tenantctl\.(operations|steps|audit|structures|route_changes) `).MatchString(line)
 		}
 		before, now = slices.DeleteFunc(before, history), slices.DeleteFunc(now, history)
 	}

@@ -9,15 +9,23 @@ import (
 )
 
 func newSuspendCmd(a *app) *cobra.Command {
-	return newLockCmd(a, &cobra.Command{
+	var reason string
+	c := newLockCmd(a, &cobra.Command{
 		Use:   "suspend NAME",
 		Short: "Lock a tenant's users out of every store",
 		Long: `Takes the right to log in from the tenant's users in every store and ends their connections. Data and passwords
 stay; migrations go on. Where a store keeps no user for the tenant, nobody can be locked out of it, which is said.
 
+Before a store is locked, every live resolver has stopped sending the tenant's requests on. --reason is shown to visitors.
+
 ` + exitHelp,
-		Example: "  tenantctl suspend acme",
-	}, tenant.OpSuspend, "suspended", "lock the users of %s out of every store and end their connections", (*tenant.Service).Suspend)
+		Example: `  tenantctl suspend acme
+  tenantctl suspend acme --reason "The subscription has ended."`,
+	}, tenant.OpSuspend, &reason, "suspended", "lock the users of %s out of every store and end their connections", func(s *tenant.Service, ctx context.Context, name tenant.Name) (*tenant.Outcome, error) {
+		return s.SuspendFor(ctx, name, reason)
+	})
+	c.Flags().StringVar(&reason, "reason", "", "tell visitors this `reason`")
+	return c
 }
 
 func newResumeCmd(a *app) *cobra.Command {
@@ -26,10 +34,10 @@ func newResumeCmd(a *app) *cobra.Command {
 		Short:   "Let a suspended tenant's users back in",
 		Long:    "Lets the users of a suspended tenant log in again, with the passwords they had.\n\n" + exitHelp,
 		Example: "  tenantctl resume acme",
-	}, tenant.OpResume, "resumed", "let the users of %s back into every store", (*tenant.Service).Resume)
+	}, tenant.OpResume, new(string), "resumed", "let the users of %s back into every store", (*tenant.Service).Resume)
 }
 
-func newLockCmd(a *app, c *cobra.Command, kind, done, would string, do func(*tenant.Service, context.Context, tenant.Name) (*tenant.Outcome, error)) *cobra.Command {
+func newLockCmd(a *app, c *cobra.Command, kind string, reason *string, done, would string, do func(*tenant.Service, context.Context, tenant.Name) (*tenant.Outcome, error)) *cobra.Command {
 	var dryRun bool
 	c.Args = oneName
 	c.ValidArgsFunction = a.completeNames
@@ -40,7 +48,7 @@ func newLockCmd(a *app, c *cobra.Command, kind, done, would string, do func(*ten
 		}
 		name := tenant.Name(args[0])
 		if dryRun {
-			t, change, err := s.PlanLockdown(cmd.Context(), name, kind)
+			t, change, err := s.PlanLockdown(cmd.Context(), name, kind, *reason)
 			if err != nil {
 				return err
 			}

@@ -215,7 +215,7 @@ func (s *Service) backupSaga(op *Operation, t Tenant, p backupParams, made **Bac
 	}
 	unlock := func(ctx context.Context) error { return s.unlock(ctx, t, t.State) }
 	if p.Quiesce {
-		g.steps = append(g.steps, step{name: "lock", do: lock, undo: unlock})
+		g.steps = append(g.steps, s.gateStep(op, gateMoving, "it is being backed up"), step{name: "lock", do: lock, undo: unlock})
 	}
 	g.steps = append(g.steps, s.dumpStep(op, t, p, made))
 	if p.Quiesce {

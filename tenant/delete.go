@@ -125,8 +125,13 @@ func held(t Tenant) error {
 	}
 }
 
+// beingDeleted is why a tenant's requests are refused while it is locked and backed up.
+const beingDeleted = "it is being deleted"
+
 func (s *Service) softDelete(ctx context.Context, t Tenant, req DeleteRequest) (*Outcome, error) {
-	op, _, err := s.begin(ctx, intent{kind: OpDelete, tenant: &t, params: deleteParams{t.State, !req.NoBackup}})
+	op, _, err := s.begin(ctx, intent{
+		kind: OpDelete, tenant: &t, params: deleteParams{t.State, !req.NoBackup}, gate: gateClosing, reason: beingDeleted,
+	})
 	if errors.Is(err, errAgain) {
 		req.ID = t.ID
 		return s.Delete(ctx, t.Name, req)
@@ -150,7 +155,7 @@ func (s *Service) deleteSaga(op *Operation, t Tenant) (saga, error) {
 	if err := json.Unmarshal(op.Params, &p); err != nil {
 		return saga{}, fmt.Errorf("read the operation's parameters: %w", err)
 	}
-	g := saga{steps: []step{{
+	g := saga{steps: []step{s.gateStep(op, gateClosing, beingDeleted), {
 		name: "lock",
 		do: func(ctx context.Context) error {
 			if !p.Backup {

@@ -40,6 +40,8 @@ type intent struct {
 	kind   string
 	tenant *Tenant // as it was looked at: an operation is not entered for one that has changed since
 	params any
+	gate   gate   // what resolvers do from this moment on, until the operation ends
+	reason string // of the gate, for visitors
 	// reserve changes the catalog in the transaction that enters the operation.
 	reserve func(ctx context.Context, tx pgx.Tx) error
 }
@@ -83,10 +85,10 @@ func (c *Catalog) enter(ctx context.Context, in intent) (*Operation, error) {
 		}
 		// The look and the entry are one statement: what was decided on is what the tenant is, until the operation has ended.
 		err := tx.QueryRow(ctx, `WITH looked AS (`+looked("$3::uuid", "$9")+`)
-			INSERT INTO tenantctl.operations (id, kind, tenant_id, tenant_name, state, params, actor, owner, lease_until, started_at)
-			SELECT $1::uuid, $2, looked.id, nullif($4, ''), 'running', $5::jsonb, $6, $7, now() + $8::interval, clock_timestamp()
+			INSERT INTO tenantctl.operations (id, kind, tenant_id, tenant_name, state, params, actor, owner, lease_until, started_at, gate, gate_reason)
+			SELECT $1::uuid, $2, looked.id, nullif($4, ''), 'running', $5::jsonb, $6, $7, now() + $8::interval, clock_timestamp(), nullif($10, ''), nullif($11, '')
 			FROM looked WHERE NOT `+beingFilled("looked.id")+` RETURNING created_at, started_at`,
-			op.ID, op.Kind, in.tenant.ID, string(op.Tenant), string(op.Params), op.Actor, c.self.String(), interval(c.lease), in.tenant.revision).
+			op.ID, op.Kind, in.tenant.ID, string(op.Tenant), string(op.Params), op.Actor, c.self.String(), interval(c.lease), in.tenant.revision, string(in.gate), in.reason).
 			Scan(&op.CreatedAt, &op.StartedAt)
 		switch {
 		case violates(err, "operations_one_live"):
@@ -408,6 +410,7 @@ func (c *Catalog) forget(ctx context.Context, age time.Duration) error {
 	b.Queue(`DELETE FROM tenantctl.locks WHERE id IN (SELECT l.id FROM tenantctl.locks l
 		WHERE l.pid IS NULL AND NOT EXISTS (SELECT FROM tenantctl.tenants t WHERE t.id = l.id)
 		FOR UPDATE SKIP LOCKED)`)
+	queueTrimRoutes(&b)
 	b.Queue(`DELETE FROM tenantctl.operations o WHERE o.parent_id IS NULL AND o.finished_at < now() - $1::interval
 		AND o.state IN ('done', 'undone', 'failed', 'aborted')
 		AND NOT EXISTS (SELECT FROM tenantctl.operations c WHERE c.parent_id = o.id AND c.state IN ('running', 'undoing', 'stuck'))`, interval(age))

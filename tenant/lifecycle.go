@@ -8,22 +8,48 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 )
 
 // Suspend locks a tenant's users out of every store and ends their connections. Suspended already is success.
 func (s *Service) Suspend(ctx context.Context, name Name) (*Outcome, error) {
-	return s.lockdown(ctx, name, OpSuspend)
+	return s.SuspendFor(ctx, name, "")
 }
+
+// SuspendFor is Suspend with a reason, which visitors see. A new reason is given to a suspended tenant too.
+func (s *Service) SuspendFor(ctx context.Context, name Name, reason string) (*Outcome, error) {
+	reason = strings.TrimSpace(reason)
+	if err := checkReason(name, reason); err != nil {
+		return nil, err
+	}
+	return s.lockdown(ctx, name, OpSuspend, reason)
+}
+
+// checkReason refuses a reason that is no line of text.
+func checkReason(name Name, reason string) error {
+	switch {
+	case strings.ContainsFunc(reason, unicode.IsControl) || !utf8.ValidString(reason):
+		return &Error{Kind: ErrInvalid, Tenant: name, Msg: "the reason has a control character in it", Hint: "write it in one line of plain text"}
+	case len(reason) > maxReason:
+		return &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("the reason is longer than %d bytes", maxReason), Hint: "shorten it"}
+	}
+	return nil
+}
+
+const maxReason = 500
 
 // Resume gives a suspended tenant's users their way back. Active already is success.
 func (s *Service) Resume(ctx context.Context, name Name) (*Outcome, error) {
-	return s.lockdown(ctx, name, OpResume)
+	return s.lockdown(ctx, name, OpResume, "")
 }
 
-// PlanLockdown tells whether Suspend or Resume, as kind says, would change anything, and touches nothing.
-func (s *Service) PlanLockdown(ctx context.Context, name Name, kind string) (t Tenant, change bool, err error) {
+// PlanLockdown tells whether SuspendFor or Resume, as kind says, would change anything, and touches nothing.
+func (s *Service) PlanLockdown(ctx context.Context, name Name, kind, reason string) (t Tenant, change bool, err error) {
+	if err := checkReason(name, reason); err != nil {
+		return t, false, err
+	}
 	from, to := Active, Suspended
 	if kind == OpResume {
 		from, to = Suspended, Active
@@ -37,7 +63,7 @@ func (s *Service) PlanLockdown(ctx context.Context, name Name, kind string) (t T
 	}
 	if live == nil || live.restartable() {
 		if t.State == to {
-			return t, false, nil
+			return t, reason != "" && reason != t.SuspendedFor, nil
 		}
 		if t.State != from {
 			refusal := &Error{Kind: ErrInvalid, Tenant: name, Msg: fmt.Sprintf("cannot %s it while it is %s", kind, t.State), Hint: "tenantctl describe " + string(name)}
@@ -47,20 +73,32 @@ func (s *Service) PlanLockdown(ctx context.Context, name Name, kind string) (t T
 	return t, true, nil
 }
 
-func (s *Service) lockdown(ctx context.Context, name Name, kind string) (*Outcome, error) {
-	t, change, err := s.PlanLockdown(ctx, name, kind)
+type lockParams struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+func (s *Service) lockdown(ctx context.Context, name Name, kind, reason string) (*Outcome, error) {
+	t, change, err := s.PlanLockdown(ctx, name, kind, reason)
 	if err != nil || !change {
 		return &Outcome{Tenant: t, Err: err}, err
 	}
-	op, _, err := s.begin(ctx, intent{kind: kind, tenant: &t, params: struct{}{}})
+	in := intent{kind: kind, tenant: &t, params: lockParams{reason}}
+	if kind == OpSuspend {
+		in.gate, in.reason = gateClosing, reason
+	}
+	op, _, err := s.begin(ctx, in)
 	if errors.Is(err, errAgain) {
-		return s.lockdown(ctx, name, kind)
+		return s.lockdown(ctx, name, kind, reason)
 	}
 	if err != nil {
 		return nil, err
 	}
 	out := &Outcome{Operation: op}
-	if err := s.run(ctx, op, s.lockdownSaga(kind, t, &out.Warnings)); err != nil {
+	g, err := s.lockdownSaga(op, t, &out.Warnings)
+	if err == nil {
+		err = s.run(ctx, op, g)
+	}
+	if err != nil {
 		out.Tenant, out.Err = t, err
 		return out, err
 	}
@@ -72,12 +110,26 @@ func notLockedOut(l Locker) string {
 	return l.Kind() + ": the tenant has no user of its own here, so nobody was locked out"
 }
 
-func (s *Service) lockdownSaga(kind string, t Tenant, warnings *[]string) saga {
+func (s *Service) lockdownSaga(op *Operation, t Tenant, warnings *[]string) (saga, error) {
+	var p lockParams
+	if err := json.Unmarshal(op.Params, &p); err != nil {
+		return saga{}, fmt.Errorf("read the operation's parameters: %w", err)
+	}
+	kind := op.Kind
 	to, back := Suspended, Active
 	if kind == OpResume {
 		to, back = Active, Suspended
 	}
-	g := saga{commit: func(ctx context.Context, tx pgx.Tx) error { return s.catalog.moveTenant(ctx, tx, t.ID, to, back, to) }}
+	g := saga{commit: func(ctx context.Context, tx pgx.Tx) error {
+		if err := s.catalog.moveTenant(ctx, tx, t.ID, to, back, to); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET suspended_for = nullif($2, '') WHERE id = $1 AND suspended_for IS DISTINCT FROM nullif($2, '')`, t.ID, p.Reason)
+		return err
+	}}
+	if kind == OpSuspend {
+		g.steps = append(g.steps, s.gateStep(op, gateClosing, p.Reason))
+	}
 	for _, l := range each[Locker](s) {
 		lock := func(ctx context.Context) error {
 			enforced, err := l.Lock(ctx, t)
@@ -101,7 +153,7 @@ func (s *Service) lockdownSaga(kind string, t Tenant, warnings *[]string) saga {
 		g.steps = append(g.steps, st)
 	}
 	g.pivot = len(g.steps)
-	return g
+	return g, nil
 }
 
 // Change is what set and rename make of a tenant in the catalog.
@@ -112,6 +164,9 @@ type Change struct {
 	AddDomains    []string          `json:"add_domains,omitempty"`
 	RemoveDomains []string          `json:"remove_domains,omitempty"`
 	Hold          *string           `json:"hold,omitempty"` // why nothing of it may be taken away; "" lifts the hold
+
+	Serve  map[string]Serves `json:"serve,omitempty"`  // what domains are for
+	Verify map[string]string `json:"verify,omitempty"` // domains that are the tenant's, and by what that is known
 }
 
 // PlanSet gives the tenant as the change would make it, and touches nothing.
@@ -158,7 +213,7 @@ func (s *Service) changed(t Tenant, ch *Change) (Tenant, error) {
 	}
 	domains := slices.Clone(t.Domains)
 	for i, d := range ch.RemoveDomains {
-		d, err := ParseDomain(d)
+		d, err := ParseWildcard(d)
 		if err != nil {
 			return t, WithTenant(err, t.Name)
 		}
@@ -169,7 +224,7 @@ func (s *Service) changed(t Tenant, ch *Change) (Tenant, error) {
 		ch.RemoveDomains[i] = d
 	}
 	for i, d := range ch.AddDomains {
-		d, err := ParseDomain(d)
+		d, err := ParseWildcard(d)
 		if err != nil {
 			return t, WithTenant(err, t.Name)
 		}
@@ -179,7 +234,7 @@ func (s *Service) changed(t Tenant, ch *Change) (Tenant, error) {
 		ch.AddDomains[i] = d
 	}
 	t.Domains = domains
-	return t, nil
+	return t, t.checkServe(ch.Serve)
 }
 
 // Set changes labels and domains. A tenant in any state but deleting can be changed.
@@ -264,5 +319,8 @@ func (c *Catalog) apply(ctx context.Context, tx pgx.Tx, t Tenant, ch Change) err
 	if _, err := tx.Exec(ctx, `DELETE FROM tenantctl.domains WHERE tenant_id = $1 AND domain = ANY($2::text[])`, t.ID, append([]string{}, ch.RemoveDomains...)); err != nil {
 		return err
 	}
-	return c.addDomains(ctx, tx, t, ch.AddDomains)
+	if err := c.addDomains(ctx, tx, t, ch.AddDomains); err != nil {
+		return err
+	}
+	return c.serveDomains(ctx, tx, t, ch)
 }

@@ -96,6 +96,23 @@ func ParseDomain(s string) (string, error) {
 	return d, nil
 }
 
+// ParseWildcard is ParseDomain that takes a wildcard for its first label too, such as *.acme.example.
+func ParseWildcard(s string) (string, error) {
+	parent, wild := strings.CutPrefix(s, "*.")
+	d, err := ParseDomain(parent)
+	switch {
+	case !wild || err != nil:
+		return d, err
+	case !strings.Contains(d, "."):
+		return "", Invalid("give the domain below which all hosts are the tenant's, such as *.acme.example", "invalid domain %s: it is everybody's", shorten(s))
+	case len(d)+2 > maxDomain:
+		return "", Invalid("shorten it", "invalid domain %s: it is longer than %d characters", shorten(s), maxDomain)
+	}
+	return "*." + d, nil
+}
+
+const maxDomain = 253
+
 var (
 	labelKey   = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$`)
 	labelValue = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$`)

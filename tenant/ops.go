@@ -227,7 +227,7 @@ func (s *Service) sagaOf(ctx context.Context, op *Operation) (saga, error) {
 	case OpClone:
 		return s.cloneSaga(op, t)
 	case OpSuspend, OpResume:
-		return s.lockdownSaga(op.Kind, t, new([]string)), nil
+		return s.lockdownSaga(op, t, new([]string))
 	case OpSet, OpRename:
 		return s.changeSaga(op, t)
 	}

@@ -18,6 +18,7 @@ func (s *Service) switchSaga(op *Operation, t, beside Tenant, p restoreParams, n
 			{name: "place", do: func(ctx context.Context) error { return s.mend(ctx, t) }},
 			s.loadStep(beside, p, t.Role, false, n),
 			{name: "migrate", do: func(ctx context.Context) error { return s.migrateLoaded(ctx, beside) }},
+			s.gateStep(op, gateMoving, "it is being restored"),
 			{name: "lock", do: func(ctx context.Context) error { return s.lock(ctx, t) }, undo: func(ctx context.Context) error { return s.unlock(ctx, t, t.State) }},
 			{
 				name: "switch",
@@ -32,7 +33,7 @@ func (s *Service) switchSaga(op *Operation, t, beside Tenant, p restoreParams, n
 			},
 			{name: "settle", do: func(ctx context.Context) error { return s.settle(ctx, t, beside, n) }},
 		},
-		pivot: 5, firm: 4,
+		pivot: 6, firm: 5,
 	}
 	g.rollback = func(ctx context.Context, tx pgx.Tx) error { return s.catalog.remove(ctx, tx, beside.ID, Provisioning) }
 	g.commit = func(context.Context, pgx.Tx) error {

@@ -20,6 +20,8 @@ type Options struct {
 	Vault       func(context.Context) (Vault, error) // opens the place of backups, when one is needed; nil where there is none
 	KeepDeleted time.Duration                        // how long a deleted tenant can be undeleted
 	Tool        string                               // version of the program, for manifests
+
+	ResolverWait time.Duration // how long an operation that locks a tenant waits for resolvers; 0 for a time that is enough
 }
 
 // Service is every use case, one method each. The command line and any other front end call it alike.

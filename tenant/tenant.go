@@ -47,6 +47,8 @@ type Tenant struct {
 	Hold       string            `json:"hold,omitempty"`    // why it may not be purged, nor its backups pruned
 	Adopted    bool              `json:"adopted,omitempty"` // another tool made its places, and owns what is in them
 
+	SuspendedFor string `json:"suspended_for,omitempty"` // the reason given when it was suspended; visitors see it
+
 	revision    int64 // of its row in the catalog, which counts every change
 	deletedFrom State // the state that an undelete gives back; empty for a restored part, which is no whole tenant
 }

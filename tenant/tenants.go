@@ -12,13 +12,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const tenantColumns = `t.id, t.name, t.state, t.schema_name, t.database_name, coalesce(t.role_name, ''), t.labels, t.created_at, t.updated_at, t.purge_after, coalesce(t.deleted_from, CASE WHEN t.of IS NULL THEN 'active' ELSE '' END), coalesce(t.hold, ''), t.adopted, t.revision,
+const tenantColumns = `t.id, t.name, t.state, t.schema_name, t.database_name, coalesce(t.role_name, ''), t.labels, t.created_at, t.updated_at, t.purge_after, coalesce(t.deleted_from, CASE WHEN t.of IS NULL THEN 'active' ELSE '' END), coalesce(t.hold, ''), t.adopted, coalesce(t.suspended_for, ''), t.revision,
 	ARRAY(SELECT d.domain FROM tenantctl.domains d WHERE d.tenant_id = t.id ORDER BY d.position, d.domain),
 	coalesce((SELECT jsonb_object_agg(v.kind, v.version) FROM tenantctl.versions v WHERE v.tenant_id = t.id), '{}')`
 
 func scanTenant(row pgx.CollectableRow) (Tenant, error) {
 	var t Tenant
-	err := row.Scan(&t.ID, &t.Name, &t.State, &t.Schema, &t.Database, &t.Role, &t.Labels, &t.CreatedAt, &t.UpdatedAt, &t.PurgeAfter, &t.deletedFrom, &t.Hold, &t.Adopted, &t.revision,
+	err := row.Scan(&t.ID, &t.Name, &t.State, &t.Schema, &t.Database, &t.Role, &t.Labels, &t.CreatedAt, &t.UpdatedAt, &t.PurgeAfter, &t.deletedFrom, &t.Hold, &t.Adopted, &t.SuspendedFor, &t.revision,
 		&t.Domains, &t.Versions)
 	t.CreatedAt, t.UpdatedAt = t.CreatedAt.UTC(), t.UpdatedAt.UTC()
 	if t.PurgeAfter != nil {
