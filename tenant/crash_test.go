@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -135,7 +136,7 @@ func (c *crash) try(t *testing.T, w *world, point int64) bool {
 }
 
 // between tells of verbs that have good states between the first and the last.
-func (c *crash) between() bool { return c.verb.name == "migrate" || c.verb.name == "migrate-down" }
+func (c *crash) between() bool { return strings.HasPrefix(c.verb.name, "migrate") }
 
 // abandoned are the operations on a tenant, and on what is made of it, that nobody works on.
 func (w *world) abandoned(name string) []string {

@@ -141,8 +141,11 @@ func (m *memory) Up(ctx context.Context, t tenant.Tenant, to int64, _ bool) (ten
 			moved.Ran = append(moved.Ran, p.version)
 		}
 		moved.To, moved.Applied = p.version, int(p.version)
-		return tenant.LeaseFrom(ctx).Record(ctx, t.ID, m.kind, p.version, int(p.version))
+		return nil
 	})
+	if err == nil { // outside the lock: a process that dies here leaves the others their store
+		err = tenant.LeaseFrom(ctx).Record(ctx, t.ID, m.kind, moved.To, moved.Applied)
+	}
 	return moved, err
 }
 
