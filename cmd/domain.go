@@ -14,8 +14,9 @@ import (
 
 func newDomainCmd(a *app) *cobra.Command {
 	c := &cobra.Command{
-		Use:   "domain",
-		Short: "Add, verify, list and remove the domains of a tenant",
+		Use:     "domain",
+		Short:   "Add, verify, list and remove the domains of a tenant",
+		Example: "  tenantctl domain add acme www.acme.example\n  tenantctl domain verify www.acme.example",
 		Long: `A domain leads requests to its tenant once it is verified: once its owner has shown, by a TXT record, that it may.
 docs/serving.md tells how requests find their tenant.`,
 		Args: noArgs,
