@@ -35,7 +35,7 @@ func (p *progress) event(e tenant.Event) {
 	case e.Note != "":
 		p.takeOff()
 		fmt.Fprintln(p.a.errOut, e.Note)
-	case e.End && isTerminal(p.a.errOut) && e.Operation.Kind != tenant.OpRehearse: // whose steps are lines
+	case e.End && p.drawn(e.Operation.Kind):
 		p.advance(e)
 	case e.End && e.Err != nil:
 		fmt.Fprintf(p.a.errOut, "%s: %s (%d/%d)\n", e.Operation.Tenant, e.Operation.Kind+" failed", e.Done, e.Total)
@@ -52,6 +52,11 @@ func (p *progress) event(e tenant.Event) {
 	default:
 		fmt.Fprintf(p.a.errOut, "%s: %s %d/%d %s\n", e.Operation.Tenant, e.Operation.Kind, e.Position, e.Of, e.Step)
 	}
+}
+
+// drawn tells whether work of a kind has a bar: at a terminal, unless the steps of a rehearsal or the rows of exec are lines there.
+func (p *progress) drawn(kind string) bool {
+	return isTerminal(p.a.errOut) && kind != tenant.OpRehearse && (kind != "exec" || !isTerminal(p.a.out))
 }
 
 func past(e tenant.Event) string {
