@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 )
@@ -156,6 +157,22 @@ func TestDocumentationLinksLeadSomewhere(t *testing.T) {
 			}
 			if m[2] != "" && !hasAnchor(string(content), m[2][1:]) {
 				t.Errorf("%s links to %s%s, but there is no such heading", path, m[1], m[2])
+			}
+		}
+	}
+}
+
+// A line of prose fits a window beside another one; tables and what is shown as printed may be longer.
+func TestLinesOfProseStayBelow120Characters(t *testing.T) {
+	for path, text := range pages(t) {
+		shown := false
+		for i, line := range strings.Split(text, "\n") {
+			mark := strings.TrimSpace(line)
+			if strings.HasPrefix(mark, "```") {
+				shown = !shown
+			}
+			if n := utf8.RuneCountInString(line); n > 120 && !shown && !strings.HasPrefix(mark, "|") {
+				t.Errorf("%s:%d: %d characters", path, i+1, n)
 			}
 		}
 	}
