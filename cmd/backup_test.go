@@ -71,7 +71,7 @@ func (b *bench) archives(t testing.TB) (manifests, others []string) {
 	t.Helper()
 	err := filepath.WalkDir(filepath.Join(b.dir, "backups"), func(path string, d fs.DirEntry, err error) error {
 		switch {
-		case err != nil || d.IsDir():
+		case err != nil || d.IsDir() || d.Name() == "tenantctl-store": // the store's own id
 			return err
 		case d.Name() == "manifest.json":
 			manifests = append(manifests, path)
@@ -285,11 +285,15 @@ func TestADeleteWhoseStoreFailsLetsTheUsersInAgain(t *testing.T) {
 	b := newBench(t)
 	b.must(t, "init")
 	b.must(t, "create", "acme")
-	// An emulator of Google's store: nobody asks for credentials, it can be listed, and refuses all else.
+	// An emulator of Google's store: nobody asks for credentials, it can be listed, has an id, and refuses all else.
 	store := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/b/backups/o") {
 			_, _ = io.WriteString(w, `{"kind": "storage#objects"}`) // a client that is gone hears nothing
+			return
+		}
+		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/tenantctl-store") {
+			_, _ = io.WriteString(w, "01a22f05-83a2-7438-8948-b3e26c1521fc\n") // as above
 			return
 		}
 		w.WriteHeader(http.StatusForbidden)

@@ -306,7 +306,7 @@ func TestTenantsAreReadAgainOnceTheyAreHeld(t *testing.T) {
 	}
 	s.want(`SELECT (SELECT count(*) FROM t_retired.b), (SELECT count(*) FROM t_new.b)`, "0|5")
 	s.sql(`UPDATE tenantctl.tenants SET state = 'deleted' WHERE name = 'f2'`)
-	if _, err := i.Run(t.Context(), RunRequest{}); !errors.Is(err, tenant.ErrBusy) || !strings.Contains(err.Error(), "f2") {
+	if _, err := i.Run(t.Context(), RunRequest{}); !errors.Is(err, tenant.ErrInvalid) || !strings.Contains(err.Error(), "f2") {
 		t.Errorf("%v", err)
 	}
 }
