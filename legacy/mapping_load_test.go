@@ -222,7 +222,7 @@ func TestTheSchemaIsTheOneThatMappingsName(t *testing.T) {
 		ID         string         `json:"$id"`
 		Properties map[string]any `json:"properties"`
 	}
-	if err := json.Unmarshal(Schema, &schema); err != nil || schema.Properties["tables"] == nil || !strings.HasSuffix(schema.ID, "/legacy/"+schemaName) {
+	if err := json.Unmarshal(Schema, &schema); err != nil || schema.Properties["tables"] == nil || !strings.HasSuffix(schema.ID, "/legacy/mapping.schema.json") {
 		t.Errorf("got %v, %+v", err, schema)
 	}
 }
