@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
+	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -29,20 +30,40 @@ func scanRoute(row pgx.CollectableRow) (*route, error) {
 	return &r, nil
 }
 
-// position is how far a reader has come: the snapshot it has read by, and the life of the server that gave it.
+// position is how far a reader has come: the snapshot it has read by, and which catalog that was of.
 type position struct {
 	snapshot string
-	server   time.Time
+	catalog  string
 }
+
+// version counts the transactions that are visible: of two positions in one catalog the later has the higher one.
+func (p position) version() int64 {
+	parts := strings.Split(p.snapshot, ":") // xmin:xmax:xip,xip
+	if len(parts) != 3 {
+		return 0
+	}
+	n, err := strconv.ParseInt(parts[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	if parts[2] != "" {
+		n -= int64(strings.Count(parts[2], ",") + 1)
+	}
+	return n
+}
+
+// identity is another one where the server was started anew or replaced, or the catalog was put back from a dump.
+const identity = `concat_ws(' ', pg_postmaster_start_time(),
+	(SELECT oid FROM pg_database WHERE datname = current_database()), 'tenantctl.route_changes'::regclass::oid)`
 
 // load reads all routes. The position is taken before them, so that nothing between the two is missed.
 func (r *Resolver) load(ctx context.Context) (*snapshot, position, error) {
 	var at position
-	if err := r.pool.QueryRow(ctx, `SELECT pg_current_snapshot()::text, pg_postmaster_start_time()`).
-		Scan(&at.snapshot, &at.server); err != nil {
+	if err := r.pool.QueryRow(ctx, `SELECT pg_current_snapshot()::text, `+identity, pgx.QueryExecModeExec).
+		Scan(&at.snapshot, &at.catalog); err != nil {
 		return nil, at, readError("ask for the catalog's position", err)
 	}
-	s, err := r.read(ctx, &snapshot{}, `SELECT `+routeColumns+` FROM tenantctl.routes`)
+	s, err := r.read(ctx, &snapshot{at: at}, `SELECT `+routeColumns+` FROM tenantctl.routes`)
 	return s, at, err
 }
 
@@ -74,21 +95,23 @@ func (r *Resolver) follow(ctx context.Context, s *snapshot, since position) (*sn
 	var jumped bool
 	var ids []string
 	// What commits late was not visible in the snapshot that was read by, however low its number.
-	err := r.pool.QueryRow(ctx, `SELECT pg_current_snapshot()::text, pg_postmaster_start_time(),
+	err := r.pool.QueryRow(ctx, `SELECT pg_current_snapshot()::text, `+identity+`,
 			pg_snapshot_xmin($1::pg_snapshot) > pg_snapshot_xmax(pg_current_snapshot())
 				OR f.trimmed > pg_snapshot_xmin($1::pg_snapshot) AND f.trimmed <= pg_snapshot_xmax(pg_current_snapshot()),
 			ARRAY(SELECT DISTINCT c.tenant_id::text FROM tenantctl.route_changes c
 				WHERE c.xid >= pg_snapshot_xmin($1::pg_snapshot) AND NOT pg_visible_in_snapshot(c.xid, $1::pg_snapshot))
-		FROM tenantctl.route_feed f`, pgx.QueryExecModeExec, since.snapshot).Scan(&now.snapshot, &now.server, &jumped, &ids)
+		FROM tenantctl.route_feed f`, pgx.QueryExecModeExec, since.snapshot).
+		Scan(&now.snapshot, &now.catalog, &jumped, &ids)
 	switch {
 	case err != nil:
 		return nil, now, readError("read the changes of routes", err)
-	case jumped || !now.server.Equal(since.server):
+	case jumped || now.catalog != since.catalog:
 		return nil, now, errJumped
 	case len(ids) == 0:
 		return s, now, nil
 	}
 	e := s.edit()
+	e.at = now
 	for _, id := range ids { // all of them first: a name or a domain may have gone from one to another
 		e.remove(id)
 	}

@@ -133,9 +133,8 @@ func TestWhatIsSuspendedIsAnsweredByNoResolver(t *testing.T) {
 	w.create("acme")
 	taken := make(chan struct{})
 	slow := w.listening()
-	var last atomic.Pointer[Resolver]
-	slow.Changed = func(ctx context.Context) error {
-		if r := last.Load(); r == nil || r.Resolve(Request{Host: "acme.example.com"}).Status == http.StatusNoContent {
+	slow.Changed = func(ctx context.Context, r *Resolver) error {
+		if r.Resolve(Request{Host: "acme.example.com"}).Status != http.StatusForbidden {
 			return nil
 		}
 		select {
@@ -146,7 +145,6 @@ func TestWhatIsSuspendedIsAnsweredByNoResolver(t *testing.T) {
 		}
 	}
 	resolvers := []*Resolver{w.start(slow), w.start(w.listening()), w.start(Config{Poll: 30 * time.Millisecond})}
-	last.Store(resolvers[0])
 	var returned atomic.Bool
 	done := make(chan error, 1)
 	go func() {

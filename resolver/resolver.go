@@ -34,8 +34,9 @@ type Config struct {
 	Log      *slog.Logger  // nil: nothing is logged
 
 	// Changed is called, by one goroutine, after routes have changed and before the catalog is told that they were
-	// read: an operation that locks a tenant waits for it. May be nil.
-	Changed func(context.Context) error
+	// read: an operation that locks a tenant waits for it. It has a sixth of MaxStale, and is called again after an
+	// error; requests are answered meanwhile. May be nil.
+	Changed func(context.Context, *Resolver) error
 }
 
 // Resolver holds all routes, and follows their changes until it is closed.
@@ -55,8 +56,9 @@ type Resolver struct {
 	at      position
 	loaded  time.Time // when all routes were last read
 	renewed time.Time
-	told    bool // the catalog knows the position
-	behind  bool // what was read last has not been taken in by Changed
+	taken   position // what Changed has taken in: the catalog is told of no more
+	told    bool     // the catalog knows of every change that was taken in
+	behind  bool     // what was read last has not been taken in by Changed
 	wake    chan struct{}
 	again   atomic.Bool // all routes have to be read
 	stop    context.CancelFunc
@@ -136,10 +138,16 @@ func New(ctx context.Context, c Config) (*Resolver, error) {
 
 // Close ends it. Requests are refused from then on, and operations do not wait for it any more.
 func (r *Resolver) Close(ctx context.Context) error {
+	r.Stop()
+	return r.leave(ctx)
+}
+
+// Stop ends it, but operations wait until its registration has run out: for one that could not take back what it has
+// told others.
+func (r *Resolver) Stop() {
 	r.stop()
 	r.done.Wait()
 	r.until.Store(0)
-	return r.leave(ctx)
 }
 
 func (r *Resolver) run(ctx context.Context) {
@@ -161,49 +169,51 @@ func (r *Resolver) run(ctx context.Context) {
 
 // sync brings the routes to what the catalog holds now, and tells it so.
 func (r *Resolver) sync(ctx context.Context) error {
-	start := time.Now()
-	changed, err := r.refresh(ctx)
-	if err != nil {
+	if err := r.refresh(ctx); err != nil {
 		return err
 	}
-	r.seen.Store(int64(start.Sub(r.started)))
-	r.behind = r.behind || changed
-	if r.behind && r.config.Changed != nil {
-		if err := r.config.Changed(ctx); err != nil {
-			return err
-		}
-	}
-	if r.behind {
-		r.behind, r.told = false, false
-	}
+	r.handOn(ctx)
 	if r.told && time.Since(r.renewed) < r.maxStale/3 {
 		return nil
 	}
 	return r.renew(ctx)
 }
 
+// handOn lets Changed take in what was read. Where it cannot, requests are answered nevertheless, but the catalog is
+// not told how far this resolver has come, so that operations wait.
+func (r *Resolver) handOn(ctx context.Context) {
+	if r.behind && r.config.Changed != nil {
+		short, cancel := context.WithTimeout(ctx, r.maxStale/6)
+		defer cancel()
+		if err := r.config.Changed(short, r); err != nil {
+			r.stats.failures.Add(1)
+			r.log.Error("changes of routes could not be handed on", "error", err)
+			return
+		}
+	}
+	r.told = r.told && !r.behind
+	r.behind, r.taken = false, r.at
+}
+
 // renew registers with the catalog. Where that did not count on this resolver, a tenant may have been closed
 // without it: requests are answered only once the routes were read after the registration.
 func (r *Resolver) renew(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readTime)
+	ctx, cancel := context.WithTimeout(ctx, loadTime)
 	defer cancel()
 	start := time.Now()
-	live, err := r.register(ctx, r.at)
+	live, err := r.register(ctx, r.taken)
+	if err == nil && !live {
+		if err = r.refresh(ctx); err != nil {
+			return err
+		}
+		r.handOn(ctx)
+		start = time.Now()
+		if live, err = r.register(ctx, r.taken); err == nil && !live {
+			err = errors.New("register with the catalog: the registration ran out while the routes were read")
+		}
+	}
 	if err != nil {
 		return err
-	}
-	if !live {
-		changed, err := r.refresh(ctx)
-		if err == nil && changed && r.config.Changed != nil {
-			err = r.config.Changed(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		start = time.Now()
-		if live, err = r.register(ctx, r.at); err != nil || !live {
-			return err
-		}
 	}
 	r.renewed, r.told = start, true
 	r.until.Store(int64(start.Add(r.maxStale).Sub(r.started)))
@@ -211,39 +221,45 @@ func (r *Resolver) renew(ctx context.Context) error {
 }
 
 // refresh reads what has changed, or everything where that is due.
-func (r *Resolver) refresh(ctx context.Context) (changed bool, err error) {
+func (r *Resolver) refresh(ctx context.Context) error {
+	begun := time.Now()
 	have := r.routes.Load()
 	if have != nil && !r.again.Load() && time.Since(r.loaded) < r.config.Reload {
 		short, cancel := context.WithTimeout(ctx, readTime)
 		defer cancel()
 		next, at, err := r.follow(short, have, r.at)
 		if err == nil {
-			r.routes.Store(next)
-			r.at = at
-			return next != have, nil
+			r.behind = r.behind || next != have
+			r.replace(next, at, begun)
+			return nil
 		}
 		if !errors.Is(err, errJumped) {
-			return false, err
+			return err
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, loadTime)
 	defer cancel()
 	r.again.Store(false)
-	start := time.Now()
 	next, at, err := r.load(ctx)
+	if err == nil {
+		// What changed while everything was read is read before anybody sees it: nothing that was seen is taken back.
+		next, at, err = r.follow(ctx, next, at)
+	}
 	if err != nil {
 		r.again.Store(true)
-		return false, err
+		return err
 	}
-	// What changed while everything was read is read before anybody sees it: nothing that was seen is taken back.
-	if next, at, err = r.follow(ctx, next, at); err != nil {
-		r.again.Store(true)
-		return false, err
-	}
-	r.routes.Store(next)
-	r.at, r.loaded = at, start
+	r.replace(next, at, begun)
+	r.behind, r.loaded = true, begun
 	r.stats.loads.Add(1)
-	return true, nil
+	return nil
+}
+
+// replace answers by what was read, as of a position and of a time before.
+func (r *Resolver) replace(next *snapshot, at position, begun time.Time) {
+	r.routes.Store(next)
+	r.at = at
+	r.seen.Store(int64(begun.Sub(r.started)))
 }
 
 // listen wakes the resolver at each change. It is a hint: polling finds what it misses.
@@ -314,6 +330,21 @@ func (r *Resolver) Resolve(q Request) Answer {
 		}
 	}
 	return r.routes.Load().resolve(q, r.sources, time.Now())
+}
+
+// Version tells of which state of the catalog an answer is: of two answers for one Catalog, that of the higher Number
+// is the later one.
+type Version struct {
+	Number  int64
+	Catalog string
+}
+
+// ResolveAt is Resolve, for who keeps answers. They are good for as long as left says, and then have to be asked for
+// again.
+func (r *Resolver) ResolveAt(q Request) (a Answer, at Version, left time.Duration) {
+	s := r.routes.Load()
+	left = time.Duration(r.until.Load()) - time.Since(r.started)
+	return s.resolve(q, r.sources, time.Now()), Version{s.at.version(), s.at.catalog}, left
 }
 
 // Certifiable tells whether a certificate may be had for a host (200): a verified domain, or a tenant's name below

@@ -44,6 +44,7 @@ func (t *table[V]) get(key string) (V, bool) {
 
 // snapshot is all routes at one moment.
 type snapshot struct {
+	at                         position // of the catalog that it was read from; nothing has changed since
 	byID, byName, byFormerName table[*route]
 	byHost                     table[located]
 	tenants                    int
