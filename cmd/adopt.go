@@ -159,6 +159,11 @@ func runAdopt(cmd *cobra.Command, a *app, o adoptOptions, args []string) error {
 		return err
 	}
 	if !o.dryRun {
+		if req.Source != nil {
+			if err := a.guard("this would adopt several tenants"); err != nil {
+				return err
+			}
+		}
 		r, err := s.Adopt(cmd.Context(), req, opts)
 		if err != nil {
 			return err
@@ -173,7 +178,7 @@ func runAdopt(cmd *cobra.Command, a *app, o adoptOptions, args []string) error {
 	for _, x := range append(p.In(tenant.AdoptNew), p.In(tenant.AdoptRole)...) {
 		names = append(names, string(x.Name))
 	}
-	if err := a.print(p, strings.Join(names, "\n"), func(w io.Writer) { a.adoptPlan(w, p) }); err != nil {
+	if err := a.printReport(p, strings.Join(names, "\n"), func(w io.Writer) { a.adoptPlan(w, p) }); err != nil {
 		return err
 	}
 	return p.Err()

@@ -26,6 +26,9 @@ type app struct {
 	in          io.Reader
 	out, errOut *stream
 	configFile  string
+	context     string // --context
+	confirmed   string // --confirm, or what was typed
+	completing  bool   // answers the shell: nothing is said beside
 	format      format
 	filter      filter // what --jq or jsonpath makes of a document; nil where it is printed as it is
 	lists       listOptions
@@ -67,12 +70,13 @@ func (a *app) config() (*config.Config, error) {
 	if a.cfg != nil {
 		return a.cfg, nil
 	}
-	cfg, err := config.Load(config.Options{File: a.configFile, Flags: a.cmd.Flags()})
+	cfg, err := config.Load(config.Options{File: a.configFile, Context: a.context, Flags: a.cmd.Flags()})
 	if err != nil {
 		return nil, err
 	}
 	a.cfg = cfg
-	return cfg, nil
+	a.announce(cfg)
+	return cfg, a.checkConfirmed(cfg)
 }
 
 func (a *app) logger(cfg *config.Config) *slog.Logger {

@@ -130,7 +130,7 @@ func runBackup(cmd *cobra.Command, a *app, o *backupOptions, args []string) erro
 	for i, b := range doc.Backups {
 		ids[i] = b.ID.String()
 	}
-	err = a.print(doc, strings.Join(ids, "\n"), func(w io.Writer) {
+	err = a.printReport(doc, strings.Join(ids, "\n"), func(w io.Writer) {
 		if r.Summary.Tenants == 1 && len(doc.Backups) == 1 {
 			b := doc.Backups[0]
 			fmt.Fprintf(w, "%s: backed up%s in %s, %s\n", b.Tenant, alone(b.Only), millis(r.DurationMS), bytes(b.Size))

@@ -37,6 +37,9 @@ var varying = regexp.MustCompile(`^(duration_ms|bytes|size|port)$|_ms$`)
 func (c *canonical) value(key string, v any) any {
 	switch v := v.(type) {
 	case map[string]any:
+		if _, stores := v["postgres"].(string); key == "environment" && stores {
+			return "TARGET" // hosts and databases are the servers' of this run
+		}
 		for _, k := range slices.Sorted(maps.Keys(v)) { // in order, since ids are counted
 			v[k] = c.value(k, v[k])
 		}

@@ -10,9 +10,9 @@ import (
 func newConfigCmd(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "config",
-		Short:   "See the configuration",
+		Short:   "See the configuration, write a first one, and choose a context of it",
 		Long:    "Flags win over environment variables, which win over the configuration file.",
-		Example: "  tenantctl config view",
+		Example: "  tenantctl config view\n  tenantctl config init\n  tenantctl config use-context staging",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -38,5 +38,6 @@ func newConfigCmd(a *app) *cobra.Command {
 			})
 		},
 	})
+	c.AddCommand(newConfigInitCmd(a), newGetContextsCmd(a), newCurrentContextCmd(a), newUseContextCmd(a))
 	return c
 }

@@ -14,7 +14,7 @@ import (
 type confirmFlags struct{ yes, dryRun bool }
 
 func (c *confirmFlags) add(cmd *cobra.Command) {
-	cmd.Flags().BoolVarP(&c.yes, "yes", "y", false, "do not ask")
+	cmd.Flags().BoolVarP(&c.yes, "yes", "y", false, "do not ask; a protected environment wants --confirm too")
 	addDryRun(cmd, &c.dryRun)
 }
 
@@ -29,24 +29,38 @@ type question struct {
 	answer string // what has to be typed
 }
 
-// confirm asks the person to type the answer; without a terminal and without --yes it refuses.
-func (a *app) confirm(yes bool, q question) error {
-	if yes {
+// judge is nil where the answer was typed.
+func (q question) judge(typed string) error {
+	switch typed {
+	case q.answer:
 		return nil
-	}
-	if !isTerminal(a.in) {
-		return tenant.Invalid("add --yes where that is meant", "%s, and there is no terminal to ask at", q.short)
-	}
-	typed, err := a.typed(q, "to go on")
-	switch {
-	case err != nil:
-		return err
-	case typed == q.answer:
-		return nil
-	case typed == "":
+	case "":
 		return tenant.Invalid("", "nothing was typed, nothing is done")
 	}
 	return tenant.Invalid("", "that was not %q, nothing is done", q.answer)
+}
+
+// confirm asks the person to type the answer, and in a protected environment its name; without a terminal and without
+// --yes (and --confirm there) it refuses.
+func (a *app) confirm(yes bool, q question) error {
+	switch {
+	case yes:
+	case !isTerminal(a.in):
+		hint := "add --yes where that is meant"
+		if a.cfg.Protected && a.confirmed == "" {
+			hint = "add --yes --confirm " + a.cfg.Environment + " where that is meant"
+		}
+		return tenant.Invalid(hint, "%s, and there is no terminal to ask at", q.short)
+	default:
+		typed, err := a.typed(q, "to go on")
+		if err == nil {
+			err = q.judge(typed)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return a.guard(q.short)
 }
 
 // ask is confirm for one of several things, which may be left out: anything but the answer does that.
@@ -57,7 +71,11 @@ func (a *app) ask(q question) (bool, error) {
 
 // typed reads what the person answers.
 func (a *app) typed(q question, what string) (string, error) {
-	fmt.Fprintf(a.errOut, "%s\nType %s %s: ", q.text, a.paint(yellow, q.answer), what)
+	where := ""
+	if short := a.cfg.Target().Short(); short != "" {
+		where = " [" + short + "]"
+	}
+	fmt.Fprintf(a.errOut, "%s\nType %s %s%s: ", q.text, a.paint(yellow, q.answer), what, where)
 	typed := make(chan string, 1)
 	go func() {
 		// A line that cannot be read is empty, which is no answer.

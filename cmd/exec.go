@@ -118,10 +118,14 @@ func runExec(cmd *cobra.Command, a *app, o execOptions, args []string) error {
 	if o.dryRun {
 		return a.execTargets(cmd.Context(), s, sel, o)
 	}
-	if x.Write && !o.yes {
-		if err := a.confirmExec(cmd.Context(), s, sel); err != nil {
-			return err
-		}
+	switch {
+	case x.Write && o.yes:
+		err = a.guard("this may change what tenants hold")
+	case x.Write:
+		err = a.confirmExec(cmd.Context(), s, sel)
+	}
+	if err != nil {
+		return err
 	}
 	sink := &execSink{a: a}
 	r, err := s.Exec(cmd.Context(), tenant.ExecRequest{

@@ -158,7 +158,7 @@ func runImportPlan(cmd *cobra.Command, a *app, req legacy.PlanRequest, out strin
 		if _, err := a.out.Write(planned.YAML); err != nil {
 			return writing(err)
 		}
-	} else if err := writeNew(out, planned.YAML); err != nil {
+	} else if err := writeNew(out, planned.YAML, 0o644, "choose another --out"); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.errOut, "%s with the tenant's key, %d that reach it, %d shared to be chosen for\n", tenant.Plural(planned.Keyed, "table"), planned.Via, planned.Shared)
@@ -171,18 +171,20 @@ func runImportPlan(cmd *cobra.Command, a *app, req legacy.PlanRequest, out strin
 	return nil
 }
 
-// writeNew writes a file that must not be there yet.
-func writeNew(path string, content []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+// writeNew writes a file that must not be there yet, whole or not at all.
+func writeNew(path string, content []byte, mode os.FileMode, elsewhere string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, os.ErrExist) {
-		return &tenant.Error{Kind: tenant.ErrExists, Msg: path + " exists already", Hint: "it may have been edited: choose another --out, or remove it"}
+		return &tenant.Error{Kind: tenant.ErrExists, Msg: path + " exists already", Hint: "it may have been edited: " + elsewhere + ", or remove it"}
 	}
 	if err == nil {
 		_, err = f.Write(content)
-		err = errors.Join(err, f.Close())
+		if err = errors.Join(err, f.Close()); err != nil {
+			_ = os.Remove(path) // half a file would be read
+		}
 	}
 	if err != nil {
-		return tenant.Invalid("choose another --out", "write %s: %v", path, reasonOf(err))
+		return tenant.Invalid(elsewhere, "write %s: %v", path, reasonOf(err))
 	}
 	return nil
 }
@@ -270,6 +272,11 @@ func runImport(cmd *cobra.Command, a *app, o *importRunOptions) error {
 	if err != nil {
 		return err
 	}
+	if !o.dryRun {
+		if err := a.guard("this would load rows into tenants"); err != nil {
+			return err
+		}
+	}
 	report, err := i.Run(cmd.Context(), req)
 	a.endImport()
 	if errors.Is(err, tenant.ErrInterrupted) || err != nil && cmd.Context().Err() != nil {
@@ -289,7 +296,7 @@ func runImport(cmd *cobra.Command, a *app, o *importRunOptions) error {
 	if err != nil && !errors.Is(err, tenant.ErrPartial) {
 		return err
 	}
-	perr := a.print(report, report.Import, func(w io.Writer) { a.importReport(w, report, false) })
+	perr := a.printReport(report, report.Import, func(w io.Writer) { a.importReport(w, report, false) })
 	var e *tenant.Error
 	if errors.As(err, &e) && e.Code == legacy.CodeRejects && report.Rejects != "" {
 		named := *e
@@ -408,7 +415,7 @@ Exit 6 names the first rows that differ.
 			if report == nil {
 				return err
 			}
-			perr := a.print(report, report.Import, func(w io.Writer) { a.importReport(w, report, true) })
+			perr := a.printReport(report, report.Import, func(w io.Writer) { a.importReport(w, report, true) })
 			return errors.Join(perr, err)
 		},
 	}

@@ -125,7 +125,10 @@ func runMigrate(cmd *cobra.Command, a *app, o *migrateOptions, args []string) er
 			return orSubcommand(cmd, args, err)
 		}
 		a.warn(p.Warnings)
-		return a.print(p, "", func(w io.Writer) { a.migratePlan(w, p) })
+		return a.printReport(p, "", func(w io.Writer) { a.migratePlan(w, p) })
+	}
+	if err := a.guardMany(args, "migrate"); err != nil {
+		return err
 	}
 	r, err := s.Migrate(cmd.Context(), req, opts)
 	if err != nil {
@@ -192,7 +195,7 @@ differs, and exits 6 if it did.
 			if err != nil {
 				return err
 			}
-			if err := a.print(st, "", func(w io.Writer) { a.status(w, st) }); err != nil {
+			if err := a.printReport(st, "", func(w io.Writer) { a.status(w, st) }); err != nil {
 				return err
 			}
 			return st.Err()

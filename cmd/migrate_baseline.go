@@ -74,7 +74,7 @@ func runMigrateBaseline(cmd *cobra.Command, a *app, o *baselineOptions, args []s
 			return err
 		}
 		if o.dryRun {
-			return a.print(p, "", func(w io.Writer) { a.baselinePlan(w, p) })
+			return a.printReport(p, "", func(w io.Writer) { a.baselinePlan(w, p) })
 		}
 		if err := a.confirm(o.yes, baselineQuestion(p)); err != nil {
 			return err
@@ -83,6 +83,9 @@ func runMigrateBaseline(cmd *cobra.Command, a *app, o *baselineOptions, args []s
 		for _, m := range p.Tenants {
 			req.Confirmed = append(req.Confirmed, m.ID)
 		}
+	}
+	if err := a.guardMany(args, "mark the version of"); err != nil {
+		return err
 	}
 	r, err := s.Baseline(cmd.Context(), req, opts)
 	if err != nil {

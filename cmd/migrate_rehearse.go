@@ -77,7 +77,7 @@ func runMigrateRehearse(cmd *cobra.Command, a *app, o *rehearseOptions, args []s
 			return err
 		}
 		a.warn(p.Warnings)
-		return a.print(p, "", func(w io.Writer) { a.rehearsalPlan(w, p) })
+		return a.printReport(p, "", func(w io.Writer) { a.rehearsalPlan(w, p) })
 	}
 	r, err := s.Rehearse(cmd.Context(), req)
 	a.progress.end()
@@ -85,7 +85,7 @@ func runMigrateRehearse(cmd *cobra.Command, a *app, o *rehearseOptions, args []s
 		return err
 	}
 	a.warn(r.Warnings)
-	if err := a.print(r, "", func(w io.Writer) { a.rehearsal(w, r) }); err != nil {
+	if err := a.printReport(r, "", func(w io.Writer) { a.rehearsal(w, r) }); err != nil {
 		return err
 	}
 	return r.Err()

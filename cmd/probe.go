@@ -29,7 +29,7 @@ func (a *app) runProbe(cmd *cobra.Command, sel tenant.Selection, sample int) err
 	for _, w := range r.Warnings() {
 		fmt.Fprintln(a.errOut, a.paint(red, "warning:"), a.paint(red, w))
 	}
-	if err := a.print(r, "", func(w io.Writer) { a.probed(w, r) }); err != nil {
+	if err := a.printReport(r, "", func(w io.Writer) { a.probed(w, r) }); err != nil {
 		return err
 	}
 	return r.Err()

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/tenantctl/tenantctl/config"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -26,7 +27,7 @@ func (f *runFlags) check() error {
 }
 
 // write writes the report, beside and then in place of an older one.
-func (f *runFlags) write(ctx context.Context, s *tenant.Service, r *tenant.RunResult) error {
+func (f *runFlags) write(ctx context.Context, s *tenant.Service, r *tenant.RunResult, t config.Target) error {
 	if f.report == "" {
 		return nil
 	}
@@ -38,9 +39,9 @@ func (f *runFlags) write(ctx context.Context, s *tenant.Service, r *tenant.RunRe
 	defer tmp.Close()
 	parts := s.Operations(context.WithoutCancel(ctx), tenant.OperationFilter{Run: r.Run})
 	if strings.HasSuffix(f.report, ".xml") {
-		err = writeJUnit(tmp, r, parts)
+		err = writeJUnit(tmp, r, parts, t)
 	} else {
-		err = writeJSON(tmp, r, parts)
+		err = writeJSON(tmp, r, parts, t)
 	}
 	if err == nil {
 		err = tmp.Chmod(0o644)
@@ -58,8 +59,8 @@ func (f *runFlags) write(ctx context.Context, s *tenant.Service, r *tenant.RunRe
 }
 
 // writeJSON is the run as printed, with one entry per tenant that had work to do.
-func writeJSON(w *os.File, r *tenant.RunResult, parts iter.Seq2[*tenant.Operation, error]) error {
-	head, err := json.Marshal(r)
+func writeJSON(w *os.File, r *tenant.RunResult, parts iter.Seq2[*tenant.Operation, error], t config.Target) error {
+	head, err := withEnvironment(r, t)
 	if err != nil {
 		return err
 	}
@@ -99,8 +100,25 @@ type junitFault struct {
 	Text    string `xml:",chardata"`
 }
 
+type junitProperties struct {
+	XMLName xml.Name        `xml:"properties"`
+	List    []junitProperty `xml:"property"`
+}
+
+type junitProperty struct {
+	Name  string `xml:"name,attr"`
+	Value string `xml:"value,attr"`
+}
+
+// propertiesOf says what the run worked on.
+func propertiesOf(t config.Target) junitProperties {
+	return junitProperties{List: []junitProperty{
+		{"environment", t.Environment}, {"context", t.Context}, {"postgres", t.Postgres}, {"mongodb", t.MongoDB},
+	}}
+}
+
 // writeJUnit is one test case per tenant that had work to do.
-func writeJUnit(w *os.File, r *tenant.RunResult, parts iter.Seq2[*tenant.Operation, error]) error {
+func writeJUnit(w *os.File, r *tenant.RunResult, parts iter.Seq2[*tenant.Operation, error], t config.Target) error {
 	cases := r.Summary.Tenants - r.Summary.Unchanged
 	if _, err := fmt.Fprintf(w, "%s<testsuite name=\"tenantctl\" tests=\"%d\" failures=\"%d\" skipped=\"%d\" time=\"%.3f\">\n",
 		xml.Header, cases, r.Summary.Failed, r.Summary.NotStarted, float64(r.DurationMS)/1000); err != nil {
@@ -108,6 +126,9 @@ func writeJUnit(w *os.File, r *tenant.RunResult, parts iter.Seq2[*tenant.Operati
 	}
 	e := xml.NewEncoder(w)
 	e.Indent("  ", "  ")
+	if err := e.Encode(propertiesOf(t)); err != nil {
+		return err
+	}
 	for _, p := range r.Refused {
 		c := junitCase{Name: string(p.Name), Class: tenant.OpAdopt, Failure: &junitFault{Type: p.Error.Code, Message: p.Error.Message}}
 		if err := e.Encode(c); err != nil {

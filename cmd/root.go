@@ -96,7 +96,9 @@ instant: run the same command again, or tenantctl ops resume.
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	f := root.PersistentFlags()
-	f.StringVar(&a.configFile, "config", "", "configuration `file` (else $TENANTCTL_CONFIG, ./tenantctl.yaml, $XDG_CONFIG_HOME/tenantctl/config.yaml)")
+	f.StringVar(&a.configFile, "config", "", "configuration `file` (else $TENANTCTL_CONFIG, tenantctl.yaml here or above, $XDG_CONFIG_HOME/tenantctl/config.yaml)")
+	f.StringVar(&a.context, "context", "", "the `context` of the file (else $TENANTCTL_CONTEXT, config use-context, the file's current-context)")
+	f.StringVar(&a.confirmed, "confirm", "", "the environment's `name`: what a protected one asks for; another environment is refused")
 	f.StringP("output", "o", "", "output `format`: table, json, yaml, name or jsonpath=EXPR; lists also wide and csv")
 	f.String("jq", "", "print what this jq `expression` makes of the JSON result")
 	f.String("actor", "", "the `name` that is recorded in the audit (default: the user of the operating system)")

@@ -55,7 +55,7 @@ func (f *runFlags) options(cmd *cobra.Command, a *app) (tenant.RunOptions, error
 
 // summary prints a run for a person.
 func (a *app) summary(w io.Writer, r *tenant.RunResult) {
-	a.fields(w, "run", r.Run, "target", versions(r.Target))
+	a.fields(w, "run", r.Run, "environment", a.cfg.Environment, "target", versions(r.Target))
 	s := r.Summary
 	state := a.paint(green, string(r.State))
 	if r.State != tenant.RunDone {
@@ -133,7 +133,7 @@ func millis(ms int64) string {
 func (a *app) finishRun(cmd *cobra.Command, s *tenant.Service, f *runFlags, r *tenant.RunResult) error {
 	a.progress.end()
 	a.warn(r.Warnings)
-	if err := a.print(r, r.Run.String(), func(w io.Writer) { a.summary(w, r) }); err != nil {
+	if err := a.printReport(r, r.Run.String(), func(w io.Writer) { a.summary(w, r) }); err != nil {
 		return err
 	}
 	a.tellActions(r)
@@ -142,7 +142,7 @@ func (a *app) finishRun(cmd *cobra.Command, s *tenant.Service, f *runFlags, r *t
 
 // outcome writes a run's report and gives the run's error; that of the report where the run has none.
 func (a *app) outcome(cmd *cobra.Command, s *tenant.Service, f *runFlags, r *tenant.RunResult) error {
-	unwritten := f.write(cmd.Context(), s, r)
+	unwritten := f.write(cmd.Context(), s, r, a.cfg.Target())
 	err := r.Err()
 	if err == nil {
 		return unwritten

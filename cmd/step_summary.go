@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tenantctl/tenantctl/config"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -24,7 +25,7 @@ func (a *app) tellActions(r *tenant.RunResult) {
 		}
 	}
 	if path := os.Getenv("GITHUB_STEP_SUMMARY"); path != "" {
-		if err := appendTo(path, stepSummary(r)); err != nil {
+		if err := appendTo(path, stepSummary(r, a.cfg.Target())); err != nil {
 			a.warn([]string{"the step's summary could not be written: " + err.Error()})
 		}
 	}
@@ -64,10 +65,11 @@ func (a *app) migrations(kind string) string {
 }
 
 // stepSummary is a run in GitHub's Markdown.
-func stepSummary(r *tenant.RunResult) string {
+func stepSummary(r *tenant.RunResult, t config.Target) string {
 	var b strings.Builder
 	s := r.Summary
 	fmt.Fprintf(&b, "### tenantctl: %s\n\n", r.State)
+	fmt.Fprintf(&b, "%s\n\n", markdown(strings.TrimPrefix(t.Name()+", "+t.Stores(), ", ")))
 	if r.Stopped != "" {
 		fmt.Fprintf(&b, "%s\n\n", markdown(r.Stopped))
 	}

@@ -119,7 +119,7 @@ func runVerify(cmd *cobra.Command, a *app, o *verifyOptions, args []string) erro
 	if err != nil {
 		return err
 	}
-	if err := a.print(v, "", func(w io.Writer) { a.verification(w, v, false) }); err != nil {
+	if err := a.printReport(v, "", func(w io.Writer) { a.verification(w, v, false) }); err != nil {
 		return err
 	}
 	return v.Err()

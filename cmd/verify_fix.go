@@ -37,7 +37,7 @@ func (a *app) fix(cmd *cobra.Command, s *tenant.Service, req tenant.VerifyReques
 		return err
 	}
 	if o.dryRun {
-		return a.print(fixPlan{v, true, drifts}, "", func(w io.Writer) { a.verification(w, v, true); a.drifts(w, drifts, more) })
+		return a.printReport(fixPlan{v, true, drifts}, "", func(w io.Writer) { a.verification(w, v, true); a.drifts(w, drifts, more) })
 	}
 	if v.Mendable() > 0 {
 		what := fmt.Sprintf("repair what is wrong in %s: %s", tenant.Plural(v.Mendable(), "tenant"), rules(v))
@@ -56,10 +56,13 @@ func (a *app) fix(cmd *cobra.Command, s *tenant.Service, req tenant.VerifyReques
 		if err := s.EndFixes(ctx, req.Selection); err != nil {
 			return err
 		}
-		if err := a.print(fixPlan{v, false, drifts}, "", func(w io.Writer) { a.verification(w, v, true); a.drifts(w, drifts, more) }); err != nil {
+		if err := a.printReport(fixPlan{v, false, drifts}, "", func(w io.Writer) { a.verification(w, v, true); a.drifts(w, drifts, more) }); err != nil {
 			return err
 		}
 		return v.Err()
+	}
+	if err := a.guard("this would change the structure of tenants"); err != nil {
+		return err
 	}
 	r, err := s.Fix(ctx, req, v, meant, opts)
 	a.progress.end()
@@ -67,7 +70,7 @@ func (a *app) fix(cmd *cobra.Command, s *tenant.Service, req tenant.VerifyReques
 		return err
 	}
 	drifts, more, unread := s.Drifts(ctx, r.Left) // what was done is told in any case
-	err = a.print(fixDoc{r, drifts}, "", func(w io.Writer) {
+	err = a.printReport(fixDoc{r, drifts}, "", func(w io.Writer) {
 		for _, g := range r.Mended {
 			fmt.Fprintf(w, "%s %s (%s): %s in %s\n", a.paint(green, "repaired"), g.Rule, g.Store, strings.TrimSpace(g.Object+" "+g.Message), tenant.Plural(g.Count, "tenant"))
 		}

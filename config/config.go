@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -36,19 +37,29 @@ const (
 
 // Config is the whole configuration, validated.
 type Config struct {
-	Postgres   Postgres   `mapstructure:"postgres"`
-	NoSQL      NoSQL      `mapstructure:"nosql"`
-	Migrations Migrations `mapstructure:"migrations"`
-	Naming     Naming     `mapstructure:"naming"`
-	Fleet      Fleet      `mapstructure:"fleet"`
-	Operations Operations `mapstructure:"operations"`
-	Backup     Backup     `mapstructure:"backup"`
-	Delete     Delete     `mapstructure:"delete"`
-	Log        Log        `mapstructure:"log"`
+	// Environment is the name of what is worked on, such as production; Protected asks for it before what destroys or
+	// changes many.
+	Environment string     `mapstructure:"environment"`
+	Protected   bool       `mapstructure:"protected"`
+	Postgres    Postgres   `mapstructure:"postgres"`
+	NoSQL       NoSQL      `mapstructure:"nosql"`
+	Migrations  Migrations `mapstructure:"migrations"`
+	Naming      Naming     `mapstructure:"naming"`
+	Fleet       Fleet      `mapstructure:"fleet"`
+	Operations  Operations `mapstructure:"operations"`
+	Backup      Backup     `mapstructure:"backup"`
+	Delete      Delete     `mapstructure:"delete"`
+	Log         Log        `mapstructure:"log"`
 	// Actor is recorded in the audit; empty: the user of the operating system.
 	Actor string `mapstructure:"actor"`
 
-	settings []Setting
+	// File is the configuration file that was read; empty where there is none.
+	File string `mapstructure:"-"`
+
+	settings  []Setting
+	contexts  []string // that the file has and none of which is in force
+	context   string
+	overrides []string
 }
 
 // Postgres says how PostgreSQL is reached and used.
@@ -137,8 +148,11 @@ type Log struct {
 
 // Options say where to look.
 type Options struct {
-	// File is the configuration file that was asked for; empty: $TENANTCTL_CONFIG, ./tenantctl.yaml, the user's own.
+	// File is the configuration file that was asked for; empty: $TENANTCTL_CONFIG, tenantctl.yaml in the working folder
+	// or the nearest above it, the user's own.
 	File string
+	// Context is the one that was asked for; empty: $TENANTCTL_CONTEXT, what UseContext chose, the file's own.
+	Context string
 	// Flags are those of the command; one that is named by a Key and was given wins over everything else. May be nil.
 	Flags *pflag.FlagSet
 }
@@ -158,7 +172,10 @@ func (c *Config) Settings() []Setting { return slices.Clone(c.settings) }
 
 // RequireStores tells by a *Faults which connection strings are missing for a command that talks to the servers.
 func (c *Config) RequireStores() error {
-	const missing = "not set; write %[1]s or %[1]s_file in the configuration file, or set %[2]s"
+	missing := "not set; write %[1]s or %[1]s_file in the configuration file, or set %[2]s"
+	if len(c.contexts) > 0 {
+		missing += "; it has the contexts " + strings.Join(c.contexts, ", ") + ": choose one by --context or tenantctl config use-context"
+	}
 	var faults []Fault
 	if c.Postgres.URL == "" {
 		faults = append(faults, Fault{Key: "postgres.url", Problem: fmt.Sprintf(missing, "postgres.url", "TENANTCTL_POSTGRES_URL")})

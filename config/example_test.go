@@ -40,7 +40,8 @@ func TestExampleCoversEveryKeyWithItsDefault(t *testing.T) {
 	example := readExample(t)
 	isolate(t)
 	commented := regexp.MustCompile(`(?m)^( *)#([a-z_]+:)`)
-	f := file{path: exampleFile, values: map[string]any{}, lines: map[string]int{}}
+	f := newFile()
+	f.path = exampleFile
 	f.parse([]byte(commented.ReplaceAllString(example, "$1$2")))
 	for _, fault := range f.faults {
 		t.Error(fault)

@@ -72,7 +72,7 @@ func TestSaysASingleFaultInOneLine(t *testing.T) {
 }
 
 func TestRefusesUnknownKeyWithSuggestion(t *testing.T) {
-	const top = "known ones are postgres, nosql, migrations, naming, fleet, operations, backup, delete, log, actor"
+	const top = "known ones are environment, protected, postgres, nosql, migrations, naming, fleet, operations, backup, delete, log, actor, contexts, current-context"
 	cases := []struct{ file, want string }{
 		{"postgre: {}", "postgre (c:1): unknown key; did you mean postgres?"},
 		{"Postgres: {url: x}", "Postgres (c:1): unknown key; did you mean postgres?"},
@@ -111,8 +111,8 @@ func TestRefusesAFileOfTheWrongForm(t *testing.T) {
 		{"fleet: {}\nactor: 'me\nlog: {}", "c:2: is not YAML: found unexpected end of stream"},
 		{"actor: *hunter2", "c:1: is not YAML: a value that begins with * must be in quotes"},
 		{"actor: a\n---\nactor: b", "c:2: a second YAML document begins here; keep one"},
-		{"- actor", `c:1: found a list where keys were expected, such as "postgres: ..."`},
-		{"postgres://u:hunter2@h", `c:1: found a single value where keys were expected, such as "postgres: ..."`},
+		{"- actor", `c:1: found a list where keys were expected, such as "environment: ..."`},
+		{"postgres://u:hunter2@h", `c:1: found a single value where keys were expected, such as "environment: ..."`},
 		{"postgres:\n  - url", `postgres (c:2): found a list where keys were expected, such as "url: ..."`},
 		{"fleet:\n  parallel: [1, 2]", "fleet.parallel (c:2): found a list where a single value was expected"},
 		{"fleet:\n  parallel:\n    most: 2", "fleet.parallel (c:2): found a mapping where a single value was expected"},
@@ -154,6 +154,8 @@ func TestTakesAliasesOfValuesAndSections(t *testing.T) {
 
 func TestRefusesValuesOutOfTheirRule(t *testing.T) {
 	cases := map[string]struct{ good, bad []string }{
+		"environment":                     {[]string{"production", "eu-1.prod", "7"}, []string{"pro duction", "-x", strings.Repeat("x", 64)}},
+		"protected":                       {[]string{"false", "False"}, []string{"yes", "1"}},
 		"postgres.roles":                  {[]string{"per-tenant", "none"}, []string{"None", "all"}},
 		"postgres.max_connections":        {[]string{"4", "1000"}, []string{"3", "1001", "-1", "1.5", "ten", "1e2", "99999999999999999999"}},
 		"postgres.schemas_per_connection": {[]string{"1", "100000"}, []string{"0", "300s"}},
@@ -273,7 +275,8 @@ func FuzzReadsAnyFileAndPlacesItsFaultsInIt(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
-		read := file{path: "c", values: map[string]any{}, lines: map[string]int{}}
+		read := newFile()
+		read.path = "c"
 		read.parse(content)
 		for _, fault := range read.faults {
 			place, found := strings.CutPrefix(fault.Source, "c:")

@@ -27,21 +27,34 @@ var (
 
 // file is a configuration file taken apart: the text and the line of each key that it sets.
 type file struct {
-	path   string
-	values map[string]any
-	lines  map[string]int
+	path string
+	*layer
 	faults []Fault
+
+	contexts    map[string]*layer
+	current     string // the context in force where nothing else chooses one
+	currentLine int
+	selection   selection
+	overlaid    map[string]any // what the selected context sets
+
+	into   *layer // that is being read
+	inside string // "contexts.NAME." while into is that of a context
 }
 
 // readFile finds and reads the configuration file; without one it gives an empty file.
 func readFile(asked string) (file, []Fault) {
-	f := file{values: map[string]any{}, lines: map[string]int{}}
+	f := newFile()
 	content, fault := f.find(asked)
 	if fault != nil {
 		return f, []Fault{*fault}
 	}
 	f.parse(content)
 	return f, f.faults
+}
+
+func newFile() file {
+	common := newLayer(0)
+	return file{layer: common, into: common, contexts: map[string]*layer{}}
 }
 
 // find sets the path and gives the content of the first file there is. One that was asked for must be there.
@@ -61,11 +74,14 @@ func (f *file) find(asked string) ([]byte, *Fault) {
 		}
 		return content, nil
 	}
-	for _, path := range []string{fileName, userFile()} {
+	for _, path := range searched() {
+		if _, err := os.Lstat(path); err != nil { // not there, or in a folder that this user may not look into
+			continue
+		}
 		content, err := readBounded(path)
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			continue
+		case strings.HasPrefix(path, "..") && belongsToAnother(path):
+			return nil, &Fault{Source: path, Problem: "belongs to another user, and is in none of your folders; name it with --config where it is meant"}
 		case err != nil:
 			return nil, &Fault{Source: path, Problem: fmt.Sprintf("cannot be read: %v", err)}
 		}
@@ -155,6 +171,9 @@ func (f *file) syntaxFault(content []byte, err error) {
 }
 
 func (f *file) fault(name string, line int, format string, args ...any) {
+	if name != "" || f.inside != "" {
+		name = strings.TrimSuffix(f.inside+name, ".")
+	}
 	f.faults = append(f.faults, Fault{Key: name, Source: f.at(line), Problem: fmt.Sprintf(format, args...)})
 }
 
@@ -188,6 +207,10 @@ func (f *file) section(section string, node *yaml.Node) {
 // setting takes one key and its value.
 func (f *file) setting(name, section string, line int, value *yaml.Node) {
 	switch {
+	case name == contexts && f.inside == "":
+		f.contextSection(line, value)
+	case name == current && f.inside == "":
+		f.currentContext(line, value)
 	case section == "" && isKey(name) && strings.Contains(name, "."):
 		above, last, _ := strings.Cut(name, ".")
 		f.fault(name, line, "keys are nested; write %s: below %s:", last, above)
@@ -199,7 +222,17 @@ func (f *file) setting(name, section string, line int, value *yaml.Node) {
 	case value.Kind != yaml.ScalarNode:
 		f.fault(name, line, "found %s where a single value was expected", form(value))
 	default:
-		f.values[name], f.lines[name] = value.Value, line
+		f.into.values[name], f.into.lines[name] = value.Value, line
+	}
+}
+
+func (f *file) currentContext(line int, value *yaml.Node) {
+	switch {
+	case isNull(value):
+	case value.Kind != yaml.ScalarNode:
+		f.fault(current, line, "found %s where the name of a context was expected", form(value))
+	default:
+		f.current, f.currentLine = value.Value, line
 	}
 }
 

@@ -32,6 +32,15 @@ func Keys() []Key { return slices.Clone(keys) }
 
 var keys = []Key{
 	{
+		Name: "environment", kind: environment(),
+		Doc: "The name of what is worked on, such as production: shown with the host and the database in the first line, in prompts and in reports. " +
+			"Empty in a context: the name of the context.",
+	},
+	{
+		Name: "protected", Default: "false", kind: boolean(),
+		Doc: "true: what destroys, or changes several tenants, asks for the environment's name; without a terminal it wants --confirm with that name beside --yes.",
+	},
+	{
 		Name: "postgres.url", Secret: true,
 		kind: secretURL("a postgres:// URL or key=value pairs", checkPostgresURL),
 		Doc: "The PostgreSQL database that holds the catalog and the schemas of the tenants, and the role that provisions them. " +

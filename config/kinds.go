@@ -41,6 +41,17 @@ func lineOfText() kind {
 	return shaped("a line of text without control characters", func(text string) (any, bool) { return text, !strings.ContainsFunc(text, unicode.IsControl) })
 }
 
+// environmentName is what an environment or a context may be called.
+var environmentName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+const environmentShape = "at most 63 letters, digits and . _ -, a letter or digit first"
+
+func environment() kind {
+	return shaped("a name of "+environmentShape, func(text string) (any, bool) {
+		return text, text == "" || environmentName.MatchString(text)
+	})
+}
+
 func boolean() kind {
 	return shaped("true or false", func(text string) (any, bool) {
 		return strings.EqualFold(text, "true"), strings.EqualFold(text, "true") || strings.EqualFold(text, "false")

@@ -15,6 +15,7 @@ type level int
 const (
 	fromDefault level = iota
 	fromFile
+	fromContext // a context of the file
 	fromEnv
 	fromFlag
 )
@@ -26,7 +27,7 @@ type origin struct {
 }
 
 func (o origin) String() string {
-	return strings.TrimSpace([]string{"default", "file ", "env ", "flag "}[o.level] + o.place)
+	return strings.TrimSpace([]string{"default", "file ", "file ", "env ", "flag "}[o.level] + o.place)
 }
 
 // entry is a key with its text in force, before it is parsed.
@@ -40,6 +41,8 @@ type entry struct {
 // Load reads the configuration. Its error is a *Faults with everything that is wrong, which never shows a secret.
 func Load(options Options) (*Config, error) {
 	file, faults := readFile(options.File)
+	faults = append(faults, file.use(options.Context)...)
+	faults = append(faults, unknownVariables()...)
 	v := viper.New()
 	entries, err := resolve(v, file, options)
 	if err != nil {
@@ -47,7 +50,10 @@ func Load(options Options) (*Config, error) {
 	}
 	faults = append(faults, readSecretFiles(entries)...)
 
-	config := &Config{}
+	config := &Config{File: file.path, context: file.selection.name}
+	if config.context == "" {
+		config.contexts = file.names()
+	}
 	for _, e := range entries {
 		value, err := e.key.kind.parse(e.text)
 		if err != nil {
@@ -64,6 +70,10 @@ func Load(options Options) (*Config, error) {
 	}
 	if err := v.UnmarshalExact(config); err != nil {
 		return nil, fmt.Errorf("fill the configuration: %w", err)
+	}
+	config.overrides = overrides(&file, entries)
+	if err := faultsError(protectionFaults(config, &file, entries)); err != nil {
+		return nil, err
 	}
 	return config, nil
 }
@@ -82,6 +92,9 @@ func resolve(v *viper.Viper, file file, options Options) ([]*entry, error) {
 		e := &entry{key: key}
 		if line, set := file.lines[key.Name]; set {
 			e.from = origin{fromFile, file.at(line)}
+			if _, over := file.overlaid[key.Name]; over {
+				e.from.level = fromContext
+			}
 		}
 		if os.Getenv(key.Env()) != "" {
 			e.from = origin{fromEnv, key.Env()}
@@ -95,12 +108,53 @@ func resolve(v *viper.Viper, file file, options Options) ([]*entry, error) {
 			}
 		}
 		e.text = v.GetString(key.Name)
-		if key.kind.path && e.from.level == fromFile && e.text != "" && !filepath.IsAbs(e.text) && !strings.Contains(e.text, "://") {
+		if key.kind.path && e.from.level < fromEnv && e.text != "" && file.path != "" && !filepath.IsAbs(e.text) && !strings.Contains(e.text, "://") {
 			e.text = filepath.Join(filepath.Dir(file.path), e.text)
 		}
 		entries = append(entries, e)
 	}
 	return entries, nil
+}
+
+// overrides tells of variables that win over another value in the file.
+func overrides(file *file, entries []*entry) []string {
+	var told []string
+	if over := file.selection.over; over != "" {
+		told = append(told, fmt.Sprintf("%s chooses the context %s over %s", contextEnv, file.selection.name, over))
+	}
+	for _, e := range entries {
+		if e.from.level != fromEnv {
+			continue
+		}
+		for _, key := range keys {
+			same := key.Name == e.key.Name || key.holds == e.key.Name || key.Name == e.key.holds
+			if text, set := file.values[key.Name]; set && same && text != "" && (key.Name != e.key.Name || text != e.text) {
+				told = append(told, fmt.Sprintf("%s overrides %s of %s", e.from.place, key.Name, file.at(file.lines[key.Name])))
+			}
+		}
+	}
+	return told
+}
+
+// protectionFaults holds a protected environment to a name, and keeps variables from lifting what the file protects.
+func protectionFaults(c *Config, file *file, entries []*entry) []Fault {
+	var faults []Fault
+	isProtected := c.Protected
+	if text, set := file.values["protected"].(string); set && strings.EqualFold(text, "true") {
+		isProtected = true
+		for _, e := range entries {
+			text, set := file.values[e.key.Name]
+			if (e.key.Name == "protected" || e.key.Name == "environment" && set) && e.from.level == fromEnv && e.text != text {
+				faults = append(faults, Fault{Key: e.key.Name, Source: e.from.place, Problem: fmt.Sprintf(
+					"%s protects this environment, and a variable cannot change that; unset it", file.at(file.lines["protected"]),
+				)})
+			}
+		}
+	}
+	if isProtected && c.Environment == "" {
+		faults = append(faults, Fault{Key: "protected", Problem: "needs the name that is asked for; set environment too, such as environment: production"})
+	}
+	return faults
 }
 
 // readSecretFiles fills the secrets that are kept in files, where no source of higher precedence gives them directly.

@@ -18,6 +18,7 @@ func isolate(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("XDG_CONFIG_HOME", "")
+	t.Setenv("XDG_STATE_HOME", "")
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")
 		if strings.HasPrefix(name, "TENANTCTL_") || strings.HasPrefix(name, "PG") {
@@ -81,6 +82,8 @@ func TestEveryKeyTakesFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
 		file, env, flag            string
 		whenEnvironment, whenFlags any
 	}{
+		{"environment", func(c *Config) any { return c.Environment }, "", "staging", "staging", "test", "", "test", nil},
+		{"protected", func(c *Config) any { return c.Protected }, false, false, "false", "FALSE", "", false, nil},
 		{"postgres.url", func(c *Config) any { return c.Postgres.URL }, Secret(""), Secret(dsn + "f"), dsn + "f", dsn + "e", "", Secret(dsn + "e"), nil},
 		{"postgres.roles", func(c *Config) any { return c.Postgres.Roles }, "per-tenant", "none", "none", "per-tenant", "", "per-tenant", nil},
 		{"postgres.max_connections", func(c *Config) any { return c.Postgres.MaxConnections }, 10, 11, "11", "12", "", 12, nil},
@@ -337,7 +340,7 @@ func TestSettingsMaskSecretsAndKeepTheOrderOfKeys(t *testing.T) {
 		}
 	}
 	settings[0].Key = "changed by the caller"
-	if config.Settings()[0].Key != "postgres.url" {
+	if config.Settings()[0].Key != "environment" {
 		t.Error("the caller's change reached the configuration")
 	}
 }
@@ -369,11 +372,24 @@ func TestRequireStoresNamesWhatIsMissing(t *testing.T) {
 	}
 }
 
-func TestIgnoresVariablesThatAreNoKeys(t *testing.T) {
+func TestVariablesThatAreNoKeysAreRefusedUnlessTheyAreKnown(t *testing.T) {
 	isolate(t)
-	t.Setenv("TENANTCTL_POSTGRES_ULR", "nonsense")
-	t.Setenv("TENANTCTL_TEST_NOSQL_URL", "nonsense")
+	for _, known := range []string{
+		"TENANTCTL_TEST_NOSQL_URL", "TENANTCTL_SETUP_FOLDERS", "TENANTCTL_IMPORT_URL", "TENANTCTL_IMPORT_CRM", "TENANTCTL_SHELL_URL", "TENANTCTL_DSN",
+		"TENANTCTL_TENANT_ID", "TENANTCTL_WAVE", "TENANTCTL_SERVICE_HOST", "TENANTCTL_RESOLVER_SERVICE_PORT_HTTP", "TENANTCTL_PORT_8088_TCP_ADDR", "TENANTCTL_PORT",
+	} {
+		t.Setenv(known, "nonsense")
+	}
+	t.Setenv("TENANTCTL_EMPTY", "")
 	load(t, Options{})
+	t.Setenv("TENANTCTL_POSTGRES_ULR", "postgres://u:hunter2@h/")
+	t.Setenv("TENANTCTL_CONTXT", "x")
+	t.Setenv("TENANTCTL_ENTIRELY_DIFFERENT_AND_MUCH_LONGER", "x")
+	_, err := Load(Options{})
+	expectFaults(t, err,
+		"TENANTCTL_CONTXT: unknown variable; did you mean TENANTCTL_CONTEXT?",
+		"TENANTCTL_ENTIRELY_DIFFERENT_AND_MUCH_LONGER: unknown variable; tenantctl config view lists the keys, and a variable of your own needs a name that does not begin with TENANTCTL_",
+		"TENANTCTL_POSTGRES_ULR: unknown variable; did you mean TENANTCTL_POSTGRES_URL?")
 }
 
 func TestKeysHaveOneVariableEachAndLeaveReservedOnesAlone(t *testing.T) {

@@ -40,12 +40,16 @@ func keysOf(section string) []string {
 // advice names the key that an unknown one was likely meant to be, else those that its section has.
 func advice(unknown, section string) string {
 	if keyShape.MatchString(unknown) {
-		if near := nearest(unknown); near != "" {
+		near := nearest(unknown)
+		if section == "" && near == "" {
+			near = nearestOf(unknown, []string{contexts, current})
+		}
+		if near != "" {
 			return "did you mean " + near + "?"
 		}
 	}
 	if section == "" {
-		return "known ones are " + strings.Join(keysOf(section), ", ")
+		return "known ones are " + strings.Join(keysOf(section), ", ") + ", " + contexts + ", " + current
 	}
 	return section + " has " + strings.Join(keysOf(section), ", ")
 }
