@@ -78,6 +78,9 @@ func convert(store string, src *sourceColumn, tgt *targetColumn) conversion {
 		return c
 	}
 	c.note, c.refused = lossOf(store, src, tgt)
+	if store == storeMySQL && strings.HasPrefix(src.typ, "float") && tgt.typ != "real" && c.refused == "" {
+		c.note = strings.TrimSuffix(typeName(src)+" in the source, written with the digits of a double, 0.1 as 0.10000000149011612; "+c.note, "; ")
+	}
 	if store != storePostgres {
 		return c
 	}
