@@ -168,6 +168,7 @@ func (a *app) wire(c *tenant.Catalog, resources []tenant.Resource) *tenant.Servi
 		Log:         a.logger(a.cfg), Events: a.progress.event, Warn: a.warnOnce,
 		Vault: a.vault(), KeepDeleted: a.cfg.Delete.PurgeAfter, Tool: version,
 	})
+	s.ResolverWait = a.cfg.Resolve.Wait
 	a.closers = append(a.closers, s.Close)
 	return s
 }

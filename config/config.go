@@ -49,6 +49,7 @@ type Config struct {
 	Operations  Operations `mapstructure:"operations"`
 	Backup      Backup     `mapstructure:"backup"`
 	Delete      Delete     `mapstructure:"delete"`
+	Resolve     Resolve    `mapstructure:"resolve"`
 	Log         Log        `mapstructure:"log"`
 	// Actor is recorded in the audit; empty: the user of the operating system.
 	Actor string `mapstructure:"actor"`

@@ -72,7 +72,7 @@ func TestSaysASingleFaultInOneLine(t *testing.T) {
 }
 
 func TestRefusesUnknownKeyWithSuggestion(t *testing.T) {
-	const top = "known ones are environment, protected, postgres, nosql, migrations, naming, fleet, operations, backup, delete, log, actor, contexts, current-context"
+	const top = "known ones are environment, protected, postgres, nosql, migrations, naming, fleet, operations, backup, delete, resolve, log, actor, contexts, current-context"
 	cases := []struct{ file, want string }{
 		{"postgre: {}", "postgre (c:1): unknown key; did you mean postgres?"},
 		{"Postgres: {url: x}", "Postgres (c:1): unknown key; did you mean postgres?"},
@@ -190,6 +190,18 @@ func TestRefusesValuesOutOfTheirRule(t *testing.T) {
 		"backup.identity_file":            {[]string{"", "a file"}, nil},
 		"backup.keys":                     {[]string{"", "keys", "s3://b"}, nil},
 		"delete.purge_after":              {[]string{"0s", "1h", "7d"}, []string{"7", "-1d"}},
+		"resolve.listen":                  {[]string{"", "0.0.0.0:80", "[::1]:8470"}, []string{"8470", ":8470", "localhost:80", "1.2.3.4:70000"}},
+		"resolve.socket":                  {[]string{"", "run/s"}, nil},
+		"resolve.base_domain":             {[]string{"", "app.example.com", "localhost"}, []string{"App.example.com", ".example.com", "a:80", "*.a", "a_b.c", "ä.b"}},
+		"resolve.header":                  {[]string{"", "X-Tenant", "x-tenant"}, []string{"Host", "Authorization", "X-Forwarded-Host", "X-Tenant-Id", "a b", "a:"}},
+		"resolve.path_prefix":             {[]string{"", "/", "/t/", "/a/b/"}, []string{"t/", "/t", "/../", "/a%2f/", "/a?/"}},
+		"resolve.jwt_claim":               {[]string{"", "tenant", "https://example.com/tenant"}, nil},
+		"resolve.jwt_key_file":            {[]string{"", "key.pem"}, nil},
+		"resolve.trusted_proxies":         {[]string{"", "10.0.0.0/8", "10.0.0.1, ::1/128"}, []string{"10.0.0.0/33", "localhost", "10.0.0"}},
+		"resolve.max_stale":               {[]string{"1s", "1h"}, []string{"0", "999ms"}},
+		"resolve.poll":                    {[]string{"10ms"}, []string{"0", "9ms"}},
+		"resolve.reload":                  {[]string{"1s"}, []string{"0", "999ms"}},
+		"resolve.wait":                    {[]string{"1ms", "45s"}, []string{"0", "45"}},
 		"log.level":                       {[]string{"debug", "info", "warn", "error"}, []string{"WARN", "warn+1", "trace"}},
 		"log.format":                      {[]string{"text", "json"}, []string{"xml"}},
 		"actor":                           {[]string{"anyone at all"}, nil},

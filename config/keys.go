@@ -30,7 +30,9 @@ func (k Key) Expects() string { return k.kind.expects }
 // Keys gives every key there is, in the order of the example file.
 func Keys() []Key { return slices.Clone(keys) }
 
-var keys = []Key{
+var keys = slices.Concat(storeKeys, resolveKeys, ownKeys)
+
+var storeKeys = []Key{
 	{
 		Name: "environment", kind: environment(),
 		Doc: "The name of what is worked on, such as production: shown with the host and the database in the first line, in prompts and in reports. " +
@@ -223,6 +225,9 @@ var keys = []Key{
 		Name: "delete.purge_after", Default: "7d", kind: durationFrom(0),
 		Doc: "How long a deleted tenant, and what a restore has replaced, is kept and can be undeleted; then purge --due takes it.",
 	},
+}
+
+var ownKeys = []Key{
 	{
 		Name: "log.level", Default: "warn", Flag: "log-level", kind: logLevel(),
 		Doc: "The least level that is logged to stderr.",

@@ -64,7 +64,7 @@ func flags(t *testing.T, arguments ...string) *pflag.FlagSet {
 	t.Helper()
 	set := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	set.Int("parallel", 99, "")
-	for _, name := range []string{"max-failures", "allow-superuser", "identity", "log-level", "log-format", "actor"} {
+	for _, name := range []string{"max-failures", "allow-superuser", "identity", "listen", "socket", "log-level", "log-format", "actor"} {
 		set.String(name, "a default of the flag itself", "")
 	}
 	if err := set.Parse(arguments); err != nil {
@@ -122,11 +122,24 @@ func TestEveryKeyTakesFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
 		{"backup.signing", func(c *Config) any { return c.Backup.Signing }, "auto", "require", "require", "none", "", "none", nil},
 		{"backup.signing_key", func(c *Config) any { return c.Backup.SigningKey.Reveal() }, "", signingKey, signingKey, signingKey + "," + signingKey, "", signingKey + "," + signingKey, nil},
 		{"delete.purge_after", func(c *Config) any { return c.Delete.PurgeAfter }, 168 * time.Hour, 48 * time.Hour, "2d", "1h", "", time.Hour, nil},
+		{"resolve.listen", func(c *Config) any { return c.Resolve.Listen }, "127.0.0.1:8470", "0.0.0.0:1", "0.0.0.0:1", "0.0.0.0:2", "0.0.0.0:3", "0.0.0.0:2", "0.0.0.0:3"},
+		{"resolve.socket", func(c *Config) any { return c.Resolve.Socket }, "", "/f", "/f", "/e", "/g", "/e", "/g"},
+		{"resolve.base_domain", func(c *Config) any { return c.Resolve.BaseDomain }, "", "f", "f", "e", "", "e", nil},
+		{"resolve.header", func(c *Config) any { return c.Resolve.Header }, "", "X-F", "x-f", "X-E", "", "X-E", nil},
+		{"resolve.path_prefix", func(c *Config) any { return c.Resolve.PathPrefix }, "", "/f/", "/f/", "/e/", "", "/e/", nil},
+		{"resolve.jwt_claim", func(c *Config) any { return c.Resolve.JWTClaim }, "", "f", "f", "e", "", "e", nil},
+		{"resolve.jwt_key_file", func(c *Config) any { return c.Resolve.JWTKeyFile }, "", "/f", "/f", "/e", "", "/e", nil},
+		{"resolve.trusted_proxies", func(c *Config) any { return c.Resolve.TrustedProxies }, "127.0.0.0/8,::1/128", "::1", "'::1'", "10.0.0.0/8", "", "10.0.0.0/8", nil},
+		{"resolve.assertion_key", func(c *Config) any { return c.Resolve.AssertionKey.Reveal() }, "", signingKey, signingKey, signingKey + "," + signingKey, "", signingKey + "," + signingKey, nil},
+		{"resolve.max_stale", func(c *Config) any { return c.Resolve.MaxStale }, 30 * time.Second, time.Second, "1s", "1m", "", time.Minute, nil},
+		{"resolve.poll", func(c *Config) any { return c.Resolve.Poll }, time.Second, 10 * time.Millisecond, "10ms", "1m", "", time.Minute, nil},
+		{"resolve.reload", func(c *Config) any { return c.Resolve.Reload }, 5 * time.Minute, time.Second, "1s", "1m", "", time.Minute, nil},
+		{"resolve.wait", func(c *Config) any { return c.Resolve.Wait }, 45 * time.Second, time.Second, "1s", "1m", "", time.Minute, nil},
 		{"log.level", func(c *Config) any { return c.Log.Level }, slog.LevelWarn, slog.LevelDebug, "debug", "info", "error", slog.LevelInfo, slog.LevelError},
 		{"log.format", func(c *Config) any { return c.Log.Format }, "text", "json", "json", "text", "json", "text", "json"},
 		{"actor", func(c *Config) any { return c.Actor }, "", "007", "007", "e", "", "e", ""},
 	}
-	tested := map[string]bool{"postgres.url_file": true, "postgres.direct_url": true, "postgres.direct_url_file": true, "nosql.url_file": true, "backup.signing_key_file": true} // TestTakesTheSecretFromTheSourceOfHighestPrecedence
+	tested := map[string]bool{"postgres.url_file": true, "postgres.direct_url": true, "postgres.direct_url_file": true, "nosql.url_file": true, "backup.signing_key_file": true, "resolve.assertion_key_file": true} // TestTakesTheSecretFromTheSourceOfHighestPrecedence
 	for _, c := range cases {
 		tested[c.key] = true
 		t.Run(c.key, func(t *testing.T) {
