@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"golang.org/x/term"
@@ -34,6 +35,8 @@ type app struct {
 	lists       listOptions
 	cmd         *cobra.Command // the one that runs
 	cfg         *config.Config
+	pool        *pgxpool.Pool // of the catalog; nil until it was asked for
+	serves      bool          // it runs until it is stopped, and that is no failure
 	closers     []func()
 	progress    *progress
 	endImport   func() // ends the progress of an import on the screen
@@ -102,6 +105,7 @@ func (a *app) catalog(ctx context.Context) (*tenant.Catalog, *schema.Resource, e
 	if err != nil {
 		return nil, nil, err
 	}
+	a.pool = pool
 	a.closers = append(a.closers, pool.Close)
 	postgres := schema.New(pool, c)
 	a.closers = append(a.closers, postgres.Close)

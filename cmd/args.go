@@ -38,6 +38,13 @@ func oneID(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+func oneHost(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return tenant.Invalid("usage: "+cmd.UseLine(), "%s takes one host, %d given", cmd.CommandPath(), len(args))
+	}
+	return nil
+}
+
 func twoNames(cmd *cobra.Command, args []string) error {
 	if len(args) != 2 {
 		return tenant.Invalid("usage: "+cmd.UseLine(), "%s takes two names, %d given", cmd.CommandPath(), len(args))

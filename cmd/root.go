@@ -32,7 +32,7 @@ func run(ctx context.Context, a *app, args []string) int {
 	root.SetErr(a.errOut)
 	a.format = wantedFormat(args)
 	err := execute(ctx, root)
-	if err == nil && ctx.Err() != nil {
+	if err == nil && ctx.Err() != nil && !a.serves {
 		err = &tenant.Error{Kind: tenant.ErrInterrupted, Msg: "interrupted"} // what was printed is done: it may be less than was asked for
 	}
 	if err == nil { // some writers, such as that of tables, keep their errors to themselves
@@ -110,6 +110,7 @@ instant: run the same command again, or tenantctl ops resume.
 	root.AddGroup(
 		&cobra.Group{ID: groupTenants, Title: "Tenants:"},
 		&cobra.Group{ID: groupFleet, Title: "The fleet:"},
+		&cobra.Group{ID: groupServing, Title: "Serving:"},
 		&cobra.Group{ID: groupSetup, Title: "Setting up and looking after:"},
 	)
 	add := func(group string, cmds ...*cobra.Command) {
@@ -123,6 +124,7 @@ instant: run the same command again, or tenantctl ops resume.
 		newRestoreCmd(a), newCloneCmd(a), newExportCmd(a))
 	add(groupFleet, newMigrateCmd(a), newBackupCmd(a), newImportCmd(a), newExecCmd(a), newShellCmd(a))
 	add(groupSetup, newInitCmd(a), newDoctorCmd(a), newVerifyCmd(a), newOpsCmd(a), newConfigCmd(a), newVersionCmd(a))
+	add(groupServing, newResolverCmd(a), newResolveCmd(a))
 	root.AddCommand(newDocsCmd())
 	root.SetHelpCommandGroupID(groupSetup)
 	root.SetCompletionCommandGroupID(groupSetup)
@@ -133,5 +135,6 @@ instant: run the same command again, or tenantctl ops resume.
 const (
 	groupTenants = "tenants"
 	groupFleet   = "fleet"
+	groupServing = "serving"
 	groupSetup   = "setup"
 )
