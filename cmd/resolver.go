@@ -17,6 +17,7 @@ import (
 
 	"github.com/tenantctl/tenantctl/config"
 	"github.com/tenantctl/tenantctl/resolver"
+	"github.com/tenantctl/tenantctl/serve"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -67,7 +68,11 @@ func runResolver(ctx context.Context, a *app) error {
 		return err
 	}
 	defer closeAll(listeners)
-	r, err := a.resolver(ctx, nil)
+	cache, err := a.redis(cfg)
+	if err != nil {
+		return err
+	}
+	r, err := a.resolver(ctx, cache.Changed)
 	if err != nil {
 		return err
 	}
@@ -75,6 +80,8 @@ func runResolver(ctx context.Context, a *app) error {
 	if err != nil {
 		return errors.Join(err, r.Close(context.WithoutCancel(ctx)))
 	}
+	front.Asked = cache.Asked
+	cache.Start(r)
 	server := &http.Server{
 		Handler: resolverHandler(r, front), ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeaders,
 	}
@@ -94,7 +101,25 @@ func runResolver(ctx context.Context, a *app) error {
 	if down := server.Shutdown(last); down != nil {
 		a.warn([]string{"requests in flight were cut off after " + drainTime.String()})
 	}
+	if left := cache.Close(last); left != nil {
+		a.warn([]string{fmt.Sprintf("%v: suspend, delete and restore wait until they have ended, at most %v", left, cfg.Resolve.MaxStale)})
+		r.Stop()
+		return err
+	}
 	return errors.Join(err, r.Close(last))
+}
+
+// redis is where applications look for answers; without one the cache does nothing.
+func (a *app) redis(cfg *config.Config) (*serve.Cache, error) {
+	url := cfg.Resolve.RedisURL.Reveal()
+	if url == "" {
+		return nil, nil
+	}
+	cache, err := serve.NewCache(url, a.logger(cfg))
+	if err != nil {
+		return nil, tenant.Invalid("", "resolve.redis_url: %v", err)
+	}
+	return cache, nil
 }
 
 // resolver starts a resolver by the configuration. changed is called after each change of what it answers; it may be nil.

@@ -30,7 +30,7 @@ func TestExampleLoadsAsItIsAndLeavesDefaultsInForce(t *testing.T) {
 		t.Error(err)
 	}
 	for _, s := range config.Settings() {
-		if set := s.Source != "default"; set != (s.Secret && s.Key != "postgres.direct_url" && s.Key != "backup.signing_key" && s.Key != "resolve.assertion_key") {
+		if set := s.Source != "default"; set != (s.Secret && s.Key != "postgres.direct_url" && s.Key != "backup.signing_key" && s.Key != "resolve.assertion_key" && s.Key != "resolve.redis_url") {
 			t.Errorf("%s is from %s", s.Key, s.Source)
 		}
 	}
@@ -62,13 +62,14 @@ func TestExampleCoversEveryKeyWithItsDefault(t *testing.T) {
 func TestExampleValuesOfUncommentedFileLoad(t *testing.T) {
 	example := readExample(t)
 	isolate(t)
-	active := regexp.MustCompile(`(?m)^  (url|#direct_url|#signing_key|#assertion_key): .*$`)
+	active := regexp.MustCompile(`(?m)^  (url|#direct_url|#signing_key|#assertion_key|#redis_url): .*$`)
 	commented := regexp.MustCompile(`(?m)^( *)#([a-z_]+:)`)
 	write(t, "tenantctl.yaml", commented.ReplaceAllString(active.ReplaceAllString(example, ""), "$1$2"))
 	write(t, "secrets/postgres-url", "postgres://u:pw@h/db")
 	write(t, "secrets/postgres-direct-url", "postgres://u:pw@h2/db")
 	write(t, "secrets/mongodb-url", "mongodb://u:pw@h/db")
 	write(t, "secrets/assertion-key", signingKey+"\n")
+	write(t, "secrets/redis-url", "redis://u:pw@h:6379/0\n")
 	write(t, "secrets/backup-signing-key", signingKey+"\n"+signingKey+"\n")
 	config := load(t, Options{})
 	if keys := config.Backup.SigningKey.Reveal(); keys != signingKey+","+signingKey {

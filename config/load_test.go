@@ -134,12 +134,13 @@ func TestEveryKeyTakesFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
 		{"resolve.max_stale", func(c *Config) any { return c.Resolve.MaxStale }, 30 * time.Second, time.Second, "1s", "1m", "", time.Minute, nil},
 		{"resolve.poll", func(c *Config) any { return c.Resolve.Poll }, time.Second, 10 * time.Millisecond, "10ms", "1m", "", time.Minute, nil},
 		{"resolve.reload", func(c *Config) any { return c.Resolve.Reload }, 5 * time.Minute, time.Second, "1s", "1m", "", time.Minute, nil},
+		{"resolve.redis_url", func(c *Config) any { return c.Resolve.RedisURL }, Secret(""), Secret("redis://f"), "redis://f", "redis://e/1", "", Secret("redis://e/1"), nil},
 		{"resolve.wait", func(c *Config) any { return c.Resolve.Wait }, 45 * time.Second, time.Second, "1s", "1m", "", time.Minute, nil},
 		{"log.level", func(c *Config) any { return c.Log.Level }, slog.LevelWarn, slog.LevelDebug, "debug", "info", "error", slog.LevelInfo, slog.LevelError},
 		{"log.format", func(c *Config) any { return c.Log.Format }, "text", "json", "json", "text", "json", "text", "json"},
 		{"actor", func(c *Config) any { return c.Actor }, "", "007", "007", "e", "", "e", ""},
 	}
-	tested := map[string]bool{"postgres.url_file": true, "postgres.direct_url": true, "postgres.direct_url_file": true, "nosql.url_file": true, "backup.signing_key_file": true, "resolve.assertion_key_file": true} // TestTakesTheSecretFromTheSourceOfHighestPrecedence
+	tested := map[string]bool{"postgres.url_file": true, "postgres.direct_url": true, "postgres.direct_url_file": true, "nosql.url_file": true, "backup.signing_key_file": true, "resolve.assertion_key_file": true, "resolve.redis_url_file": true} // TestTakesTheSecretFromTheSourceOfHighestPrecedence
 	for _, c := range cases {
 		tested[c.key] = true
 		t.Run(c.key, func(t *testing.T) {

@@ -25,7 +25,9 @@ type Resolve struct {
 	MaxStale         time.Duration `mapstructure:"max_stale"`
 	Poll             time.Duration `mapstructure:"poll"`
 	Reload           time.Duration `mapstructure:"reload"`
-	Wait             time.Duration `mapstructure:"wait"` // of operations, for resolvers
+	RedisURL         Secret        `mapstructure:"redis_url"`      // empty: no Redis
+	RedisURLFile     string        `mapstructure:"redis_url_file"` // where RedisURL was read from, if from a file
+	Wait             time.Duration `mapstructure:"wait"`           // of operations, for resolvers
 }
 
 var resolveKeys = []Key{
@@ -81,6 +83,14 @@ var resolveKeys = []Key{
 	{
 		Name: "resolve.reload", Default: "5m", kind: durationFrom(time.Second),
 		Doc: "How often a resolver reads all tenants again.",
+	},
+	{
+		Name: "resolve.redis_url", Secret: true, kind: secretURL("a redis:// or rediss:// URL", checkRedisURL),
+		Doc: "The Redis where a resolver keeps its answers of /v1/resolve for applications that look there first. Empty: nowhere.",
+	},
+	{
+		Name: "resolve.redis_url_file", kind: secretFile(), holds: "resolve.redis_url",
+		Doc: "A file whose content is resolve.redis_url. Set one of the two.",
 	},
 	{
 		Name: "resolve.wait", Default: "45s", kind: durationFrom(time.Millisecond),

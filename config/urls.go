@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/redis/go-redis/v9"
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/connstring"
 )
 
@@ -53,6 +54,22 @@ func checkMongoURL(raw string) error {
 	}
 	return checkMasked(raw, masked, func(text string) error {
 		_, err := connstring.ParseAndValidate(text)
+		return err
+	})
+}
+
+// checkRedisURL asks the client.
+func checkRedisURL(raw string) error {
+	scheme, isURL := urlScheme(raw)
+	masked := MaskURL(raw)
+	switch {
+	case !isURL || scheme != "redis" && scheme != "rediss":
+		return errors.New("must begin with redis:// or rediss://")
+	case masked == hidden:
+		return errEscape
+	}
+	return checkMasked(raw, masked, func(text string) error {
+		_, err := redis.ParseURL(text)
 		return err
 	})
 }

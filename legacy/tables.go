@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -18,7 +19,7 @@ import (
 
 // each works for the tenants of a pass, in parallel.
 func (r *run) each(ctx context.Context, tenants []int32, do func(ctx context.Context, at int32) error) error {
-	g, ctx := tenant.NewGroup(ctx)
+	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(r.Parallel)
 	for _, at := range tenants {
 		g.Go(func() error { return do(ctx, at) })

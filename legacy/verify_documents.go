@@ -6,8 +6,7 @@ import (
 	"errors"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
-
-	"github.com/tenantctl/tenantctl/tenant"
+	"golang.org/x/sync/errgroup"
 )
 
 // digestDocuments computes the source's side of a collection. Documents have no checksum in MongoDB: they are read.
@@ -62,7 +61,7 @@ func (v *run) eachDocument(ctx context.Context, p *pass, yield func(key string, 
 
 func (v *run) digestCollections(ctx context.Context, p *pass) ([]tableDigest, error) {
 	out := make([]tableDigest, len(p.tenants))
-	g, ctx := tenant.NewGroup(ctx)
+	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(v.Parallel)
 	for n, at := range p.tenants {
 		g.Go(func() error {

@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -229,7 +230,7 @@ func (r *Resource) Versions(ctx context.Context, ts []tenant.Tenant) ([]tenant.V
 		return nil, err
 	}
 	out := make([]tenant.Version, len(ts))
-	workers, _ := tenant.NewGroup(ctx)
+	var workers errgroup.Group
 	workers.SetLimit(readers)
 	for i := range ts {
 		workers.Go(func() error {

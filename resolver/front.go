@@ -19,6 +19,8 @@ type Front struct {
 	Proxies []netip.Prefix
 	// Keys sign what proxies are told; nil: nothing is signed.
 	Keys *Keys
+	// Asked is told of each host that /v1/resolve was asked about by itself. It must not block. May be nil.
+	Asked func(host string)
 }
 
 // The headers by which a proxy tells the application whose a request is, in the order of Tenant's fields.
@@ -188,6 +190,9 @@ func (f *Front) resolve(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	a := f.answer(q, nil)
+	if f.Asked != nil && a.Host != "" && q.URI == "" && q.Header == "" && q.Token == "" {
+		f.Asked(a.Host)
+	}
 	text, err := json.Marshal(a)
 	if err != nil {
 		plain(w, http.StatusInternalServerError, err.Error())

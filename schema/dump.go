@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -328,7 +329,7 @@ func (d *dump) share(ctx context.Context, q *queue, parallel int) error {
 	if err := send(ctx, pg, []command{c}); err != nil {
 		return failure("share what is seen of schema "+d.t.Schema, err)
 	}
-	g, working := tenant.NewGroup(ctx)
+	g, working := errgroup.WithContext(ctx)
 	waiting, stop := context.WithCancel(working)
 	defer stop()
 	for range parallel - 1 {

@@ -105,23 +105,24 @@ const rowPatience = 200 * time.Millisecond
 // endWhile ends the role's sessions again and again until stop, once a wait takes longer than it should.
 func (r *Resource) endWhile(ctx context.Context, t tenant.Tenant) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	ending, ctx := tenant.NewGroup(ctx)
-	ending.Go(func() error {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
 		tick := time.NewTicker(rowPatience)
 		defer tick.Stop()
 		for {
 			select {
 			case <-ctx.Done():
-				return nil
+				return
 			case <-tick.C:
 				// The wait for the row tells whether it was of use.
 				_ = r.endSessionsOnce(ctx, t)
 			}
 		}
-	})
+	}()
 	return func() {
 		cancel()
-		_ = ending.Wait() // it gives no error
+		<-over
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -24,7 +26,7 @@ func (r *Resource) Structures(ctx context.Context, ts []tenant.Tenant) ([]string
 	out := make([]string, len(ts))
 	var mu sync.Mutex
 	away := tenant.Unreadable{}
-	g, ctx := tenant.NewGroup(ctx)
+	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(readers)
 	for at := 0; at < len(ts); at += structuresAtOnce {
 		end := min(at+structuresAtOnce, len(ts))

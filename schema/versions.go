@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -22,7 +23,7 @@ func (r *Resource) Versions(ctx context.Context, ts []tenant.Tenant) ([]tenant.V
 		return r.delegated(ctx, ts)
 	}
 	out := make([]tenant.Version, len(ts))
-	g, ctx := tenant.NewGroup(ctx)
+	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(readers)
 	for at := 0; at < len(ts); at += booksAtOnce {
 		end := min(at+booksAtOnce, len(ts))

@@ -1,9 +1,6 @@
 package tenant
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // What the model of the operation log does with an operation, as the use cases do it.
 
@@ -48,12 +45,3 @@ func (c *Catalog) InitOnly(ctx context.Context, version int64) error {
 }
 
 func (c *Catalog) Renew(ctx context.Context) error { return c.renew(ctx, c.pool) }
-
-// Age lets what this process works on have begun earlier.
-func (c *Catalog) Age(by time.Duration) {
-	c.works.mu.Lock()
-	defer c.works.mu.Unlock()
-	for _, w := range c.works.list {
-		w.since = w.since.Add(-by)
-	}
-}
