@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,13 +14,16 @@ import (
 
 func newShellCmd(a *app) *cobra.Command {
 	var mongodb bool
+	var o tenant.ShellOptions
 	c := &cobra.Command{
 		Use:   "shell NAME",
-		Short: "Open psql or mongosh in a tenant's place",
-		Long: `Starts psql with the tenant's schema as its search_path, or with --mongodb mongosh in the tenant's database, as the
-role of the configuration. Passwords are handed over in the environment, never as arguments. The client's exit
-code is passed on.`,
-		Example:           "  tenantctl shell acme\n  tenantctl shell acme --mongodb",
+		Short: "Open psql or mongosh as a tenant",
+		Long: `Starts psql with the tenant's schema as its search_path and the rights of the tenant's role (of an adopted schema
+without one: of its owner), or with --mongodb mongosh in the tenant's database, as the user of nosql.url: passwords of
+tenants are kept nowhere. The prompt carries the environment and the tenant; your own ~/.psqlrc is read before.
+--as-provisioner is psql as the role of postgres.url, for a suspended tenant too. Passwords are handed over in the
+environment, never as arguments. The client's exit code is passed on.`,
+		Example:           "  tenantctl shell acme\n  tenantctl shell acme --as-provisioner\n  tenantctl shell acme --mongodb",
 		Args:              oneName,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -31,15 +35,22 @@ code is passed on.`,
 			if mongodb {
 				kind = tenant.KindMongoDB
 			}
-			return runShell(cmd, a, s, kind, tenant.Name(args[0]))
+			if mongodb && o.AsProvisioner {
+				return tenant.Invalid("leave it out: mongosh is the user of nosql.url in any case", "--as-provisioner is for psql alone")
+			}
+			target := a.cfg.Target()
+			o.Prompt = strings.TrimPrefix(target.Environment+"/"+args[0], "/")
+			o.Danger = target.Protected && os.Getenv("NO_COLOR") == ""
+			return runShell(cmd, a, s, kind, tenant.Name(args[0]), o)
 		},
 	}
 	c.Flags().BoolVar(&mongodb, "mongodb", false, "mongosh instead of psql")
+	c.Flags().BoolVar(&o.AsProvisioner, "as-provisioner", false, "psql as the role of postgres.url instead of the tenant's")
 	return c
 }
 
-func runShell(cmd *cobra.Command, a *app, s *tenant.Service, kind string, name tenant.Name) error {
-	program, args, env, cleanup, err := s.Shell(cmd.Context(), kind, name)
+func runShell(cmd *cobra.Command, a *app, s *tenant.Service, kind string, name tenant.Name, o tenant.ShellOptions) error {
+	program, args, env, cleanup, err := s.Shell(cmd.Context(), kind, name, o)
 	if err != nil {
 		return err
 	}

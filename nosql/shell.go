@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -16,11 +17,12 @@ import (
 // shellURL is the variable that carries the connection string: arguments can be read by every process.
 const shellURL = "TENANTCTL_SHELL_URL"
 
+// connectScript hides the connection string from what is typed.
 const connectScript = "db = connect(process.env." + shellURL + ");\ndelete process.env." + shellURL + ";\n"
 
 // Command starts mongosh in the tenant's database, as the user of nosql.url. env is what comes on top of the
 // process's own environment.
-func (r *Resource) Command(ctx context.Context, t tenant.Tenant) (program string, args, env []string, cleanup func(), err error) {
+func (r *Resource) Command(ctx context.Context, t tenant.Tenant, o tenant.ShellOptions) (program string, args, env []string, cleanup func(), err error) {
 	nothing := func() {}
 	program, err = exec.LookPath("mongosh")
 	if err != nil {
@@ -39,7 +41,11 @@ func (r *Resource) Command(ctx context.Context, t tenant.Tenant) (program string
 		return "", nil, nil, nothing, scriptFailure(err)
 	}
 	cleanup = func() { _ = os.Remove(script.Name()) }
-	_, err = script.WriteString(connectScript)
+	text := connectScript
+	if o.Prompt != "" {
+		text += "prompt = " + strconv.Quote(o.Prompt+"> ") + ";\n"
+	}
+	_, err = script.WriteString(text)
 	if err = errors.Join(err, script.Close()); err != nil {
 		cleanup()
 		return "", nil, nil, nothing, scriptFailure(err)

@@ -23,7 +23,7 @@ func TestShellKeepsTheURLOutOfTheArguments(t *testing.T) {
 	r := direct(t, example)
 	ten := migrated(t, r)
 	r.cfg.URL = "mongodb://root:s3cret@host:1,other:2/?replicaSet=rs"
-	program, args, env, cleanup, err := r.Command(t.Context(), ten)
+	program, args, env, cleanup, err := r.Command(t.Context(), ten, tenant.ShellOptions{Prompt: "staging/acme"})
 	must(t, err)
 	defer cleanup()
 	script := args[len(args)-1]
@@ -40,7 +40,7 @@ func TestShellKeepsTheURLOutOfTheArguments(t *testing.T) {
 	if shown != "--nodb --quiet --shell "+script {
 		t.Errorf("arguments are %s", shown)
 	}
-	if want := connectScript + "mongodb://root:s3cret@host:1,other:2/" + ten.Database + "?replicaSet=rs&authSource=admin\n"; rest != want {
+	if want := connectScript + "prompt = \"staging/acme> \";\nmongodb://root:s3cret@host:1,other:2/" + ten.Database + "?replicaSet=rs&authSource=admin\n"; rest != want {
 		t.Errorf("got %q, want %q", rest, want)
 	}
 	cleanup()
@@ -54,13 +54,13 @@ func TestShellIsRefusedWhereItLeadsNowhere(t *testing.T) {
 	ten := newTenant(t)
 	t.Run("without mongosh", func(t *testing.T) {
 		t.Setenv("PATH", t.TempDir())
-		_, _, _, cleanup, err := r.Command(t.Context(), ten)
+		_, _, _, cleanup, err := r.Command(t.Context(), ten, tenant.ShellOptions{})
 		cleanup()
 		refuses(t, err, tenant.ErrInvalid, "mongosh is not on PATH", "install it")
 	})
 	t.Run("without a database", func(t *testing.T) {
 		fakeShell(t)
-		_, _, _, cleanup, err := r.Command(t.Context(), ten)
+		_, _, _, cleanup, err := r.Command(t.Context(), ten, tenant.ShellOptions{})
 		cleanup()
 		refuses(t, err, tenant.ErrMissing, ten.Database)
 	})

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -146,33 +144,6 @@ func verifier(password string) (string, error) {
 	}
 	b64 := base64.StdEncoding.EncodeToString
 	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", iterations, b64(salt), b64(keys.StoredKey), b64(keys.ServerKey)), nil
-}
-
-// Command is psql as the provisioning role, in the tenant's schema. env is what is to be added to the program's own.
-func (r *Resource) Command(ctx context.Context, t tenant.Tenant) (program string, args, env []string, cleanup func(), err error) {
-	cleanup = func() {}
-	program, err = exec.LookPath("psql")
-	if err != nil {
-		return "", nil, nil, cleanup, &tenant.Error{
-			Kind: tenant.ErrInvalid, Store: tenant.KindPostgres, Msg: "psql is not on the PATH",
-			Hint: "install PostgreSQL's client: apt-get install postgresql-client, or brew install libpq", Err: err,
-		}
-	}
-	if err := r.reach(ctx, t); err != nil {
-		return "", nil, nil, cleanup, err
-	}
-	shared, err := r.shared(ctx)
-	if err != nil {
-		return "", nil, nil, cleanup, err
-	}
-	if shared {
-		return "", nil, nil, cleanup, &tenant.Error{Kind: tenant.ErrUnsupported, Store: tenant.KindPostgres, Msg: "psql needs a session of its own, and " + sharing, Hint: hintSession}
-	}
-	if env, err = r.clientEnv(); err != nil {
-		return "", nil, nil, cleanup, err
-	}
-	env = append(env, "PGOPTIONS="+strings.TrimSpace(os.Getenv("PGOPTIONS")+" -c search_path="+r.asOption(t.Schema)))
-	return program, nil, env, cleanup, nil
 }
 
 // clientEnv is how PostgreSQL's own programs connect as the provisioning role, past a pooler; it holds the password.

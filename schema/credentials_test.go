@@ -106,23 +106,55 @@ func TestEncryptionSettingsAreHandedOn(t *testing.T) {
 func TestShellIsPsqlInTheTenantsSchema(t *testing.T) {
 	b := newBench(t, example)
 	tn := b.created("acme")
-	program, args, env, cleanup, err := b.Command(t.Context(), tn)
+	for _, o := range []tenant.ShellOptions{{}, {Prompt: "staging/acme", Danger: true}, {AsProvisioner: true}} {
+		entersAs(t, b, tn, o)
+	}
+	_, _, _, _, err := b.Command(t.Context(), b.tenant("missing"), tenant.ShellOptions{})
+	refused(t, err, tenant.ErrMissing)
+	suspended := tn
+	suspended.State = tenant.Suspended
+	_, _, _, _, err = b.Command(t.Context(), suspended, tenant.ShellOptions{})
+	refused(t, err, tenant.ErrInvalid, "suspended", "--as-provisioner")
+
+	t.Setenv("PATH", filepath.Join(t.TempDir(), "empty"))
+	_, _, _, cleanup, err := b.Command(t.Context(), tn, tenant.ShellOptions{})
+	refused(t, err, tenant.ErrInvalid, "psql", "install")
+	cleanup()
+}
+
+// entersAs starts psql, and looks whose rights it has and what its prompt is, and that nothing of it is left.
+func entersAs(t *testing.T, b bench, tn tenant.Tenant, o tenant.ShellOptions) {
+	t.Helper()
+	program, args, env, cleanup, err := b.Command(t.Context(), tn, o)
 	must(t, err)
-	defer cleanup()
 	if strings.Contains(strings.Join(args, " "), "secret") {
 		t.Errorf("a secret is in the arguments %q", args)
 	}
-	c := exec.CommandContext(t.Context(), program, append(args, "-XAtc", "SELECT current_schema(), current_user, count(*) FROM customers")...)
+	c := exec.CommandContext(t.Context(), program, append(args, "-At")...)
 	c.Env = append(os.Environ(), env...)
+	c.Stdin = strings.NewReader("SELECT current_schema(), current_user, count(*) FROM customers;\n\\echo :PROMPT1\n")
 	out, err := c.CombinedOutput()
-	if err != nil || strings.TrimSpace(string(out)) != tn.Schema+"|"+b.prefix+"provisioner|0" {
-		t.Errorf("psql gives %s, %v", out, err)
+	role, prompt := tn.Role, "%/%R%x%# "
+	if o.AsProvisioner {
+		role = b.prefix + "provisioner"
 	}
-	_, _, _, _, err = b.Command(t.Context(), b.tenant("missing"))
-	refused(t, err, tenant.ErrMissing)
-
-	t.Setenv("PATH", filepath.Join(t.TempDir(), "empty"))
-	_, _, _, cleanup, err = b.Command(t.Context(), tn)
-	refused(t, err, tenant.ErrInvalid, "psql", "install")
+	if o.Prompt != "" {
+		prompt = "%[%033[31m%]staging/acme%[%033[0m%]%R%x%# "
+	}
+	if want := tn.Schema + "|" + role + "|0\n" + prompt + "\n"; err != nil || string(out) != want {
+		t.Errorf("%+v: psql gives %q, %v, want %q", o, out, err, want)
+	}
 	cleanup()
+	for _, e := range env {
+		if rc, is := strings.CutPrefix(e, "PSQLRC="); is {
+			if _, err := os.Stat(rc); !os.IsNotExist(err) {
+				t.Errorf("%s is still there", rc)
+			}
+		}
+	}
+	var member bool
+	must(t, b.pool.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_auth_members m WHERE m.member = current_user::regrole AND m.roleid = $1::regrole AND NOT m.admin_option)", tn.Role).Scan(&member))
+	if member {
+		t.Errorf("%+v: the provisioning role is still a member of %s", o, tn.Role)
+	}
 }

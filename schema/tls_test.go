@@ -49,7 +49,7 @@ func TestATenantIsMadeDumpedAndProbedOverVerifiedTLS(t *testing.T) {
 	if _, err := b.run(t.Context(), nil, "pg_dump", "--schema-only", "--schema="+tn.Schema); err != nil {
 		t.Errorf("pg_dump: %v", err)
 	}
-	program, _, env, cleanup, err := b.Command(t.Context(), tn)
+	program, _, env, cleanup, err := b.Command(t.Context(), tn, tenant.ShellOptions{AsProvisioner: true})
 	must(t, err)
 	defer cleanup()
 	c := exec.Command(program, "--no-psqlrc", "--tuples-only", "--no-align", "--command=SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")

@@ -85,14 +85,14 @@ func (s *Service) List(ctx context.Context, sel Selection) iter.Seq2[Tenant, err
 
 // Shell is the client program for one store of a tenant, with its arguments and its environment, which holds the
 // secrets. cleanup is to be called when the client has ended.
-func (s *Service) Shell(ctx context.Context, kind string, name Name) (program string, args, env []string, cleanup func(), err error) {
+func (s *Service) Shell(ctx context.Context, kind string, name Name, o ShellOptions) (program string, args, env []string, cleanup func(), err error) {
 	t, err := s.catalog.Get(ctx, name)
 	if err != nil {
 		return "", nil, nil, nil, err
 	}
 	for _, sh := range each[Shell](s) {
 		if sh.Kind() == kind {
-			program, args, env, cleanup, err = sh.Command(ctx, t)
+			program, args, env, cleanup, err = sh.Command(ctx, t, o)
 			if err != nil {
 				return "", nil, nil, nil, WithTenant(err, name)
 			}

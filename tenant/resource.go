@@ -232,12 +232,19 @@ type Login struct {
 	Err      error  `json:"-"` // why the store could not tell; the note says it too
 }
 
+// ShellOptions are how a person enters.
+type ShellOptions struct {
+	Prompt        string // environment and tenant, of letters, digits and . _ - /; empty: the client's own
+	Danger        bool   // the prompt is red
+	AsProvisioner bool   // with the rights of the role that provisions, instead of the tenant's
+}
+
 // Shell is a Resource that a person can enter by its own client program.
 type Shell interface {
 	Resource
 	// Command is the client's program with arguments and environment, which holds the secrets; nothing secret is in args.
 	// cleanup removes what was written for it and is never nil.
-	Command(ctx context.Context, t Tenant) (program string, args, env []string, cleanup func(), err error)
+	Command(ctx context.Context, t Tenant, o ShellOptions) (program string, args, env []string, cleanup func(), err error)
 }
 
 // Execer is a Resource that runs one statement in a tenant's place.

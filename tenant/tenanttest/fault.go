@@ -163,7 +163,7 @@ type logins interface {
 }
 
 type shell interface {
-	Command(ctx context.Context, t tenant.Tenant) (program string, args, env []string, cleanup func(), err error)
+	Command(ctx context.Context, t tenant.Tenant, o tenant.ShellOptions) (program string, args, env []string, cleanup func(), err error)
 }
 
 type execer interface {
