@@ -15,7 +15,8 @@ var setupNeeds = map[string]map[string]string{
 	"demo": {"initdb": "postgresql"},
 	"test": {
 		"initdb": "postgresql", "pg_dump": "postgresql-client", "psql": "postgresql-client", "mariadbd": "mariadb-server",
-		"pgbouncer": "pgbouncer", "zstd": "zstd", "redis-server": "redis-server", "npm": "npm", "sha256sum": "coreutils", "tar": "tar",
+		"pgbouncer": "pgbouncer", "zstd": "zstd", "redis-server": "redis-server", "nginx": "nginx", "haproxy": "haproxy",
+		"caddy": "caddy", "pgrep": "procps", "npm": "npm", "sha256sum": "coreutils", "tar": "tar",
 		"python3": "python3-django python3-psycopg2",
 	},
 }
