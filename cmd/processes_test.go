@@ -57,41 +57,70 @@ func TestTwoProcessesOnOneTenantOneIsBusy(t *testing.T) {
 // A process that was stopped for longer than its lease is thought dead; another finishes its work. When it comes back,
 // it changes nothing and does not pretend to have done it.
 func TestAProcessThatWasTakenOverChangesNothing(t *testing.T) {
-	b := newBench(t)
-	b.keepUsers(t)
-	b.must(t, "init")
-	b.extra = []string{"TENANTCTL_OPERATIONS_LEASE=3s"}
-	var late []*lateComer
+	shared := lateBench(t, false)
+	var usual []*lateComer
+	var parts [][]*lateComer // that sleep at the same time: so many at once that the server has connections for them
+	tried := 0
 	for _, c := range faultCases {
-		sample := slices.Contains([]string{"create", "delete", "purge", "suspend", "rename", "migrate"}, c.name)
-		if c.engine || c.scratch || c.alone || c.source || c.fleet && c.from != old || !sample && !everyFault() {
+		sample := []string{"create", "delete", "purge", "suspend", "rename", "migrate", "adopt", "adopt-role", "migrate-exec", "rehearse"}
+		if c.alone || c.source || !slices.Contains(sample, c.name) && !everyFault() {
 			continue // their ways are those of the others
 		}
-		f := &faultTest{faultCase: c, bench: b}
-		ref := "r" + strings.ReplaceAll(c.name, "-", "")
-		f.prepare(t, fault{name: ref})
-		f.trace = f.traced(t, "", 0, f.command(ref))
-		f.after = f.state(t, ref)
-		for i, p := range f.trace {
-			// At its end there is nothing left to take over.
-			if strings.HasSuffix(p, "#1") && !strings.HasSuffix(p, "finish/after#1") && p != "migrate/run/begun#1" {
-				late = append(late, &lateComer{faultTest: f, point: p, name: fmt.Sprintf("%s%d", ref, i)})
-			}
+		f := &faultTest{faultCase: c, bench: shared}
+		if c.engine || c.scratch {
+			f.bench = lateBench(t, c.engine)
+		}
+		late := f.lateComers(t)
+		tried += len(late)
+		switch {
+		case c.scratch: // each run clears away what dead ones have left
+			parts = slices.AppendSeq(parts, slices.Chunk(late, 1))
+		case c.engine:
+			parts = append(parts, late)
+		default:
+			usual = append(usual, late...)
 		}
 	}
-	t.Logf("%d processes come back late", len(late))
-	if len(late) < 40 {
+	parts = slices.AppendSeq(parts, slices.Chunk(usual, 20))
+	t.Logf("%d processes come back late", tried)
+	if tried < 30 {
 		t.Error("these are too few: checkpoints got lost")
 	}
-	// So many at once that the server has connections for them.
-	for part := range slices.Chunk(late, 20) {
+	for _, part := range parts {
 		each(part, func(l *lateComer) { l.fallAsleep(t) })
-		if _, err := b.pg.Exec(t.Context(), `SELECT pg_sleep(extract(epoch FROM max(lease_until) - clock_timestamp()) + 0.1) FROM tenantctl.operations WHERE state IN ('running', 'undoing')`); err != nil {
+		if _, err := part[0].pg.Exec(t.Context(), `SELECT pg_sleep(extract(epoch FROM max(lease_until) - clock_timestamp()) + 0.1) FROM tenantctl.operations WHERE state IN ('running', 'undoing')`); err != nil {
 			t.Fatal(err)
 		}
 		each(part, func(l *lateComer) { l.takeOver(t) })
 		each(part, func(l *lateComer) { l.comeBack(t) })
 	}
+}
+
+// lateBench has a short lease.
+func lateBench(t *testing.T, engine bool) *bench {
+	b := newRestartBench(t, engine)
+	b.extra = append(b.extra, "TENANTCTL_OPERATIONS_LEASE=3s")
+	return b
+}
+
+// lateComers are to sleep at some points, and with TENANTCTL_TEST_FAULTS=all at each.
+func (f *faultTest) lateComers(t *testing.T) (late []*lateComer) {
+	ref := "r" + strings.ReplaceAll(f.name, "-", "")
+	f.prepare(t, fault{name: ref})
+	f.trace = f.traced(t, "", 0, f.command(ref))
+	f.after = f.state(t, ref)
+	every := 3
+	if f.scratch { // one after the other
+		every = 6
+	}
+	for i, p := range f.trace {
+		// At its end there is nothing left to take over; what a scratch verb has the stores do, others do too.
+		nothing := strings.HasSuffix(p, "finish/after#1") || strings.HasSuffix(p, "/run/begun#1") || f.scratch && ofStore(p)
+		if strings.HasSuffix(p, "#1") && !nothing && (everyFault() || i%every == 0) {
+			late = append(late, &lateComer{faultTest: f, point: p, name: fmt.Sprintf("%s%d", ref, i)})
+		}
+	}
+	return late
 }
 
 // each does something for a few at once.

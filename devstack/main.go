@@ -119,6 +119,15 @@ foreground until Ctrl-C or SIGTERM, which is its normal end (exit code 0).`,
 		root.AddCommand(cmd)
 	}
 
+	root.AddCommand(&cobra.Command{
+		Use: "mongodb DIR ADDRESS", Hidden: true, Args: cobra.ExactArgs(2),
+		Short: "Serve MongoDB alone on the files in DIR, until its input ends",
+		RunE: func(_ *cobra.Command, args []string) error {
+			code, failure = mongodbAlone(args[0], args[1])
+			return nil
+		},
+	})
+
 	if err := root.Execute(); err != nil {
 		return exitUsage, err
 	}

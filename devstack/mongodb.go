@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/url"
 	"os"
@@ -26,8 +27,14 @@ type mongodb struct {
 
 // startMongoDB starts FerretDB with its SQLite files under dir and returns once it answers. Embedded, it sends no telemetry.
 func startMongoDB(ctx context.Context, dir string, cfg config) (*mongodb, error) {
-	data := url.URL{Scheme: "file", Path: filepath.ToSlash(filepath.Join(dir, "mongodb")) + "/"}
-	if err := os.Mkdir(filepath.Join(dir, "mongodb"), 0o700); err != nil {
+	// The kernel picks the port while listening, so that nothing can take it before.
+	return serveMongoDB(ctx, filepath.Join(dir, "mongodb"), "127.0.0.1:0", cfg)
+}
+
+// serveMongoDB starts FerretDB at an address, on the files that a folder has, or on new ones.
+func serveMongoDB(ctx context.Context, dir, address string, cfg config) (*mongodb, error) {
+	data := url.URL{Scheme: "file", Path: filepath.ToSlash(dir) + "/"}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	if cfg.fast {
@@ -38,8 +45,7 @@ func startMongoDB(ctx context.Context, dir string, cfg config) (*mongodb, error)
 		logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
 	server, err := ferretdb.New(&ferretdb.Config{
-		// The kernel picks the port while listening, so that nothing can take it before.
-		Listener:  ferretdb.ListenerConfig{TCP: "127.0.0.1:0"},
+		Listener:  ferretdb.ListenerConfig{TCP: address},
 		Logger:    logger,
 		Handler:   "sqlite",
 		SQLiteURL: data.String(),
@@ -76,4 +82,16 @@ func (m *mongodb) awaitAnswer(ctx context.Context) error {
 func (m *mongodb) stop() {
 	m.cancel()
 	<-m.done
+}
+
+// mongodbAlone serves MongoDB alone until its input ends, for tests that kill the server and start it again with its data.
+func mongodbAlone(dir, address string) (int, error) {
+	m, err := serveMongoDB(context.Background(), dir, address, config{fast: true})
+	if err != nil {
+		return exitFailed, err
+	}
+	fmt.Println(m.url)
+	_, err = io.Copy(io.Discard, os.Stdin)
+	m.stop()
+	return 0, err
 }

@@ -87,6 +87,9 @@ func (s *stack) variables() [][2]string {
 		{"TENANTCTL_POSTGRES_ALLOW_SUPERUSER", "true"},
 		{"TENANTCTL_NOSQL_URL", s.nosqlURL},
 	}
+	if program, err := os.Executable(); err == nil {
+		vars = append(vars, [2]string{"DEVSTACK", program})
+	}
 	if s.postgres.hasPsql() {
 		vars = append(vars, [2]string{"DEVSTACK_PG_BINDIR", s.postgres.bindir})
 	}
