@@ -44,7 +44,7 @@ func TestPairsOfVerbsOnRealServersComeOutAsOneAfterTheOther(t *testing.T) {
 		}
 		for i, point := range points {
 			for j, second := range secondVerbs {
-				all = append(all, heldPair{f, point, second, c.name + string(rune('a'+i)) + string(rune('a'+j))})
+				all = append(all, heldPair{f, point, second, "h" + c.name + string(rune('a'+i)) + string(rune('a'+j))})
 			}
 		}
 	}

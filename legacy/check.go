@@ -76,6 +76,14 @@ func (c *checker) sourceColumn(path []string, t *sourceTable, name string) {
 	c.fault(path, "%s of the source has no column %s%s", bare(t.name), shown(name), didYouMean(name, names))
 }
 
+// sourceField is sourceColumn, but that a field of documents may be a path into them.
+func (c *checker) sourceField(path []string, of *Table, t *sourceTable, name string) {
+	head, _, _ := strings.Cut(name, ".")
+	if t == nil || !c.sampled(of) || t.column(head) == nil {
+		c.sourceColumn(path, t, name)
+	}
+}
+
 // sampled tells whether a source's columns are those of a sample of its records, of which others may have more.
 func (c *checker) sampled(t *Table) bool {
 	switch c.m.realStore(t.Source) {
@@ -179,7 +187,7 @@ func (c *checker) key(path []string, t *Table, src *sourceTable) {
 	for i, hop := range t.Via {
 		at := below(below(path, "via"), strconv.Itoa(i))
 		for _, column := range hop.Columns {
-			c.sourceColumn(below(at, "columns"), last, column)
+			c.sourceField(below(at, "columns"), t, last, column)
 		}
 		if last = c.source(below(at, "table"), t.Source, hop.Table); last == nil {
 			return
@@ -194,10 +202,8 @@ func (c *checker) key(path []string, t *Table, src *sourceTable) {
 				strings.Join(hop.References, ", "), last.name, t.From)
 		}
 	}
-	// A field of documents may be a path into them.
-	first, _, _ := strings.Cut(t.Key, ".")
-	if t.Key != "" && (last.column(t.Key) == nil && last.column(first) == nil || !c.sampled(t)) {
-		c.sourceColumn(below(path, "key"), last, t.Key)
+	if t.Key != "" {
+		c.sourceField(below(path, "key"), t, last, t.Key)
 	}
 }
 
@@ -323,14 +329,14 @@ func (c *checker) documents(path []string, t *Table, src *sourceTable, sampled b
 		at := below(below(path, "embed"), name)
 		child := c.source(below(at, "from"), t.Source, e.From)
 		for _, theirs := range slices.Sorted(maps.Keys(e.Match)) {
-			c.sourceColumn(below(below(at, "match"), theirs), child, theirs)
-			c.sourceColumn(below(below(at, "match"), theirs), src, e.Match[theirs])
+			c.sourceField(below(below(at, "match"), theirs), t, child, theirs)
+			c.sourceField(below(below(at, "match"), theirs), t, src, e.Match[theirs])
 		}
 		for _, column := range e.OrderBy {
-			c.sourceColumn(below(at, "order_by"), child, column)
+			c.sourceField(below(at, "order_by"), t, child, column)
 		}
 		for _, n := range e.Columns {
-			if n.Column.From != "" {
+			if n.Column.From != "" && !sampled {
 				c.sourceColumn(below(below(at, "columns"), n.Name), child, n.Column.From)
 			}
 		}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -377,7 +376,7 @@ func (r *run) loadParts(ctx context.Context, jobs []job) error {
 	if len(jobs) == 0 {
 		return nil
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := tenant.NewGroup(ctx)
 	q := &jobQueue{left: jobs}
 	workers := min(r.loaders, len(jobs))
 	for range workers {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 
@@ -25,10 +24,16 @@ type mongoJoined struct {
 	last     bson.Raw // of via: the document with the key
 	orphan   string   // the collection of via whose document is missing
 	children map[string][]bson.Raw
+	much     bool // more than maxJoined
 }
 
 // maxDocument is how many bytes a document of MongoDB may have.
 const maxDocument = 16 << 20
+
+// maxJoined is how many bytes are looked up at once: a few documents, as large as they may be.
+const maxJoined = 4 * maxDocument
+
+var errMuchJoined = fmt.Errorf("its children have more than %d bytes", maxJoined)
 
 // checkJoins refuses what a MongoDB source cannot look up.
 func checkJoins(t *Table) error {
@@ -63,56 +68,69 @@ func whereFilter(t *Table) (bson.D, error) {
 	return filter, nil
 }
 
-// joinKey is a value by which documents refer to each other: numbers of all types are equal where their values are.
-func joinKey(v bson.RawValue) string {
-	switch v.Type {
-	case bson.TypeInt32:
-		return "n" + strconv.FormatInt(int64(v.Int32()), 10)
-	case bson.TypeInt64:
-		return "n" + strconv.FormatInt(v.Int64(), 10)
-	case bson.TypeDouble:
-		if f := v.Double(); f == math.Trunc(f) && math.Abs(f) < 1<<53 {
-			return "n" + strconv.FormatInt(int64(f), 10)
-		}
-	}
-	return string(rune(v.Type)) + string(v.Value)
-}
-
-// lookUpAll gives the documents of a collection whose field has one of these values, by those values.
-func (s *mongoSource) lookUpAll(ctx context.Context, collection, field string, values []bson.RawValue, order Names) (map[string][]bson.Raw, error) {
-	out := map[string][]bson.Raw{}
+// lookUpAll gives the documents of a collection, in the order asked for, whose field has one of these values, and their
+// places by those values.
+func (s *mongoSource) lookUpAll(ctx context.Context, collection, field string, values []bson.RawValue, e *Embed) ([]bson.Raw, map[string][]int, error) {
+	places := map[string][]int{}
 	asked, in := map[string]bool{}, bson.A{}
 	for _, v := range values {
-		if key := joinKey(v); v.Type != 0 && v.Type != bson.TypeNull && !asked[key] {
+		if key := joinKey(v); !asked[key] {
 			asked[key] = true
 			in = append(in, v)
 		}
 	}
 	if len(in) == 0 {
-		return out, nil
-	}
-	sort := bson.D{}
-	for _, o := range order {
-		sort = append(sort, bson.E{Key: o, Value: 1})
-	}
-	if !slices.Contains(order, "_id") {
-		sort = append(sort, bson.E{Key: "_id", Value: 1})
+		return nil, places, nil
 	}
 	within, done, err := s.within(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer done()
-	cursor, err := s.db.Collection(collection).Find(within, bson.D{{Key: field, Value: bson.D{{Key: "$in", Value: in}}}}, options.Find().SetSort(sort).SetBatchSize(mongoBatch))
+	cursor, err := s.db.Collection(collection).Find(within, bson.D{{Key: field, Value: bson.D{{Key: "$in", Value: in}}}}, joinOptions(e))
 	if err != nil {
-		return nil, s.failed("read collection "+collection, err)
+		return nil, nil, s.failed("read collection "+collection, err)
 	}
 	defer func() { _ = cursor.Close(context.WithoutCancel(ctx)) }() // it was only read
+	var docs []bson.Raw
+	size := 0
 	for cursor.Next(within) {
-		key := joinKey(lookUp(cursor.Current, field))
-		out[key] = append(out[key], bytes.Clone(cursor.Current))
+		for _, v := range joinValues(cursor.Current, field) {
+			if key := joinKey(v); asked[key] && !slices.Contains(places[key], len(docs)) {
+				places[key] = append(places[key], len(docs))
+			}
+		}
+		docs = append(docs, bytes.Clone(cursor.Current))
+		if size += len(cursor.Current); size > maxJoined {
+			return nil, nil, errMuchJoined
+		}
 	}
-	return out, s.failed("read collection "+collection, cursor.Err())
+	return docs, places, s.failed("read collection "+collection, cursor.Err())
+}
+
+// joinOptions are the order and the fields of what is looked up.
+func joinOptions(e *Embed) *options.FindOptionsBuilder {
+	opts := options.Find().SetBatchSize(mongoBatch)
+	if e == nil {
+		return opts.SetSort(bson.D{{Key: "_id", Value: 1}})
+	}
+	sort := bson.D{}
+	for _, o := range e.OrderBy {
+		sort = append(sort, bson.E{Key: o, Value: 1})
+	}
+	if !slices.Contains(e.OrderBy, "_id") {
+		sort = append(sort, bson.E{Key: "_id", Value: 1})
+	}
+	if len(e.Columns) > 0 {
+		names := slices.Collect(maps.Keys(e.Match))
+		for _, c := range e.Columns {
+			names = append(names, c.Column.From)
+		}
+		if p := projectionOf(names); p != nil {
+			opts.SetProjection(p)
+		}
+	}
+	return opts.SetSort(sort)
 }
 
 // joined looks up what belongs to documents.
@@ -133,17 +151,18 @@ func (s *mongoSource) joined(ctx context.Context, t *Table, docs []bson.Raw) ([]
 	}
 	for _, h := range t.Via {
 		values := valuesOf(h.Columns[0])
-		found, err := s.lookUpAll(ctx, h.Table, h.References[0], values, nil)
+		there := slices.DeleteFunc(slices.Clone(values), noValue)
+		found, places, err := s.lookUpAll(ctx, h.Table, h.References[0], there, nil)
 		if err != nil {
 			return nil, err
 		}
 		for n, v := range values {
-			switch parents := found[joinKey(v)]; {
+			switch parents := places[joinKey(v)]; {
 			case out[n].orphan != "":
 			case len(parents) == 0:
 				out[n].orphan = h.Table
 			default:
-				out[n].last = parents[0]
+				out[n].last = found[parents[0]]
 			}
 		}
 	}
@@ -155,13 +174,14 @@ func (s *mongoSource) joined(ctx context.Context, t *Table, docs []bson.Raw) ([]
 	return out, nil
 }
 
+// joinChildren finds the children by the values of a document's field, or of its elements where it is an array.
 func (s *mongoSource) joinChildren(ctx context.Context, name string, e *Embed, docs []bson.Raw, out []mongoJoined) error {
 	theirs := slices.Sorted(maps.Keys(e.Match))
-	values := make([]bson.RawValue, len(docs))
-	for n, d := range docs {
-		values[n] = lookUp(d, e.Match[theirs[0]])
+	var values []bson.RawValue
+	for _, d := range docs {
+		values = append(values, joinValues(d, e.Match[theirs[0]])...)
 	}
-	found, err := s.lookUpAll(ctx, e.From, theirs[0], values, e.OrderBy)
+	found, places, err := s.lookUpAll(ctx, e.From, theirs[0], values, e)
 	if err != nil {
 		return err
 	}
@@ -169,9 +189,15 @@ func (s *mongoSource) joinChildren(ctx context.Context, name string, e *Embed, d
 		if out[n].children == nil {
 			out[n].children = map[string][]bson.Raw{}
 		}
-		for _, child := range found[joinKey(values[n])] {
-			same := !slices.ContainsFunc(theirs[1:], func(f string) bool { return joinKey(lookUp(child, f)) != joinKey(lookUp(d, e.Match[f])) })
-			if same {
+		var mine []int
+		for _, v := range joinValues(d, e.Match[theirs[0]]) {
+			mine = append(mine, places[joinKey(v)]...)
+		}
+		slices.Sort(mine)
+		for _, place := range slices.Compact(mine) {
+			child := found[place]
+			other := slices.ContainsFunc(theirs[1:], func(f string) bool { return !joins(child, f, d, e.Match[f]) })
+			if !other {
 				out[n].children[name] = append(out[n].children[name], child)
 			}
 		}
@@ -181,6 +207,9 @@ func (s *mongoSource) joinChildren(ctx context.Context, name string, e *Embed, d
 
 // appendChildren appends the arrays of a document's children. Their values keep their bytes.
 func (w *mongoWriter) appendChildren(line []byte) ([]byte, error) {
+	if w.joined != nil && w.joined.much {
+		return line, errMuchJoined
+	}
 	for _, name := range slices.Sorted(maps.Keys(w.q.table.Embed)) {
 		e := w.q.table.Embed[name]
 		array, all := bsoncore.AppendArrayElementStart(line, name)
@@ -191,7 +220,8 @@ func (w *mongoWriter) appendChildren(line []byte) ([]byte, error) {
 				return line, err
 			}
 			for _, el := range elements {
-				if _, parent := e.Match[el.Key()]; len(e.Columns) == 0 && !parent {
+				// What refers to the parent is left out, but for an array, which may refer to others too.
+				if _, parent := e.Match[el.Key()]; len(e.Columns) == 0 && (!parent || el.Value().Type == bson.TypeArray) {
 					one = append(one, el...)
 				}
 			}
@@ -221,7 +251,15 @@ var errNoJoin = errors.New("the document has others that belong to it, which wer
 // eachJoined gives documents to write, with what belongs to them, in their order.
 func (s *mongoSource) eachJoined(ctx context.Context, q *query, w *mongoWriter, docs []bson.Raw, yield func(*record) error) error {
 	found, err := s.joined(ctx, q.table, docs)
-	if err != nil {
+	switch half := len(docs) / 2; {
+	case errors.Is(err, errMuchJoined) && half > 0:
+		if err := s.eachJoined(ctx, q, w, docs[:half], yield); err != nil {
+			return err
+		}
+		return s.eachJoined(ctx, q, w, docs[half:], yield)
+	case errors.Is(err, errMuchJoined):
+		found = []mongoJoined{{much: true}}
+	case err != nil:
 		return err
 	}
 	for n, d := range docs {

@@ -64,6 +64,12 @@ func (w *mongoWriter) projection() bson.D {
 	for _, f := range w.fields {
 		names = append(names, f.column.From)
 	}
+	return projectionOf(names)
+}
+
+// projectionOf has the fields with these names, or at the head of these paths; nil for all.
+func projectionOf(names []string) bson.D {
+	names = slices.Clone(names)
 	for i, n := range names {
 		head, _, dotted := strings.Cut(n, ".")
 		if strings.HasPrefix(n, "$") || dotted && head == "" {
@@ -91,6 +97,15 @@ func lookUp(doc bson.Raw, name string) bson.RawValue {
 		return bson.RawValue{}
 	}
 	return v
+}
+
+// oneValue is lookUp, but refuses a path through an array, behind which there may be many.
+func oneValue(doc bson.Raw, name string) (bson.RawValue, error) {
+	v := lookUp(doc, name)
+	if v.Type == 0 && strings.Contains(name, ".") && len(joinValues(doc, name)) > 0 {
+		return v, fmt.Errorf("its field %s is in an array", name)
+	}
+	return v, nil
 }
 
 // mongoPlace is where a document stands in its collection: its _id, byte by byte.
@@ -196,7 +211,11 @@ func (w *mongoWriter) appendValue(line []byte, doc bson.Raw, f *field) ([]byte, 
 	if f.column.Value != nil {
 		return appendField(line, *f.column.Value), nil
 	}
-	return appendBSON(line, lookUp(doc, f.column.From), f.kind, w.uuid)
+	v, err := oneValue(doc, f.column.From)
+	if err != nil {
+		return line, err
+	}
+	return appendBSON(line, v, f.kind, w.uuid)
 }
 
 // bsonText is a value as text; nil for none.
@@ -233,8 +252,14 @@ func (w *mongoWriter) fillDocument(doc bson.Raw) error {
 		v := bson.RawValue{}
 		if f.column.Value != nil {
 			v.Type, v.Value = bson.TypeString, bsoncore.AppendString(nil, *f.column.Value)
-		} else if v = lookUp(doc, f.column.From); v.Type == 0 {
-			continue
+		} else {
+			var err error
+			if v, err = oneValue(doc, f.column.From); err != nil {
+				return err
+			}
+			if v.Type == 0 {
+				continue
+			}
 		}
 		left[f.name] = true
 		line = bsoncore.AppendValueElement(line, f.name, bsoncore.Value{Type: bsoncore.Type(v.Type), Data: v.Value})

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -19,7 +18,7 @@ import (
 
 // each works for the tenants of a pass, in parallel.
 func (r *run) each(ctx context.Context, tenants []int32, do func(ctx context.Context, at int32) error) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := tenant.NewGroup(ctx)
 	g.SetLimit(r.Parallel)
 	for _, at := range tenants {
 		g.Go(func() error { return do(ctx, at) })

@@ -11,7 +11,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -279,7 +278,7 @@ func (v *run) verifyTable(ctx context.Context, entries []*Table) (*TableReport, 
 	}
 	t := entries[0]
 	var target []tableDigest
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := tenant.NewGroup(ctx)
 	g.Go(func() error {
 		for _, s := range sides {
 			if err := v.digestSource(gctx, s, aside); err != nil {
@@ -420,7 +419,7 @@ func (v *run) digestTables(ctx context.Context, p *pass, aside *setAside) ([]tab
 		}
 		return fmt.Sprintf(" FILTER (WHERE NOT (%s = ANY(ARRAY[%s]::jsonb[])))", v.targetKey(p), literals(without))
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := tenant.NewGroup(ctx)
 	g.SetLimit(v.Parallel)
 	for first := 0; first < len(p.tenants); first += tablesAtOnce {
 		g.Go(func() error {

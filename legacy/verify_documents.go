@@ -6,7 +6,8 @@ import (
 	"errors"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"golang.org/x/sync/errgroup"
+
+	"github.com/tenantctl/tenantctl/tenant"
 )
 
 // digestDocuments computes the source's side of a collection. Documents have no checksum in MongoDB: they are read.
@@ -61,7 +62,7 @@ func (v *run) eachDocument(ctx context.Context, p *pass, yield func(key string, 
 
 func (v *run) digestCollections(ctx context.Context, p *pass) ([]tableDigest, error) {
 	out := make([]tableDigest, len(p.tenants))
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := tenant.NewGroup(ctx)
 	g.SetLimit(v.Parallel)
 	for n, at := range p.tenants {
 		g.Go(func() error {

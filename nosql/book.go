@@ -8,7 +8,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -230,7 +229,7 @@ func (r *Resource) Versions(ctx context.Context, ts []tenant.Tenant) ([]tenant.V
 		return nil, err
 	}
 	out := make([]tenant.Version, len(ts))
-	var workers errgroup.Group
+	workers, _ := tenant.NewGroup(ctx)
 	workers.SetLimit(readers)
 	for i := range ts {
 		workers.Go(func() error {

@@ -3,10 +3,8 @@ package nosql
 import (
 	"bytes"
 	"context"
-	"sync"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -45,13 +43,14 @@ func (r *Resource) Clone(ctx context.Context, from, to tenant.Tenant, data bool)
 		return err
 	}
 	c := copying{reading: v, to: to, slots: make(chan struct{}, copiers)}
-	workers, wctx := errgroup.WithContext(ctx)
+	c.work, _ = tenant.NewGroup(ctx)
+	workers, wctx := tenant.NewGroup(ctx)
 	workers.SetLimit(copiers)
 	for _, d := range v.defs {
 		workers.Go(func() error { return c.collection(wctx, d, data) })
 	}
 	err = workers.Wait()
-	c.work.Wait()
+	_ = c.work.Wait() // the workers have told of errors
 	if err != nil {
 		return err
 	}
@@ -80,13 +79,13 @@ type copying struct {
 	*reading
 	to    tenant.Tenant
 	slots chan struct{}
-	work  sync.WaitGroup
+	work  *tenant.Group
 }
 
 // collection copies the rows, then builds the indexes.
 func (c *copying) collection(ctx context.Context, d definition, data bool) error {
 	if d.rows() != "" && d.Name != ownCollection && (data || isBook(d.Name)) {
-		f := &filling{r: c.r, t: c.to, collection: d.rows(), slots: c.slots, work: &c.work}
+		f := &filling{r: c.r, t: c.to, collection: d.rows(), slots: c.slots, work: c.work}
 		if err := c.each(ctx, d, func(doc bson.Raw) error { return f.add(ctx, doc) }); err != nil {
 			return err
 		}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -50,7 +49,7 @@ func (r *Resource) Dump(ctx context.Context, t tenant.Tenant, w tenant.PartWrite
 			return d, err
 		}
 	}
-	workers, wctx := errgroup.WithContext(ctx)
+	workers, wctx := tenant.NewGroup(ctx)
 	workers.SetLimit(max(o.Parallel, 1))
 	for _, def := range v.defs {
 		if def.rows() != "" {

@@ -3,9 +3,9 @@ package nosql
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -27,8 +27,8 @@ type filling struct {
 	r          *Resource
 	t          tenant.Tenant
 	collection string
-	slots      chan struct{}   // shared: how many batches may be on their way at once
-	work       *sync.WaitGroup // shared: what is on its way
+	slots      chan struct{} // shared: how many batches may be on their way at once
+	work       *tenant.Group // shared: what is on its way
 
 	batch    []bson.Raw
 	size     int // bytes
@@ -60,12 +60,20 @@ func (f *filling) flush(ctx context.Context) error {
 	}
 	batch, done := f.batch, make(chan error, 1)
 	f.batch, f.size, f.underway = nil, 0, done
-	f.work.Go(func() {
-		defer func() { <-f.slots }()
-		done <- f.send(ctx, batch)
+	f.work.Go(func() error {
+		err := errNotSent
+		defer func() {
+			<-f.slots
+			done <- err
+		}()
+		err = f.send(ctx, batch)
+		return nil // done tells it
 	})
 	return nil
 }
+
+// errNotSent is said of a batch whose sending has panicked.
+var errNotSent = errors.New("the documents were not sent")
 
 // wait returns once no batch is on its way.
 func (f *filling) wait() error {

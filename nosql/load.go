@@ -8,10 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -31,10 +29,10 @@ func (r *Resource) Load(ctx context.Context, t tenant.Tenant, o tenant.LoadOptio
 	if withUser && keeps {
 		o.Log(fmt.Sprintf("user %q of MongoDB has a new password, which nobody knows: tenantctl credentials %s --rotate gives one", t.Role, t.Name))
 	}
-	return &loading{
-		r: r, t: t, o: o, slots: make(chan struct{}, max(o.Parallel, 1)),
-		byStem: map[string]*loaded{}, stop: make(chan struct{}),
-	}, nil
+	l := &loading{r: r, t: t, o: o, slots: make(chan struct{}, max(o.Parallel, 1)), byStem: map[string]*loaded{}}
+	l.stopped, l.stop = context.WithCancel(context.WithoutCancel(ctx))
+	l.work, _ = tenant.NewGroup(l.stopped)
+	return l, nil
 }
 
 // loading is a database being filled. Its methods are called by one goroutine.
@@ -48,9 +46,9 @@ type loading struct {
 	byStem   map[string]*loaded // by the name of the file that holds the rows
 	progress bson.Raw           // nil where there is none
 
-	stop chan struct{}
-	once sync.Once
-	work sync.WaitGroup
+	stopped context.Context // ends by Stop
+	stop    context.CancelFunc
+	work    *tenant.Group
 }
 
 // loaded is a collection that was made.
@@ -93,7 +91,7 @@ func (l *loading) Part(ctx context.Context, p tenant.Part) (io.WriteCloser, erro
 		cancel()
 		return nil, nil
 	}
-	f := &filling{r: l.r, t: l.t, collection: c.rows(), slots: l.slots, work: &l.work}
+	f := &filling{r: l.r, t: l.t, collection: c.rows(), slots: l.slots, work: l.work}
 	rows := &rowsPart{l: l, ctx: ctx, done: cancel, part: p, filling: f}
 	rows.framer = framer{part: p.Path, take: func(doc bson.Raw) error { return f.add(ctx, doc) }}
 	if c.Name == ownCollection {
@@ -108,14 +106,11 @@ func (l *loading) Part(ctx context.Context, p tenant.Part) (io.WriteCloser, erro
 // during is ctx, ended by Stop as well.
 func (l *loading) during(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-l.stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
+	without := context.AfterFunc(l.stopped, cancel)
+	return ctx, func() {
+		without()
+		cancel()
+	}
 }
 
 // own keeps the progress of the migrations. Whose the database was is of no interest: it is marked already.
@@ -227,7 +222,7 @@ func (l *loading) Finish(ctx context.Context) error {
 			return refused(tenant.ErrInvalid, "tenantctl backup show lists what it has", "the backup holds no collection %q", name)
 		}
 	}
-	builders, bctx := errgroup.WithContext(ctx)
+	builders, bctx := tenant.NewGroup(ctx)
 	builders.SetLimit(cap(l.slots))
 	for _, c := range l.all {
 		builders.Go(func() error { return l.r.buildIndexes(bctx, l.t, c.definition) })
@@ -277,6 +272,6 @@ func (r *Resource) putProgress(ctx context.Context, t tenant.Tenant, doc bson.Ra
 
 // Stop ends all work; what is on its way to the server is waited for.
 func (l *loading) Stop() {
-	l.once.Do(func() { close(l.stop) })
-	l.work.Wait()
+	l.stop()
+	_ = l.work.Wait() // its batches have told of errors
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -35,7 +34,7 @@ func (r *Resource) Verify(ctx context.Context, ts, peers []tenant.Tenant, found 
 	}
 	all, states := make([][]tenant.Fault, len(ts)), make([]state, len(ts))
 	asking := ctx
-	workers, ctx := errgroup.WithContext(ctx)
+	workers, ctx := tenant.NewGroup(ctx)
 	workers.SetLimit(readers)
 	for i, t := range ts {
 		workers.Go(func() error {
@@ -243,7 +242,7 @@ func (r *Resource) Orphans(ctx context.Context, known []tenant.Tenant, prefix st
 // Structures fingerprints databases, some at once.
 func (r *Resource) Structures(ctx context.Context, ts []tenant.Tenant) ([]string, error) {
 	out := make([]string, len(ts))
-	workers, ctx := errgroup.WithContext(ctx)
+	workers, ctx := tenant.NewGroup(ctx)
 	workers.SetLimit(readers)
 	for i, t := range ts {
 		workers.Go(func() error {

@@ -140,23 +140,23 @@ var errNotTaken = errors.New("the rows are not taken")
 func (l *loader) pipe(ctx context.Context, from *pgconn.PgConn, t table, of tenant.Tenant, to *pgconn.PgConn) error {
 	r, w := io.Pipe()
 	var given pgconn.CommandTag
-	reading := make(chan error, 1)
-	go func() {
+	reading, ctx := tenant.NewGroup(ctx)
+	reading.Go(func() error {
+		err := errNotTaken // rows that are read in part have no end
+		defer func() { _ = w.CloseWithError(err) }()
 		buffered := bufio.NewWriterSize(w, 64<<10)
 		var rows io.Writer = buffered
 		if places := objectPlaces(l.columns, t.name, columnNames(t.columns)); places != nil && len(l.objects) > 0 {
 			rows = relabeled{&relabel{columns: places, to: l.now, out: func(b []byte) { _, _ = buffered.Write(b) }}} // Flush tells of errors
 		}
-		var err error
 		if given, err = from.CopyTo(ctx, rows, t.read(of)); err == nil {
 			err = buffered.Flush()
 		}
-		_ = w.CloseWithError(err) // nil is the end of the rows
-		reading <- err
-	}()
+		return err // nil is the end of the rows
+	})
 	taken, err := to.CopyFrom(ctx, r, t.write(l.t))
 	_ = r.CloseWithError(errNotTaken)
-	switch rerr := <-reading; {
+	switch rerr := reading.Wait(); {
 	case rerr != nil && !errors.Is(rerr, errNotTaken):
 		return rerr
 	case err != nil:

@@ -16,7 +16,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -329,7 +328,7 @@ func (d *dump) share(ctx context.Context, q *queue, parallel int) error {
 	if err := send(ctx, pg, []command{c}); err != nil {
 		return failure("share what is seen of schema "+d.t.Schema, err)
 	}
-	g, working := errgroup.WithContext(ctx)
+	g, working := tenant.NewGroup(ctx)
 	waiting, stop := context.WithCancel(working)
 	defer stop()
 	for range parallel - 1 {

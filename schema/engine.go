@@ -20,7 +20,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -170,7 +169,7 @@ func (r *Resource) delegated(ctx context.Context, ts []tenant.Tenant) ([]tenant.
 }
 
 func (r *Resource) delegatedOf(ctx context.Context, ts []tenant.Tenant, some []int, out []tenant.Version) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := tenant.NewGroup(ctx)
 	g.SetLimit(readers)
 	for _, i := range some {
 		g.Go(func() error {

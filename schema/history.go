@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -66,7 +65,7 @@ func (r *Resource) Recorded(ctx context.Context, ps []tenant.Adoptee) ([]tenant.
 		return nil, err
 	}
 	out := make([]tenant.Recognised, len(ps))
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := tenant.NewGroup(ctx)
 	g.SetLimit(readers)
 	for at := 0; at < len(ps); at += booksAtOnce {
 		some := ps[at:min(at+booksAtOnce, len(ps))]

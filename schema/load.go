@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -35,6 +33,7 @@ func (r *Resource) Load(ctx context.Context, t tenant.Tenant, o tenant.LoadOptio
 		l.wanted = map[string]bool{}
 	}
 	l.ctx, l.cancel = context.WithCancelCause(ctx)
+	l.jobs, _ = tenant.NewGroup(l.ctx)
 	l.jobs.SetLimit(max(o.Parallel, 1))
 	return l, nil
 }
@@ -100,7 +99,7 @@ type loader struct {
 	columns []objectColumn // that refer to large objects
 	objects []newObject    // that were made, in order of their numbers in the backup
 
-	jobs  errgroup.Group
+	jobs  *tenant.Group
 	spare chan []byte // buffers to be used again
 
 	mu     sync.Mutex
@@ -188,8 +187,8 @@ func (l *loader) Part(_ context.Context, p tenant.Part) (io.WriteCloser, error) 
 // Stop ends all work.
 func (l *loader) Stop() {
 	l.cancel(context.Canceled)
-	_ = l.jobs.Wait() // what they failed of is told by Finish
-	_ = l.end(l.ctx)  // a login that is left is swept by the next work
+	defer func() { _ = l.end(l.ctx) }() // a login that is left is swept by the next work
+	_ = l.jobs.Wait()                   // what they failed of is told by Finish
 }
 
 // end removes the worker's login, and with it what a failed load has made that is still its own.

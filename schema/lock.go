@@ -105,24 +105,23 @@ const rowPatience = 200 * time.Millisecond
 // endWhile ends the role's sessions again and again until stop, once a wait takes longer than it should.
 func (r *Resource) endWhile(ctx context.Context, t tenant.Tenant) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
+	ending, ctx := tenant.NewGroup(ctx)
+	ending.Go(func() error {
 		tick := time.NewTicker(rowPatience)
 		defer tick.Stop()
 		for {
 			select {
 			case <-ctx.Done():
-				return
+				return nil
 			case <-tick.C:
 				// The wait for the row tells whether it was of use.
 				_ = r.endSessionsOnce(ctx, t)
 			}
 		}
-	}()
+	})
 	return func() {
 		cancel()
-		<-over
+		_ = ending.Wait() // it gives no error
 	}
 }
 

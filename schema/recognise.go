@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -21,7 +19,7 @@ func (r *Resource) Recognise(ctx context.Context, ps []tenant.Adoptee) ([]tenant
 		return nil, err
 	}
 	out := make([]tenant.Recognised, len(ps))
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := tenant.NewGroup(ctx)
 	g.SetLimit(readers)
 	for i, p := range ps {
 		g.Go(func() error {

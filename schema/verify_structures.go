@@ -12,8 +12,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -26,7 +24,7 @@ func (r *Resource) Structures(ctx context.Context, ts []tenant.Tenant) ([]string
 	out := make([]string, len(ts))
 	var mu sync.Mutex
 	away := tenant.Unreadable{}
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := tenant.NewGroup(ctx)
 	g.SetLimit(readers)
 	for at := 0; at < len(ts); at += structuresAtOnce {
 		end := min(at+structuresAtOnce, len(ts))

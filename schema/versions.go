@@ -6,7 +6,6 @@ import (
 	"errors"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -23,7 +22,7 @@ func (r *Resource) Versions(ctx context.Context, ts []tenant.Tenant) ([]tenant.V
 		return r.delegated(ctx, ts)
 	}
 	out := make([]tenant.Version, len(ts))
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := tenant.NewGroup(ctx)
 	g.SetLimit(readers)
 	for at := 0; at < len(ts); at += booksAtOnce {
 		end := min(at+booksAtOnce, len(ts))

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
 )
 
 // dumpParallel is how many tables or collections of one tenant are read or loaded at once.
@@ -329,7 +328,7 @@ func (s *Service) dump(ctx context.Context, op *Operation, t Tenant, p backupPar
 	}
 	defer w.Abandon()
 	dumped := make([]Dumped, len(stores))
-	work, inner := errgroup.WithContext(ctx)
+	work, inner := NewGroup(ctx)
 	for i, a := range stores {
 		work.Go(func() (err error) {
 			dumped[i], err = a.Dump(inner, t, w, DumpOptions{Parallel: dumpParallel})

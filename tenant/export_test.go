@@ -1,6 +1,9 @@
 package tenant
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // What the model of the operation log does with an operation, as the use cases do it.
 
@@ -45,3 +48,12 @@ func (c *Catalog) InitOnly(ctx context.Context, version int64) error {
 }
 
 func (c *Catalog) Renew(ctx context.Context) error { return c.renew(ctx, c.pool) }
+
+// Age lets what this process works on have begun earlier.
+func (c *Catalog) Age(by time.Duration) {
+	c.works.mu.Lock()
+	defer c.works.mu.Unlock()
+	for _, w := range c.works.list {
+		w.since = w.since.Add(-by)
+	}
+}

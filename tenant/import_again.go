@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
 )
 
 // Emptying is whether a tenant's rows of a target are to be taken away before they are loaded.
@@ -86,7 +85,7 @@ type OwnerChecker interface {
 
 // CheckOwners asks the stores of these kinds about each tenant, so many at once.
 func (s *Service) CheckOwners(ctx context.Context, tenants []Tenant, parallel int, kinds ...string) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := NewGroup(ctx)
 	g.SetLimit(max(1, parallel))
 	for _, r := range s.resources {
 		o, ok := r.(OwnerChecker)

@@ -44,6 +44,15 @@ type intent struct {
 	reason string // of the gate, for visitors
 	// reserve changes the catalog in the transaction that enters the operation.
 	reserve func(ctx context.Context, tx pgx.Tx) error
+	// upon is what was done last to the tenant when the verb decided what to do, where it goes by that. The entry is refused,
+	// as of a tenant that has changed, where anything was done since.
+	upon *lastDone
+}
+
+// lastDone is the last operation on a tenant, and how it stood; the zero value for none.
+type lastDone struct {
+	id    uuid.UUID
+	state OpState
 }
 
 // begin enters an operation. Where a dead process left one of the same kind on this tenant, that one is taken over
@@ -96,6 +105,9 @@ func (c *Catalog) enter(ctx context.Context, in intent) (*Operation, error) {
 		case errors.Is(err, pgx.ErrNoRows):
 			return &Error{Kind: errFilled, Msg: "tenant is being filled, or is not as it was looked at", Err: err}
 		}
+		if err == nil && in.upon != nil { // nothing else is live on the tenant now: what has ended since is seen
+			err = c.unchangedSince(ctx, tx, op, *in.upon)
+		}
 		return err
 	})
 	if errors.Is(err, errFilled) {
@@ -108,6 +120,20 @@ func (c *Catalog) enter(ctx context.Context, in intent) (*Operation, error) {
 		return nil, err
 	}
 	return op, nil
+}
+
+// unchangedSince fails where the last operation on a tenant, beside its own, is not the one that was looked at.
+func (c *Catalog) unchangedSince(ctx context.Context, tx pgx.Tx, own *Operation, looked lastDone) error {
+	var now lastDone
+	err := tx.QueryRow(ctx, `SELECT o.id, o.state FROM tenantctl.operations o WHERE o.tenant_id = $1 AND o.id <> $2
+		ORDER BY o.seq DESC NULLS LAST, o.created_at DESC LIMIT 1`, own.TenantID, own.ID).Scan(&now.id, &now.state)
+	switch {
+	case err != nil && !errors.Is(err, pgx.ErrNoRows):
+		return err
+	case now != looked:
+		return &Error{Kind: errFilled, Tenant: own.Tenant, Msg: "another operation has ended since the tenant was looked at"}
+	}
+	return nil
 }
 
 // errFilled marks that a restore works on the tenant as on the place beside another, or that it has changed.

@@ -3,7 +3,6 @@ package tenant
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -107,7 +106,8 @@ func (s *Service) safely(doing string, name Name, f func() error) (err error) {
 
 // panicked is the error that stands for a panic.
 func (s *Service) panicked(doing string, name Name, r any) error {
-	s.log.Error("a fault of this program ended the work", "in", doing, "tenant", string(name), "fault", fmt.Sprint(r))
-	s.log.Debug("where the fault was", "stack", string(debug.Stack()))
-	return &Error{Code: "panic", Tenant: name, Msg: fmt.Sprintf("%s was ended by a fault of this program: %v", doing, r), Hint: "report it, with what --log-level debug shows"}
+	p := caught(r)
+	s.log.Error("a fault of this program ended the work", "in", doing, "tenant", string(name), "fault", p.Error())
+	s.log.Debug("where the fault was", "stack", p.Stack)
+	return &Error{Code: "panic", Tenant: name, Msg: fmt.Sprintf("%s was ended by a fault of this program: %v", doing, p), Hint: "report it, with what --log-level debug shows"}
 }

@@ -1,9 +1,11 @@
 package tenant_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -103,7 +105,8 @@ func TestALeaseIsRenewedOnlyWhileSomebodyWorksOnTheOperation(t *testing.T) {
 		return nil
 	}
 	catalog := tenant.NewCatalog(w.pool, "tester", time.Hour)
-	s := tenant.NewService(catalog, []tenant.Resource{w.pg, w.docs}, tenant.Options{})
+	var log bytes.Buffer
+	s := tenant.NewService(catalog, []tenant.Resource{w.pg, w.docs}, tenant.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	defer s.Close()
 	done := make(chan error)
 	go func() {
@@ -130,6 +133,18 @@ func TestALeaseIsRenewedOnlyWhileSomebodyWorksOnTheOperation(t *testing.T) {
 		if !op.Slow {
 			t.Errorf("%s of %s is not slow after an hour", op.Kind, op.Tenant)
 		}
+	}
+	if log.Len() > 0 {
+		t.Errorf("what has just begun is told as slow: %s", log.String())
+	}
+	catalog.Age(61 * time.Second)
+	for range 2 { // it is told once
+		if err := catalog.Renew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if said := log.String(); strings.Count(said, "\n") != 1 || !strings.Contains(said, `msg="an operation is slow"`) || !strings.Contains(said, "kind=suspend tenant=acme longer_than=1m0s") {
+		t.Errorf("after a minute of a suspend the log says: %s", said)
 	}
 	close(end)
 	if err := <-done; err != nil {

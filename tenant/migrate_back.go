@@ -42,7 +42,7 @@ func (s *Service) MigrateRedo(ctx context.Context, req BackRequest) (*Outcome, e
 	if err != nil {
 		return nil, err
 	}
-	begun, err := s.begunRedo(ctx, m, t)
+	begun, last, err := s.begunRedo(ctx, m, t)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (s *Service) MigrateRedo(ctx context.Context, req BackRequest) (*Outcome, e
 	if version == 0 {
 		return nil, &Error{Kind: ErrInvalid, Tenant: t.Name, Store: m.Kind(), Msg: "no migration is applied", Hint: "tenantctl migrate " + string(t.Name)}
 	}
-	out, err := s.migrateBack(ctx, OpRedo, m, t, backParams{Only: req.Only, Version: version}, func(ctx context.Context) (Moved, error) {
+	out, err := s.migrateBack(ctx, OpRedo, m, t, backParams{req.Only, version, &last}, func(ctx context.Context) (Moved, error) {
 		current, below, err := s.newestApplied(ctx, m, t)
 		if err != nil {
 			return Moved{}, err
@@ -78,23 +78,29 @@ func (s *Service) MigrateRedo(ctx context.Context, req BackRequest) (*Outcome, e
 type backParams struct {
 	Only    string `json:"only"`
 	Version int64  `json:"version,omitempty"`
+
+	upon *lastDone // what the version was decided on
 }
 
 // begunRedo gives the version that a redo took back, where that was the last thing done to the tenant and came to no
-// good end; else 0.
-func (s *Service) begunRedo(ctx context.Context, m Migrator, t Tenant) (int64, error) {
+// good end; else 0. It tells what was done last, too.
+func (s *Service) begunRedo(ctx context.Context, m Migrator, t Tenant) (int64, lastDone, error) {
 	ops, err := s.catalog.lastOperations(ctx, t.ID, 1)
-	if err != nil || len(ops) == 0 || ops[0].Kind != OpRedo || ops[0].State == OpDone {
-		return 0, err
+	if err != nil || len(ops) == 0 {
+		return 0, lastDone{}, err
+	}
+	last := lastDone{ops[0].ID, ops[0].State}
+	if ops[0].Kind != OpRedo || ops[0].State == OpDone {
+		return 0, last, nil
 	}
 	var p backParams
 	if err := json.Unmarshal(ops[0].Params, &p); err != nil {
-		return 0, fmt.Errorf("read the operation's parameters: %w", err)
+		return 0, last, fmt.Errorf("read the operation's parameters: %w", err)
 	}
 	if p.Only != m.Kind() {
-		return 0, nil
+		return 0, last, nil
 	}
-	return p.Version, nil
+	return p.Version, last, nil
 }
 
 // newestApplied gives a tenant's real version in one store, 0 where there is none, and the file below it.
@@ -155,7 +161,7 @@ func (s *Service) back(ctx context.Context, req BackRequest) (Migrator, Tenant, 
 }
 
 func (s *Service) migrateBack(ctx context.Context, kind string, m Migrator, t Tenant, params backParams, do func(context.Context) (Moved, error)) (*Outcome, error) {
-	op, _, err := s.begin(ctx, intent{kind: kind, tenant: &t, params: params})
+	op, _, err := s.begin(ctx, intent{kind: kind, tenant: &t, params: params, upon: params.upon})
 	if err != nil {
 		return nil, err
 	}

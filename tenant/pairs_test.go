@@ -163,11 +163,10 @@ func (w *world) serially(p *pair) {
 	p.allowed = append(p.allowed, ends{said[0], said[1], picture})
 	said, picture = run(p.second, p.first)
 	p.allowed = append(p.allowed, ends{said[1], said[0], picture})
+	first, afterFirst := run(p.first)
+	second, afterSecond := run(p.second)
 	for _, refused := range []string{"busy", "partial"} {
-		said, picture = run(p.first)
-		p.allowed = append(p.allowed, ends{said[0], refused, picture})
-		said, picture = run(p.second)
-		p.allowed = append(p.allowed, ends{refused, said[0], picture})
+		p.allowed = append(p.allowed, ends{first[0], refused, afterFirst}, ends{refused, second[0], afterSecond})
 	}
 }
 
@@ -213,9 +212,7 @@ func TestEveryPairOfVerbsComesOutAsOneAfterTheOther(t *testing.T) {
 	var pairs []*pair
 	for _, first := range verbs {
 		for _, second := range verbs {
-			p := &pair{first: first, second: second}
-			w.serially(p)
-			pairs = append(pairs, p)
+			pairs = append(pairs, &pair{first: first, second: second})
 		}
 	}
 	var tried atomic.Int64
@@ -224,6 +221,7 @@ func TestEveryPairOfVerbsComesOutAsOneAfterTheOther(t *testing.T) {
 	for range 8 {
 		workers.Go(func() {
 			for p := range next {
+				w.serially(p)
 				tried.Add(w.try(t, p, all))
 			}
 		})
@@ -245,7 +243,7 @@ const stride = 4
 func (w *world) try(t *testing.T, p *pair, all bool) (tried int64) {
 	step := int64(stride)
 	start := 1 + int64(len(p.first.name)+len(p.second.name))%step
-	if all {
+	if all || strings.HasPrefix(p.first.name, "migrate-") && strings.HasPrefix(p.second.name, "migrate-") { // a redo goes by what was done last
 		start, step = 1, 1
 	}
 	for point := start; ; point += step {

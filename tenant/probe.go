@@ -335,10 +335,12 @@ func (s *Service) probeAll(ctx context.Context, p *probe, chosen, ring []Tenant,
 				for i := range todo {
 					t, others := chosen[i], following(ring, i)
 					tried := func(a Attempt) { p.tried(r.Kind(), t.Name, a) }
-					err := r.Probe(ctx, t, others, tried)
-					if err == nil && st.Pooler {
-						err = pooled.ProbePool(ctx, t, others[0], tried)
-					}
+					err := s.safely("probe", t.Name, func() error {
+						if err := r.Probe(ctx, t, others, tried); err != nil || !st.Pooler {
+							return err
+						}
+						return pooled.ProbePool(ctx, t, others[0], tried)
+					})
 					if err != nil && ctx.Err() == nil {
 						p.skip(t.Name, err)
 					}
