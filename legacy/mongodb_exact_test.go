@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -124,6 +125,113 @@ func TestAnIDOfEachTypeIsAPosition(t *testing.T) {
 		whole := strings.Count(string(filter), `{"_id":{"$type":"`) - strings.Count(string(filter), `"$ne"`)
 		if whole != c.types || !strings.Contains(string(filter), c.first) {
 			t.Errorf("%v: %d types, want %d: %s", c.id, whole, c.types, filter)
+		}
+	}
+}
+
+// typeNames are the names that $type has for the types of an _id, and the bracket within which $gt compares.
+var typeNames = map[bson.Type]string{
+	bson.TypeMinKey: "minKey", bson.TypeNull: "null", bson.TypeInt32: "number", bson.TypeInt64: "number", bson.TypeDouble: "number", bson.TypeDecimal128: "number",
+	bson.TypeString: "string", bson.TypeSymbol: "symbol", bson.TypeEmbeddedDocument: "object", bson.TypeBinary: "binData", bson.TypeObjectID: "objectId",
+	bson.TypeBoolean: "bool", bson.TypeDateTime: "date", bson.TypeTimestamp: "timestamp", bson.TypeDBPointer: "dbPointer", bson.TypeJavaScript: "javascript",
+	bson.TypeCodeWithScope: "javascriptWithScope", bson.TypeMaxKey: "maxKey",
+}
+
+// matches tells whether a filter on _id matches one of ids, which are in MongoDB's order.
+func matches(t *testing.T, filter bson.Raw, ids []bson.RawValue, at int) bool {
+	t.Helper()
+	bracket := func(v bson.RawValue) string { return strings.Replace(typeNames[v.Type], "symbol", "string", 1) }
+	elements, err := filter.Elements()
+	if err != nil || len(elements) != 1 {
+		t.Fatalf("%s: %v", filter, err)
+	}
+	if elements[0].Key() == "$or" {
+		either, _ := elements[0].Value().Array().Values()
+		return slices.ContainsFunc(either, func(f bson.RawValue) bool { return matches(t, f.Document(), ids, at) })
+	}
+	conds, _ := elements[0].Value().Document().Elements()
+	for _, c := range conds {
+		v := c.Value()
+		place := slices.IndexFunc(ids, func(id bson.RawValue) bool { return id.Equal(v) })
+		switch c.Key() {
+		case "$type":
+			if typeNames[ids[at].Type] != v.StringValue() {
+				return false
+			}
+		case "$gt": // NaN is not below another number
+			if bracket(ids[at]) != bracket(v) || isNaN(v) || at <= place {
+				return false
+			}
+		case "$ne":
+			if at == place {
+				return false
+			}
+		case "$in":
+			return false // it is empty
+		default:
+			t.Fatalf("unknown %s", filter)
+		}
+	}
+	return true
+}
+
+// From each _id on, all of those behind it are read, and none twice, whatever the types of both.
+func TestReadingGoesOnBehindEachIDOfEachType(t *testing.T) {
+	price, err := bson.ParseDecimal128("1.25")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := make([]bson.RawValue, 0, 40)
+	for _, id := range []any{
+		bson.MinKey{},
+		bson.Null{},
+		math.NaN(), math.Inf(-1), int64(math.MinInt64), int32(-1), math.Copysign(0, -1), 5e-324, price, 1.5, int64(9007199254740993), math.Inf(1),
+		"", "A", bson.Symbol("a"), "é",
+		bson.D{},
+		bson.D{{Key: "$gt", Value: 1}},
+		bson.D{{Key: "a", Value: math.NaN()}},
+		bson.D{{Key: "a", Value: bson.A{1}}},
+		bson.Binary{},
+		bson.Binary{Subtype: 3, Data: make([]byte, 16)},
+		bson.Binary{Subtype: 4, Data: make([]byte, 16)},
+		bson.ObjectID{},
+		bson.ObjectID{1},
+		false, true, bson.DateTime(math.MinInt64), bson.DateTime(0),
+		bson.Timestamp{},
+		bson.Timestamp{T: 1, I: 2},
+		bson.DBPointer{DB: "d"},
+		bson.JavaScript(""), bson.JavaScript("f"),
+		bson.CodeWithScope{Code: "f", Scope: bson.D{}},
+		bson.CodeWithScope{Code: "g", Scope: bson.D{{Key: "a", Value: 1}}},
+		bson.MaxKey{},
+	} {
+		typ, data, err := bson.MarshalValue(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, bson.RawValue{Type: typ, Value: data})
+	}
+	for from := range ids {
+		doc, err := bson.Marshal(bson.D{{Key: "_id", Value: ids[from]}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		place, err := mongoPlace(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		filter, err := (&mongoSource{}).filter(&query{table: &Table{From: "c"}}, string(place), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		behind, err := bson.Marshal(filter[0].Value.(bson.A)[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at := range ids {
+			if got := matches(t, behind, ids, at); got != (at > from) {
+				t.Errorf("behind %v: %v is read: %t", ids[from], ids[at], got)
+			}
 		}
 	}
 }
