@@ -1,8 +1,6 @@
 package cmd
 
 import (
-	"strings"
-
 	"github.com/spf13/cobra"
 
 	"github.com/tenantctl/tenantctl/tenant"
@@ -59,26 +57,6 @@ func names(args []string) []tenant.Name {
 		out[i] = tenant.Name(s)
 	}
 	return out
-}
-
-// completeNames offers the catalog's tenants to the shell.
-func (a *app) completeNames(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	a.cmd = cmd
-	a.progress = newProgress(a)
-	s, err := a.lookup(cmd.Context())
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var out []string
-	for t, err := range s.List(cmd.Context(), tenant.Selection{}) {
-		if err != nil || len(out) == 100 {
-			break
-		}
-		if strings.HasPrefix(string(t.Name), prefix) {
-			out = append(out, string(t.Name))
-		}
-	}
-	return out, cobra.ShellCompDirectiveNoFileComp
 }
 
 // selectionFlags choose tenants beside, or instead of, names.

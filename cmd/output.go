@@ -36,13 +36,18 @@ const listFormats = "table,wide,csv,json,yaml,name"
 // outputFormats is the annotation of commands whose -o takes other formats than usual, comma-separated.
 const outputFormats = "output-formats"
 
+// formatsOf are the formats that a command prints.
+func formatsOf(cmd *cobra.Command) []string {
+	return strings.Split(cmp.Or(cmd.Annotations[outputFormats], "table,json,yaml,name"), ",")
+}
+
 // outputs reads the flags that say how results are printed. A wide table is a table.
 func (a *app) outputs(cmd *cobra.Command) error {
 	text, err := cmd.Flags().GetString("output")
 	if err != nil {
 		return err
 	}
-	known := strings.Split(cmp.Or(cmd.Annotations[outputFormats], "table,json,yaml,name"), ",")
+	known := formatsOf(cmd)
 	expr, isPath := strings.CutPrefix(text, "jsonpath=")
 	jq := cmd.Flags().Changed("jq")
 	switch {

@@ -129,6 +129,7 @@ instant: run the same command again, or tenantctl ops resume.
 	root.SetHelpCommandGroupID(groupSetup)
 	root.SetCompletionCommandGroupID(groupSetup)
 	showPlainFlags(root)
+	a.addCompletions(root)
 	return root
 }
 
