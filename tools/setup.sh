@@ -60,10 +60,6 @@ missing() {
   need psql postgresql-client
   need mariadbd mariadb-server
   need pgbouncer pgbouncer
-  need nginx nginx        # the examples of proxies are run as they are
-  need haproxy haproxy
-  need caddy caddy
-  need pgrep procps
   need redis-server redis-server
   need nginx nginx        # the examples of proxies are run as they are
   need haproxy haproxy
