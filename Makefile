@@ -38,6 +38,7 @@ ROWS    := 1000000
 TENANTS := 500
 OTHERS  := 300
 FLEET   := 10000
+SERVED  := 1000000
 
 # Of the soak.
 MINUTES := 30
@@ -128,7 +129,7 @@ fuzz-goose: bin/devstack ## Compare tenants with what stock goose makes of rando
 	@TENANTCTL_TEST_FUZZ=$(FUZZTIME) bin/devstack run --fast -- go test ./schema -count=1 -v -run '^TestTenantsAreWhatGooseMakesOfTheFiles$$'
 
 .PHONY: bench
-bench: bench-fleet bench-import bench-backup ## Measure fleet work, import and backup against bare drivers and what a team would write
+bench: bench-fleet bench-import bench-backup bench-serving ## Measure fleet work, import and backup against bare drivers and what a team would write
 
 .PHONY: bench-fleet
 bench-fleet: bin/devstack bin/tools build ## Measure fleet work alone, with FLEET (10000) tenants
@@ -137,6 +138,10 @@ bench-fleet: bin/devstack bin/tools build ## Measure fleet work alone, with FLEE
 .PHONY: bench-import
 bench-import: bin/devstack build ## Measure import alone, with ROWS (1000000) into TENANTS (500)
 	@bin/devstack run -- go run ./bench/import -rows $(ROWS) -tenants $(TENANTS)
+
+.PHONY: bench-serving
+bench-serving: bin/devstack ## Measure a resolver alone, with SERVED (1000000) tenants
+	@bin/devstack run -- go run ./bench/serving -tenants $(SERVED)
 
 .PHONY: bench-backup
 bench-backup: bin/devstack build ## Measure backup alone: one tenant beside OTHERS (300), and TENANTS (500)
