@@ -31,6 +31,11 @@ func (r *Resource) Clone(ctx context.Context, from, to tenant.Tenant, data bool)
 	if err != nil {
 		return err
 	}
+	for _, note := range append(v.modernize(), v.sharded...) {
+		if r.cfg.Warn != nil {
+			r.cfg.Warn(note)
+		}
+	}
 	for _, d := range v.defs {
 		if d.Name == ownCollection {
 			continue // made with the mark
@@ -85,7 +90,7 @@ type copying struct {
 // collection copies the rows, then builds the indexes.
 func (c *copying) collection(ctx context.Context, d definition, data bool) error {
 	if d.rows() != "" && d.Name != ownCollection && (data || isBook(d.Name)) {
-		f := &filling{r: c.r, t: c.to, collection: d.rows(), slots: c.slots, work: c.work}
+		f := &filling{r: c.r, t: c.to, collection: d.rows(), raw: d.bucketless, slots: c.slots, work: c.work}
 		if err := c.each(ctx, d, func(doc bson.Raw) error { return f.add(ctx, doc) }); err != nil {
 			return err
 		}

@@ -32,6 +32,10 @@ func (r *Resource) listDefinitions(ctx context.Context, t tenant.Tenant, indexed
 	if err != nil {
 		return nil, nil, failure("list collections", err)
 	}
+	buckets := map[string]bool{}
+	for _, s := range specs {
+		buckets[s.Name] = strings.HasPrefix(s.Name, bucketPrefix)
+	}
 	for _, s := range specs {
 		if s.Name == "system.js" {
 			left = append(left, s.Name)
@@ -40,6 +44,7 @@ func (r *Resource) listDefinitions(ctx context.Context, t tenant.Tenant, indexed
 			continue
 		}
 		d := definition{Name: s.Name, Type: s.Type, Indexes: []bson.D{}}
+		d.bucketless = d.Type == typeTimeseries && !buckets[d.rows()]
 		if s.UUID != nil {
 			d.UUID = hex.EncodeToString(s.UUID.Data)
 		}

@@ -27,7 +27,7 @@ func (r *Resource) Doctor(ctx context.Context) []tenant.Check {
 	switch {
 	case !g.Writable:
 		checks = append(checks, check("writable", tenant.CheckError, "the server is not the primary: it takes no writes", "point nosql.url at the primary, or name the replica set in it"))
-	case g.Router == "isdbgrid":
+	case g.Router == routerName:
 		checks = append(checks, check("writable", tenant.CheckOK, "the router of a sharded cluster takes writes", ""))
 	case g.SetName == "":
 		checks = append(checks, check("writable", tenant.CheckOK, "the server takes writes; it is no replica set, so nothing is kept twice", ""))

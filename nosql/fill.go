@@ -27,6 +27,7 @@ type filling struct {
 	r          *Resource
 	t          tenant.Tenant
 	collection string
+	raw        bool          // the rows are buckets of a time series that has no collection of them
 	slots      chan struct{} // shared: how many batches may be on their way at once
 	work       *tenant.Group // shared: what is on its way
 
@@ -105,30 +106,35 @@ func (f *filling) send(ctx context.Context, batch []bson.Raw) error {
 			frail = append(frail, d)
 		}
 	}
-	opts := options.InsertMany().SetBypassDocumentValidation(true)
 	if len(frail) > 0 {
 		// Only a newer server knows how to leave them as they are.
-		asIs := options.InsertMany().SetBypassDocumentValidation(true)
-		if err := xoptions.SetInternalInsertManyOptions(asIs, "addCommandFields", bson.D{{Key: "bypassEmptyTsReplacement", Value: true}}); err != nil {
-			return failure("write into collection "+f.collection, err)
-		}
-		err := f.insert(ctx, docs, asIs)
+		err := f.insert(ctx, docs, bson.E{Key: "bypassEmptyTsReplacement", Value: true})
 		if err == nil || !isCode(err, codeUnknownField, codeNotImplemented, codeFailedToParse) {
 			return err
 		}
 	}
-	if err := f.insert(ctx, docs, opts); err != nil {
+	if err := f.insert(ctx, docs); err != nil {
 		return err
 	}
 	for _, d := range frail {
-		if err := f.unchanged(ctx, d); err != nil {
+		if err := f.asItWas(ctx, d); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (f *filling) insert(ctx context.Context, docs []any, opts *options.InsertManyOptionsBuilder) error {
+// insert sends the documents with more fields of the command.
+func (f *filling) insert(ctx context.Context, docs []any, fields ...bson.E) error {
+	opts := options.InsertMany().SetBypassDocumentValidation(true)
+	if f.raw {
+		fields = append(fields, bson.E{Key: "rawData", Value: true})
+	}
+	if len(fields) > 0 {
+		if err := xoptions.SetInternalInsertManyOptions(opts, "addCommandFields", bson.D(fields)); err != nil {
+			return failure("write into collection "+f.collection, err)
+		}
+	}
 	err := write(ctx, func(ctx context.Context) error {
 		_, err := f.r.db(f.t).Collection(f.collection).InsertMany(ctx, docs, opts)
 		return err
@@ -157,16 +163,33 @@ func hasEmptyTimestamp(doc bson.Raw) bool {
 	return false
 }
 
-// unchanged refuses a server that put its clock into a document.
-func (f *filling) unchanged(ctx context.Context, doc bson.Raw) error {
-	have, err := f.r.db(f.t).Collection(f.collection).FindOne(ctx, bson.D{{Key: "_id", Value: doc.Lookup("_id")}}).Raw()
-	if err != nil {
-		return failure("read collection "+f.collection, err)
+// asItWas writes a document anew in which the server put its clock: no server changes the result of a pipeline.
+func (f *filling) asItWas(ctx context.Context, doc bson.Raw) error {
+	c, id := f.r.db(f.t).Collection(f.collection), bson.D{{Key: "_id", Value: doc.Lookup("_id")}}
+	for again := range 2 {
+		have, err := c.FindOne(ctx, id).Raw()
+		if err != nil {
+			return failure("read collection "+f.collection, err)
+		}
+		if bytes.Equal(have, doc) {
+			return nil
+		}
+		if again > 0 {
+			break
+		}
+		whole := mongo.Pipeline{{{Key: "$replaceRoot", Value: bson.D{{Key: "newRoot", Value: bson.D{{Key: "$literal", Value: doc}}}}}}}
+		err = write(ctx, func(ctx context.Context) error {
+			_, err := c.UpdateOne(ctx, id, whole, options.UpdateOne().SetBypassDocumentValidation(true))
+			return err
+		})
+		if _, spoke := answerOf(err); spoke && !passes(err) {
+			break // the server knows no pipelines in updates
+		}
+		if err != nil {
+			return failure("write into collection "+f.collection, err)
+		}
 	}
-	if !bytes.Equal(have, doc) {
-		return refused(tenant.ErrUnsupported, "load it into MongoDB 8.0 or newer", "the server changes the empty timestamps of collection %s when they are written", f.collection)
-	}
-	return nil
+	return refused(tenant.ErrUnsupported, "load it into MongoDB 4.2 or newer", "the server changes the empty timestamps of collection %s when they are written", f.collection)
 }
 
 // settle makes the place of a tenant: its mark, then its user where it is to have one. What is there already is refused.

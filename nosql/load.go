@@ -46,6 +46,8 @@ type loading struct {
 	byStem   map[string]*loaded // by the name of the file that holds the rows
 	progress bson.Raw           // nil where there is none
 
+	converted bool // some indexes are not built as they were dumped, for no server takes them so
+
 	stopped context.Context // ends by Stop
 	stop    context.CancelFunc
 	work    *tenant.Group
@@ -91,7 +93,14 @@ func (l *loading) Part(ctx context.Context, p tenant.Part) (io.WriteCloser, erro
 		cancel()
 		return nil, nil
 	}
-	f := &filling{r: l.r, t: l.t, collection: c.rows(), slots: l.slots, work: l.work}
+	if c.Type == typeTimeseries {
+		var err error
+		if c.bucketless, err = l.r.bucketless(ctx, l.t, c.Name); err != nil {
+			cancel()
+			return nil, err
+		}
+	}
+	f := &filling{r: l.r, t: l.t, collection: c.rows(), raw: c.bucketless, slots: l.slots, work: l.work}
 	rows := &rowsPart{l: l, ctx: ctx, done: cancel, part: p, filling: f}
 	rows.framer = framer{part: p.Path, take: func(doc bson.Raw) error { return f.add(ctx, doc) }}
 	if c.Name == ownCollection {
@@ -159,6 +168,11 @@ func (p *definitionPart) Close() error {
 		l.o.Log(fmt.Sprintf("collection %s is left out: it is the server's or golang-migrate's own", d.Name))
 		return nil
 	}
+	d, notes := modern(d)
+	for _, note := range notes {
+		l.converted = true
+		l.o.Log(note)
+	}
 	c := &loaded{definition: d}
 	for _, o := range l.all {
 		if o.Name == d.Name {
@@ -168,10 +182,10 @@ func (p *definitionPart) Close() error {
 	l.all = append(l.all, c)
 	stem := p.stem
 	if d.Type == typeTimeseries {
-		stem = bucketPrefix + stem
+		l.byStem[bucketPrefix+stem] = c
 		l.byStem[fileStem(d.rows())] = c // where the name was cut
 	}
-	l.byStem[stem] = c
+	l.byStem[stem] = c // of a time series where MongoDB 8.3 or newer was dumped
 	if d.Name == ownCollection {
 		return nil // made with the mark
 	}
@@ -233,7 +247,15 @@ func (l *loading) Finish(ctx context.Context) error {
 	if err := tenant.Checkpoint(ctx, "mongodb/restored-indexes"); err != nil {
 		return err
 	}
-	if err := l.r.prove(ctx, l.t, l.o.Dumped, l.o.Log); err != nil {
+	dumped := l.o.Dumped
+	if l.converted && dumped.Fingerprint != "" {
+		all := make([]definition, len(l.all))
+		for i, c := range l.all {
+			all[i] = c.definition
+		}
+		dumped.Fingerprint = structure(all)
+	}
+	if err := l.r.prove(ctx, l.t, dumped, l.o.Log); err != nil {
 		return err
 	}
 	if l.progress != nil {

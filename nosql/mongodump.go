@@ -39,6 +39,8 @@ type definition struct {
 	UUID    string   `bson:"uuid,omitempty"` // in hex
 	Name    string   `bson:"collectionName"`
 	Type    string   `bson:"type,omitempty"`
+
+	bucketless bool // a time series of MongoDB 8.3 or newer, whose documents as they are stored are read with rawData
 }
 
 // rows is the collection that holds the documents as they are stored; empty for a view.
@@ -47,7 +49,9 @@ func (d definition) rows() string {
 	case typeView:
 		return ""
 	case typeTimeseries:
-		return bucketPrefix + d.Name
+		if !d.bucketless {
+			return bucketPrefix + d.Name
+		}
 	}
 	return d.Name
 }

@@ -78,9 +78,12 @@ type greeting struct {
 	Master      bool      `bson:"ismaster"` // of servers older than hello
 	SetName     string    `bson:"setName"`
 	WireVersion int       `bson:"maxWireVersion"`
-	Router      string    `bson:"msg"` // "isdbgrid" for a mongos
+	Router      string    `bson:"msg"` // routerName for a mongos
 	Time        time.Time `bson:"localTime"`
 }
+
+// routerName is how a mongos calls itself.
+const routerName = "isdbgrid"
 
 // hello greets a server. Before MongoDB 4.4.2 the greeting has another name.
 func hello(ctx context.Context, client *mongo.Client) (greeting, error) {

@@ -19,6 +19,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 
 	"github.com/tenantctl/tenantctl/tenant"
@@ -218,75 +219,6 @@ func foreignByCase(t tenant.Tenant, what string) error {
 		"%s has the name of database %q but for upper and lower case", what, t.Database)
 }
 
-// Drop takes away the tenant's users, then every collection, and the mark last: what a crash leaves is still known as ours.
-func (r *Resource) Drop(ctx context.Context, t tenant.Tenant) error {
-	s, err := r.look(ctx, t)
-	if err != nil {
-		return err
-	}
-	u, err := r.user(ctx, t)
-	switch {
-	case err != nil:
-		return err
-	case s.presence == tenant.Foreign:
-		return refused(tenant.ErrForeign, tenant.HintNotOwned, "database %q does not bear the tenant's ownership tag, and is left as it is", t.Database)
-	case u.presence == tenant.Foreign:
-		return foreignUser(t, tenant.HintNotOwned)
-	}
-	if err := r.dropUsers(ctx, t); err != nil {
-		return err
-	}
-	if err := tenant.Checkpoint(ctx, "mongodb/user-dropped"); err != nil {
-		return err
-	}
-	switch s.presence {
-	case tenant.Absent: // a server that crashed may have left the bare name
-		if there, err := r.listed(ctx, t); err != nil || !there {
-			return err
-		}
-	case tenant.Ours:
-		if err := r.dropCollections(ctx, t); err != nil {
-			return err
-		}
-		if err := tenant.Checkpoint(ctx, "mongodb/collections-dropped"); err != nil {
-			return err
-		}
-	}
-	// Collections take their time, and the drop of a database asks nobody: whose it is now is looked at last.
-	now, err := r.look(ctx, t)
-	if err != nil {
-		return err
-	}
-	if now.presence != s.presence {
-		return refused(tenant.ErrForeign, tenant.HintNotOwned, "database %q is not any more what it was when its drop began, and is left as it is", t.Database)
-	}
-	return failure(fmt.Sprintf("drop database %q", t.Database), write(ctx, r.db(t).Drop))
-}
-
-// listed tells whether the server has a database of that very name.
-func (r *Resource) listed(ctx context.Context, t tenant.Tenant) (bool, error) {
-	names, err := r.client.ListDatabaseNames(ctx, bson.D{{Key: "name", Value: t.Database}})
-	return slices.Contains(names, t.Database), failure("list databases", err)
-}
-
-func (r *Resource) dropCollections(ctx context.Context, t tenant.Tenant) error {
-	all, err := r.collections(ctx, t)
-	if err != nil {
-		return err
-	}
-	for _, name := range all {
-		if name == ownCollection {
-			continue
-		}
-		// The driver takes a collection that is gone already for dropped.
-		err := write(ctx, func(ctx context.Context) error { return r.db(t).Collection(name).Drop(ctx) })
-		if err != nil {
-			return failure("drop collection "+name, err)
-		}
-	}
-	return nil
-}
-
 // collections lists the names in a tenant's database, without the server's own.
 func (r *Resource) collections(ctx context.Context, t tenant.Tenant) ([]string, error) {
 	names, err := r.db(t).ListCollectionNames(ctx, bson.D{})
@@ -331,7 +263,8 @@ func (r *Resource) look(ctx context.Context, t tenant.Tenant) (state, error) {
 // lookAtMarks reads the mark and the progress.
 func (r *Resource) lookAtMarks(ctx context.Context, t tenant.Tenant) (state, error) {
 	doing := fmt.Sprintf("read database %q", t.Database)
-	cursor, err := r.own(t).Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: bson.A{ownerID, progressID}}}}})
+	both := bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: bson.A{ownerID, progressID}}}}}
+	cursor, err := r.own(t).Find(ctx, both, options.Find().SetLimit(2)) // so that the server keeps no cursor
 	if err != nil {
 		return state{}, failure(doing, err)
 	}

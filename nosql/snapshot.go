@@ -28,6 +28,8 @@ type reading struct {
 	since time.Time       // when it was chosen, by this machine's clock
 	defs  []definition    // as they were at that moment
 	notes []string
+
+	sharded []string // what is said of the shard keys, which no copy has
 }
 
 // read chooses the moment, with the definitions that hold at it. Those cannot be read at a moment themselves, so they
@@ -39,7 +41,12 @@ func (r *Resource) read(ctx context.Context, t tenant.Tenant) (*reading, error) 
 		return nil, failure("greet the server", err)
 	}
 	v := &reading{r: r, t: t, wire: g.WireVersion}
-	able := g.WireVersion >= wireSnapshot && (g.SetName != "" || g.Router == "isdbgrid")
+	if g.Router == routerName {
+		if v.sharded, err = r.shardKeys(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	able := g.WireVersion >= wireSnapshot && (g.SetName != "" || g.Router == routerName)
 	var before []definition
 	if able {
 		if before, _, err = r.wholeDefinitions(ctx, t); err != nil {
@@ -102,6 +109,7 @@ func (v *reading) note(left []string) {
 	if len(apart) > 0 {
 		v.notes = append(v.notes, "read outside the snapshot, which this server does not give for capped collections: "+strings.Join(apart, ", "))
 	}
+	v.notes = append(v.notes, v.sharded...)
 	if len(left) > 0 {
 		v.notes = append(v.notes, "left out, the server's own: "+strings.Join(left, ", "))
 	}
@@ -137,6 +145,9 @@ func (v *reading) find(ctx context.Context, d definition, collection string, tak
 	cmd := bson.D{{Key: "find", Value: collection}, {Key: "filter", Value: filter}}
 	if v.at != nil && !v.apart(d) {
 		cmd = append(cmd, bson.E{Key: "readConcern", Value: bson.D{{Key: "level", Value: "snapshot"}, {Key: "atClusterTime", Value: *v.at}}})
+	}
+	if d.bucketless {
+		cmd = append(cmd, bson.E{Key: "rawData", Value: true})
 	}
 	cursor, err := v.r.db(v.t).RunCommandCursor(ctx, cmd)
 	if err != nil {

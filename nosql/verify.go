@@ -38,7 +38,10 @@ func (r *Resource) Verify(ctx context.Context, ts, peers []tenant.Tenant, found 
 	workers.SetLimit(readers)
 	for i, t := range ts {
 		workers.Go(func() error {
-			s, err := r.look(ctx, t)
+			s, err := r.lookAtMarks(ctx, t) // Versions reads the books
+			if err == nil && s.presence == tenant.Absent {
+				err = r.lookFurther(ctx, t, &s)
+			}
 			if err != nil {
 				return tenant.WithTenant(err, t.Name)
 			}

@@ -16,13 +16,13 @@ import (
 // grace is how long a write that was sent is waited for once its context has ended.
 const grace = 10 * time.Second
 
-// write is the one way to change anything: it asks the catalog first whether the operation is still this process's,
-// and lets an effect that is on its way arrive. One that is abandoned may land later than what undoes it.
+// write is the one way to change anything: it makes sure first that the operation is still this process's, and lets an
+// effect that is on its way arrive. One that is abandoned may land later than what undoes it.
 func write(ctx context.Context, effect func(context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := catalog(tenant.LeaseFrom(ctx).Check(ctx)); err != nil {
+	if err := catalog(tenant.LeaseFrom(ctx).Current(ctx)); err != nil {
 		return err
 	}
 	patient, end := context.WithCancel(context.WithoutCancel(ctx))

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -18,7 +21,8 @@ type Lease struct {
 	Operation uuid.UUID
 	Fence     int64
 	db        DB
-	silent    bool // the versions of a copy that is there for no longer are not recorded
+	silent    bool                      // the versions of a copy that is there for no longer are not recorded
+	known     atomic.Pointer[time.Time] // until when Current need not ask
 }
 
 type leaseKey struct{}
@@ -79,6 +83,44 @@ func (l *Lease) Check(ctx context.Context) error {
 	}
 	_, err := l.db.Exec(ctx, l.HoldSQL())
 	return Fenced(err)
+}
+
+// currentFor is how long an answer of the catalog holds for Current at most.
+const currentFor = time.Second
+
+// Current is Check for effects that follow each other closely: it does not ask again within a second while the lease that
+// the catalog told of still runs, for nobody takes over an operation whose lease runs.
+func (l *Lease) Current(ctx context.Context) error {
+	if l == nil {
+		return nil
+	}
+	if until := l.known.Load(); until != nil && time.Now().Before(*until) {
+		return nil
+	}
+	_, err := l.Remaining(ctx)
+	return err
+}
+
+// Remaining is Check that tells how long nobody can take the operation over: an effect that may take longer is given up then.
+// It is 0 where nothing limits it.
+func (l *Lease) Remaining(ctx context.Context) (time.Duration, error) {
+	if l == nil {
+		return 0, nil
+	}
+	asked := time.Now()
+	var seconds float64
+	err := l.db.QueryRow(ctx, `SELECT coalesce(extract(epoch FROM o.lease_until - clock_timestamp()), 0)::float8
+		FROM tenantctl.operations o, LATERAL tenantctl.hold(o.id, $2) WHERE o.id = $1`, l.Operation, l.Fence).Scan(&seconds)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = takenOver(err)
+	}
+	if err != nil {
+		return 0, Fenced(err)
+	}
+	left := max(time.Duration(seconds*float64(time.Second)), time.Nanosecond)
+	until := asked.Add(min(left, currentFor))
+	l.known.Store(&until)
+	return left - time.Since(asked), nil
 }
 
 // Record writes a tenant's version into the catalog, for a store that cannot share a transaction with it.

@@ -122,6 +122,7 @@ func (b *bench) child(ctx context.Context, env []string, name string, args ...st
 		said := errOut.String()
 		return 0, fmt.Errorf("%s %.200s: %w: %s", filepath.Base(name), strings.Join(args, " "), err, said[max(0, len(said)-1000):])
 	}
+	b.spent += c.ProcessState.UserTime() + c.ProcessState.SystemTime()
 	peak = c.ProcessState.SysUsage().(*syscall.Rusage).Maxrss
 	if runtime.GOOS != "darwin" {
 		peak <<= 10 // elsewhere it is in KiB

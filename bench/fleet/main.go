@@ -40,6 +40,7 @@ type bench struct {
 	goose   string // the stock CLI
 	psql    string
 	dir     string
+	spent   time.Duration // CPU of all children so far
 	report  table.Writer
 }
 
@@ -72,7 +73,7 @@ func run(ctx context.Context) error {
 	defer os.RemoveAll(b.dir)
 	b.report.SetOutputMirror(os.Stdout)
 	b.report.SetTitle("A fleet of %d; %d at once; medians of %d; fsync on", b.fleet, workers, b.rounds)
-	b.report.AppendHeader(table.Row{"work", "tenantctl", "floor", "of the floor", "goose CLI takes", "with 2 ms of delay", "peak memory"})
+	b.report.AppendHeader(table.Row{"work", "tenantctl", "floor", "of the floor", "goose CLI takes", "with 2 ms of delay", "peak memory", "CPU, and the floor's"})
 	for _, part := range []struct {
 		name string
 		do   func(context.Context) error
@@ -104,6 +105,7 @@ type work struct {
 func (b *bench) measure(ctx context.Context, database string, w work) error {
 	var ours, floor, goose, delayed []time.Duration
 	var peak int64
+	var cpu, floorCPU time.Duration
 	timed := func(to *[]time.Duration, do func() error) error {
 		if err := b.exec(ctx, "postgres", "CHECKPOINT"); err != nil {
 			return err
@@ -127,13 +129,17 @@ func (b *bench) measure(ctx context.Context, database string, w work) error {
 				return err
 			}
 		}
+		before := b.spent
 		if err := mine(&ours, b.url(database), n); err != nil {
 			return err
 		}
+		cpu += b.spent - before
 		if w.floor != nil {
+			began := ownCPU()
 			if err := timed(&floor, func() error { return w.floor(ctx, n) }); err != nil {
 				return err
 			}
+			floorCPU += ownCPU() - began
 		}
 		if w.goose != nil && n == 0 {
 			if err := timed(&goose, func() error { return w.goose(ctx, n) }); err != nil {
@@ -159,9 +165,10 @@ func (b *bench) measure(ctx context.Context, database string, w work) error {
 			}
 		}
 	}
-	row := table.Row{w.name, median(ours).Round(time.Millisecond), "", "", "", "", fmt.Sprintf("%.1f MB", float64(peak)/1e6)}
+	row := table.Row{w.name, median(ours).Round(time.Millisecond), "", "", "", "", fmt.Sprintf("%.1f MB", float64(peak)/1e6), cpu.Round(time.Millisecond)}
 	if len(floor) > 0 {
 		row[2], row[3] = median(floor).Round(time.Millisecond), ratio(median(ours), median(floor), "at most", w.goal)
+		row[7] = fmt.Sprintf("%s, %s", cpu.Round(time.Millisecond), floorCPU.Round(time.Millisecond))
 	}
 	if len(goose) > 0 {
 		row[4] = ratio(time.Duration(float64(median(goose))*w.scale), median(ours), "at least", w.gooseGoal)
@@ -171,6 +178,15 @@ func (b *bench) measure(ctx context.Context, database string, w work) error {
 	}
 	b.report.AppendRow(row)
 	return nil
+}
+
+// ownCPU is what this process, which is the floor's client, has taken so far.
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func median(of []time.Duration) time.Duration {
