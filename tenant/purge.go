@@ -340,7 +340,7 @@ func (s *Service) purgeSaga(op *Operation, t Tenant) (saga, error) {
 		return saga{}, fmt.Errorf("read the operation's parameters: %w", err)
 	}
 	before := was.Tenant.State
-	refused := len(op.Steps) > 1 && op.Steps[1].State == "failed" // in an earlier process
+	refused := op.Error != nil && op.Error.Code == codeNotOwned // in an earlier process
 	g := saga{
 		steps: []step{{
 			name: "lock",
@@ -349,7 +349,7 @@ func (s *Service) purgeSaga(op *Operation, t Tenant) (saga, error) {
 			name: "owned",
 			do: func(ctx context.Context) error {
 				err := s.allOwned(ctx, t)
-				refused = err != nil
+				refused = Code(err) == codeNotOwned
 				return err
 			},
 		}},
@@ -497,6 +497,9 @@ func (p *purgeParams) destroyed(b *Backup) bool {
 // HintNotOwned is the fix where something under a tenant's names does not bear its ownership tag.
 const HintNotOwned = "where it is this tenant's: tenantctl verify --fix NAME gives the tag back; where it is not: give it another name; then run the same command again"
 
+// codeNotOwned says that something bears no tag of the tenant: the tenant stays one that is to be deleted.
+const codeNotOwned = "not_ours"
+
 // allOwned refuses, before anything is dropped in any store, to delete a tenant under whose names there is something that does
 // not bear its ownership tag.
 func (s *Service) allOwned(ctx context.Context, t Tenant) error {
@@ -514,7 +517,7 @@ func (s *Service) allOwned(ctx context.Context, t Tenant) error {
 		return nil
 	}
 	return &Error{
-		Kind: ErrStuck, Code: "not_ours", Tenant: t.Name, Msg: fmt.Sprintf("is not deleted, nothing was dropped: %s is left, and does not bear the tenant's ownership tag", list(left)),
+		Kind: ErrStuck, Code: codeNotOwned, Tenant: t.Name, Msg: fmt.Sprintf("is not deleted, nothing was dropped: %s is left, and does not bear the tenant's ownership tag", list(left)),
 		Hint: strings.ReplaceAll(HintNotOwned, "NAME", string(t.Name)),
 	}
 }
