@@ -272,6 +272,8 @@ func (c *Cache) Close(ctx context.Context) error {
 		c.done.Wait()
 	}
 	defer func() { _ = c.client.Close() }() // nothing is in flight
+	c.mu.Lock() // the resolver may still call Changed
+	defer c.mu.Unlock()
 	var keys []string
 	for host, w := range c.written {
 		if time.Now().Before(w.ends) {
@@ -285,6 +287,7 @@ func (c *Cache) Close(ctx context.Context) error {
 		}
 		keys = keys[n:]
 	}
+	clear(c.written) // what is gone is not written anew
 	return nil
 }
 
