@@ -272,7 +272,7 @@ func (c *Cache) Close(ctx context.Context) error {
 		c.done.Wait()
 	}
 	defer func() { _ = c.client.Close() }() // nothing is in flight
-	c.mu.Lock() // the resolver may still call Changed
+	c.mu.Lock()                             // the resolver may still call Changed
 	defer c.mu.Unlock()
 	var keys []string
 	for host, w := range c.written {
