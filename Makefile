@@ -105,6 +105,10 @@ fmt: bin/tools ## Format all Go files
 docs: ## Write docs/reference from the commands and the configuration
 	go run ./cmd/tenantctl docs --markdown docs/reference
 
+.PHONY: man
+man: ## Write man pages for each command into man/
+	go run ./cmd/tenantctl docs --man man
+
 .PHONY: docs-check
 docs-check:
 	@echo "== docs/reference is up to date"

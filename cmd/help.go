@@ -1,6 +1,8 @@
 package cmd
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -29,8 +31,10 @@ func plainFlags(c *cobra.Command) {
 // showPlainFlags has it so in every help text.
 func showPlainFlags(root *cobra.Command) {
 	help := root.HelpFunc()
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
 	root.SetHelpFunc(func(c *cobra.Command, args []string) {
 		plainFlags(c)
+		c.Long = reflow(c.Long)
 		help(c, args)
 	})
 }

@@ -128,6 +128,9 @@ instant: run the same command again, or tenantctl ops resume.
 	root.AddCommand(newDocsCmd())
 	root.SetHelpCommandGroupID(groupSetup)
 	root.SetCompletionCommandGroupID(groupSetup)
+	addTopics(root)
+	root.Version = version
+	root.SetVersionTemplate("tenantctl {{.Version}}\n")
 	showPlainFlags(root)
 	a.addCompletions(root)
 	return root
