@@ -169,7 +169,7 @@ func (f *Front) admit(w http.ResponseWriter, a Answer, status int) {
 		h[name] = values[i : i+1 : i+1]
 	}
 	if f.Keys != nil {
-		h[AssertionHeader] = []string{f.Keys.Sign(t, a.Host, time.Now())}
+		h[AssertionHeader] = []string{a.route.assertion(f.Keys, a.Host, time.Now())}
 	}
 	w.WriteHeader(status)
 }

@@ -35,6 +35,8 @@ type Answer struct {
 	Reason     string        `json:"reason"`             // why, for the operator
 	Message    string        `json:"message,omitempty"`  // for the visitor
 	Host       string        `json:"host,omitempty"`     // the host as it was understood
+
+	route *route
 }
 
 // vote is what one source says of a request.
@@ -199,7 +201,7 @@ func (s *snapshot) unknown(host string) string {
 
 // answer is what the tenant's gate lets through.
 func (r *route) answer() Answer {
-	a := Answer{Tenant: &r.Tenant}
+	a := Answer{Tenant: &r.Tenant, route: r}
 	switch {
 	case r.Gate == Open:
 		a.Status, a.Reason = http.StatusNoContent, "the tenant is open"

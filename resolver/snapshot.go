@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"maps"
 	"strings"
+	"sync/atomic"
 )
 
 // route is a tenant with all that leads to it.
@@ -12,6 +13,7 @@ type route struct {
 	domains     []domain
 	formerNames []string
 	canonical   string // the verified domain that others redirect to; empty where there is none
+	signed      atomic.Pointer[signed]
 }
 
 // domain is a host name, or "*." and the name below which one label is the tenant's.

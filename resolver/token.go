@@ -14,8 +14,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"hash"
 	"math/big"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -165,6 +168,7 @@ func (k *VerifyKey) claim(token, name string, now time.Time) (string, error) {
 // Keys sign and verify assertions: what a resolver says of a request, for an application that others can reach too.
 // The first signs, all verify.
 type Keys struct {
+	macs sync.Pool // of hash.Hash by the first key: to begin one costs as much as to sign
 	keys []*VerifyKey
 	ids  []string
 }
@@ -205,22 +209,71 @@ type assertion struct {
 
 // Sign asserts that a request to a host is an open tenant's.
 func (k *Keys) Sign(t *Tenant, host string, now time.Time) string {
-	claims, _ := json.Marshal(assertion{ // texts and numbers: it cannot fail
-		issuer,
-		t.ID,
-		host,
-		t.Name,
-		t.State,
-		t.Schema,
-		t.Role,
-		t.Database,
-		t.Revision,
-		now.Unix(),
-		now.Add(assertionAge).Unix(),
-	})
-	head := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT","kid":"` + k.ids[0] + `"}`))
-	signed := head + "." + base64.RawURLEncoding.EncodeToString(claims)
-	return signed + "." + base64.RawURLEncoding.EncodeToString(sign(k.keys[0].secret, signed))
+	claims := make([]byte, 0, 512)
+	for i, c := range [...]struct{ name, value string }{
+		{"iss", issuer},
+		{"sub", t.ID},
+		{"host", host},
+		{"tenant", t.Name},
+		{"state", t.State},
+		{"schema", t.Schema},
+		{"role", t.Role},
+		{"database", t.Database},
+	} {
+		claims = append(claims, "{,"[min(i, 1)], '"')
+		claims = append(append(claims, c.name...), '"', ':')
+		claims = appendText(claims, c.value)
+	}
+	claims = strconv.AppendInt(append(claims, `,"rev":`...), t.Revision, 10)
+	claims = strconv.AppendInt(append(claims, `,"iat":`...), now.Unix(), 10)
+	claims = strconv.AppendInt(append(claims, `,"exp":`...), now.Add(assertionAge).Unix(), 10)
+	claims = append(claims, '}')
+
+	text := make([]byte, 0, 1024)
+	text = base64.RawURLEncoding.AppendEncode(text, []byte(`{"alg":"HS256","typ":"JWT","kid":"`+k.ids[0]+`"}`))
+	text = base64.RawURLEncoding.AppendEncode(append(text, '.'), claims)
+	mac, ok := k.macs.Get().(hash.Hash)
+	if !ok {
+		mac = hmac.New(sha256.New, k.keys[0].secret)
+	}
+	mac.Reset()
+	mac.Write(text)
+	var sum [sha256.Size]byte
+	text = base64.RawURLEncoding.AppendEncode(append(text, '.'), mac.Sum(sum[:0]))
+	k.macs.Put(mac)
+	return string(text)
+}
+
+// appendText appends a JSON string. Names need no escapes, unless a tenant was adopted with strange ones.
+func appendText(to []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(s) // a string: it cannot fail
+			return append(to, quoted...)
+		}
+	}
+	return append(append(append(to, '"'), s...), '"')
+}
+
+// signed is an assertion that is given out again: to sign each request's would cost more than to find its tenant.
+type signed struct {
+	by    *Keys
+	host  string
+	text  string
+	until time.Time
+}
+
+// signedAgain is for how long the same assertion is given out; it is good for longer.
+const signedAgain = 5 * time.Second
+
+// assertion is that of the route's tenant for a host. A route is never changed: a change makes another one.
+func (r *route) assertion(keys *Keys, host string, now time.Time) string {
+	if s := r.signed.Load(); s != nil && s.by == keys && s.host == host && now.Before(s.until) {
+		return s.text
+	}
+	text := keys.Sign(&r.Tenant, host, now)
+	r.signed.Store(&signed{keys, host, text, now.Add(signedAgain)})
+	return text
 }
 
 // Verify gives the tenant of a valid assertion, and the host of the request that it was made for.

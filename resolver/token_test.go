@@ -162,6 +162,11 @@ func TestAnAssertionIsOneTenantsForOneHostAndAMinute(t *testing.T) {
 	}
 	now := time.Now()
 	want := Tenant{ID: "1", Name: "acme", State: "active", Schema: "t_acme", Role: "t_acme", Database: "t_acme", Revision: 7, Gate: Open}
+	strange := want
+	strange.Schema, strange.Name = "quo\"te\\ müller \n<b>", strange.Name+"\x7f"
+	if got, _, err := before.Verify(before.Sign(&strange, "h", now), now); err != nil || *got != strange {
+		t.Errorf("got %+v, %v", got, err)
+	}
 	for _, signed := range []string{before.Sign(&want, "acme.example.com", now), both.Sign(&want, "acme.example.com", now)} {
 		got, host, err := both.Verify(signed, now)
 		if err != nil || *got != want || host != "acme.example.com" {
@@ -197,4 +202,30 @@ func FuzzNoTokenIsTakenButWhatWasSigned(f *testing.F) {
 			t.Errorf("%q leads to %q", text, got)
 		}
 	})
+}
+
+// An assertion that is given out again is never another host's, another key's or an old one.
+func TestAnAssertionIsSignedAnewWhereItWouldBeWrong(t *testing.T) {
+	one, other := newKeys(t, "o"), newKeys(t, "p")
+	r := &route{Tenant: Tenant{ID: "1", Name: "acme", Schema: "t"}}
+	now := time.Now()
+	for i, c := range []struct {
+		keys *Keys
+		host string
+		at   time.Duration
+	}{{one, "a", 0}, {one, "a", signedAgain - 1}, {one, "b", 0}, {one, "a", 0}, {other, "a", 0}, {one, "a", time.Hour}, {one, "a", 0}} {
+		text := r.assertion(c.keys, c.host, now.Add(c.at))
+		if _, host, err := c.keys.Verify(text, now.Add(c.at)); err != nil || host != c.host {
+			t.Errorf("%d: got %s, %v", i, host, err)
+		}
+	}
+}
+
+func newKeys(t *testing.T, letter string) *Keys {
+	t.Helper()
+	k, err := NewKeys(bytes.Repeat([]byte(letter), 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
 }
