@@ -10,14 +10,27 @@ import (
 )
 
 func newGetCmd(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:               "get NAME",
-		Short:             "Show what the catalog says of a tenant",
-		Long:              "Shows the catalog's record of one tenant. No store is asked; describe does that.\n\n" + exitHelp,
-		Example:           "  tenantctl get acme\n  tenantctl get acme -o json",
-		Args:              oneName,
+	var o selectionFlags
+	c := &cobra.Command{
+		Use:   "get NAME",
+		Short: "Show what the catalog says of a tenant",
+		Long: `Shows the catalog's record of one tenant. No store is asked; describe does that. With --all, --selector or --state it
+shows each of them, without deleted tenants; -o yaml is what tenantctl apply -f reads.
+
+` + exitHelp,
+		Example:           "  tenantctl get acme\n  tenantctl get acme -o json\n  tenantctl get --all -o yaml > tenants.yaml",
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			sel, err := o.selection(args)
+			if err != nil {
+				return err
+			}
+			if len(args) == 0 && !sel.Empty() {
+				return runList(cmd, a, o, false, false)
+			}
+			if err := oneName(cmd, args); err != nil {
+				return err
+			}
 			s, err := a.lookup(cmd.Context())
 			if err != nil {
 				return err
@@ -29,6 +42,9 @@ func newGetCmd(a *app) *cobra.Command {
 			return a.print(t, string(t.Name), func(w io.Writer) { a.record(w, t) })
 		},
 	}
+	c.Flags().BoolVar(&o.all, "all", false, "every tenant that is not deleted")
+	o.addFilter(c)
+	return c
 }
 
 // record prints a tenant's own fields.

@@ -26,7 +26,7 @@ cut to its width; -o wide shows everything.`,
   tenantctl list -o csv --columns name,schema,domains
   tenantctl list --jq '.[] | select(.versions.postgres < 7) | .name'`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runList(cmd, a, o, deleted) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runList(cmd, a, o, deleted, true) },
 	}
 	o.addFilter(c)
 	c.Flags().StringVar(&o.shard, "shard", "", "part `I/N` of the tenants")
@@ -35,7 +35,8 @@ cut to its width; -o wide shows everything.`,
 	return c
 }
 
-func runList(cmd *cobra.Command, a *app, o selectionFlags, deleted bool) error {
+// runList lists tenants. The documents of -o json and yaml have deleted ones where withDeleted says so, asked for or not.
+func runList(cmd *cobra.Command, a *app, o selectionFlags, deleted, withDeleted bool) error {
 	sel, err := o.selection(nil)
 	if err != nil {
 		return err
@@ -51,7 +52,7 @@ func runList(cmd *cobra.Command, a *app, o selectionFlags, deleted bool) error {
 		if err != nil {
 			return err
 		}
-		if t.State == tenant.Deleted && !deleted && len(sel.States) == 0 && a.format != formatJSON && a.format != formatYAML {
+		if t.State == tenant.Deleted && !deleted && len(sel.States) == 0 && (!withDeleted || a.format != formatJSON && a.format != formatYAML) {
 			left++
 			continue
 		}

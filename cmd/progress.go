@@ -65,6 +65,8 @@ func past(e tenant.Event) string {
 		return "unchanged"
 	case e.Operation.Kind == tenant.OpCreate:
 		return "created"
+	case e.Operation.Kind == tenant.OpApply:
+		return "applied"
 	case e.Operation.Kind == tenant.OpAdopt:
 		return "adopted"
 	case e.Operation.Kind == tenant.OpAdoptRole:

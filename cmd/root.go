@@ -122,7 +122,7 @@ instant: run the same command again, or tenantctl ops resume.
 	add(groupTenants, newCreateCmd(a), newAdoptCmd(a), newListCmd(a), newGetCmd(a), newDescribeCmd(a), newSetCmd(a), newDomainCmd(a), newRenameCmd(a),
 		newCredentialsCmd(a), newSuspendCmd(a), newResumeCmd(a), newDeleteCmd(a), newUndeleteCmd(a), newPurgeCmd(a),
 		newRestoreCmd(a), newCloneCmd(a), newExportCmd(a))
-	add(groupFleet, newMigrateCmd(a), newBackupCmd(a), newImportCmd(a), newExecCmd(a), newShellCmd(a))
+	add(groupFleet, newMigrateCmd(a), newApplyCmd(a), newBackupCmd(a), newImportCmd(a), newExecCmd(a), newShellCmd(a))
 	add(groupSetup, newInitCmd(a), newDoctorCmd(a), newVerifyCmd(a), newOpsCmd(a), newConfigCmd(a), newVersionCmd(a))
 	add(groupServing, newResolverCmd(a), newResolveCmd(a))
 	root.AddCommand(newDocsCmd())

@@ -35,6 +35,7 @@ func (r CreateRequest) Placed(err error) error {
 type Outcome struct {
 	Operation *Operation // nil where nothing had to be done
 	Tenant    Tenant
+	Changes   []Difference // what set and rename made of it
 	Warnings  []string
 	Err       error // of one tenant among several
 }
@@ -50,7 +51,7 @@ func (s *Service) plan(req CreateRequest) (Tenant, error) {
 		Domains: []string{}, Labels: map[string]string{}, Versions: map[string]int64{},
 	}
 	for _, d := range req.Domains {
-		d, err := ParseDomain(d)
+		d, err := ParseWildcard(d)
 		if err != nil {
 			return Tenant{}, WithTenant(err, p.Name)
 		}
@@ -148,11 +149,19 @@ func existsAlready(t Tenant) error {
 // Create makes a tenant in every store, at the newest version. After a crash at any point, the same call goes on where
 // the dead one stopped. A tenant that is there already is ErrExists, or success with ifNotExists.
 func (s *Service) Create(ctx context.Context, req CreateRequest, ifNotExists bool) (*Outcome, error) {
-	t, err := s.plan(req)
-	if err != nil {
+	if _, err := s.plan(req); err != nil {
 		return nil, err
 	}
 	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	return s.create(ctx, req, ifNotExists)
+}
+
+// create is Create for migrations that are known to be ready.
+func (s *Service) create(ctx context.Context, req CreateRequest, ifNotExists bool) (*Outcome, error) {
+	t, err := s.plan(req)
+	if err != nil {
 		return nil, err
 	}
 	s.beat()

@@ -279,6 +279,7 @@ func (s *Service) change(ctx context.Context, kind string, name Name, ch Change)
 		return out, err
 	}
 	out.Tenant, err = s.asEnded(ctx, t)
+	out.Changes = Differences(t, out.Tenant)
 	return out, err
 }
 

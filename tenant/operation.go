@@ -49,6 +49,7 @@ const (
 	OpUndelete  = "undelete"
 	OpPurge     = "purge"
 	OpVerifyFix = "verify-fix" // of what a verification found
+	OpApply     = "apply"      // of a file that declares tenants: a run, and its part for each of them
 	OpProbe     = "probe"      // of the isolation of tenants, which changes nothing for good
 )
 

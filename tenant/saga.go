@@ -71,7 +71,7 @@ func (s *Service) run(ctx context.Context, op *Operation, g saga) (err error) {
 		if err := s.catalog.note(ctx, op, st.here, append(done, mark{position: i, name: st.name, state: "started"})...); err != nil {
 			return s.fail(ctx, op, g, i, err)
 		}
-		s.emit(Event{Operation: op, Step: st.name, Position: i + 1, Of: len(g.steps)})
+		s.emitStep(ctx, Event{Operation: op, Step: st.name, Position: i + 1, Of: len(g.steps)})
 		if err := s.attempt(ctx, op, st); err != nil {
 			return s.fail(ctx, op, g, i, err)
 		}
@@ -169,7 +169,7 @@ func (s *Service) undo(ctx context.Context, op *Operation, g saga, i int, cause 
 			continue
 		}
 		undone = true
-		s.emit(Event{Operation: op, Step: st.name, Position: i + 1, Of: len(g.steps), Undo: true})
+		s.emitStep(ctx, Event{Operation: op, Step: st.name, Position: i + 1, Of: len(g.steps), Undo: true})
 		err := s.catalog.note(ctx, op, false, mark{position: i, name: st.name, state: "undoing"})
 		if err == nil {
 			err = s.point(ctx, op.Kind, st.name, "undo")
@@ -195,7 +195,7 @@ func (s *Service) undo(ctx context.Context, op *Operation, g saga, i int, cause 
 		return s.leave(ctx, op, g, fmt.Errorf("%w; then undoing it failed: %w", cause, err))
 	}
 	if undone {
-		s.emit(Event{Operation: op, Undo: true})
+		s.emitStep(ctx, Event{Operation: op, Undo: true})
 	}
 	return cause
 }

@@ -76,6 +76,18 @@ func (s *Service) emit(e Event) {
 	}
 }
 
+// silentKey marks the context of work whose steps are noise: one of many tenants'.
+type silentKey struct{}
+
+func silently(ctx context.Context) context.Context { return context.WithValue(ctx, silentKey{}, true) }
+
+// emitStep tells of a step, unless it is one of many tenants'.
+func (s *Service) emitStep(ctx context.Context, e Event) {
+	if ctx.Value(silentKey{}) == nil {
+		s.emit(e)
+	}
+}
+
 func (s *Service) warn(text string) {
 	if s.Warn != nil {
 		s.Warn(text)
