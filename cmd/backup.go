@@ -176,15 +176,17 @@ func runBackupDry(cmd *cobra.Command, a *app, s *tenant.Service, req tenant.Back
 
 func newBackupListCmd(a *app) *cobra.Command {
 	var scan bool
+	var stale string
 	c := &cobra.Command{
 		Use:   "list [NAME...]",
 		Short: "List backups, newest first",
 		Long: `Lists the backups that the catalog knows, of all tenants or of those named; tenants that were purged have theirs
 listed too. --scan first looks into the place of backups and puts the catalog right: for a catalog that was lost, or
-backups that were brought there or taken away by other means.
+backups that were brought there or taken away by other means. --stale 26h lists instead the active tenants whose newest
+whole backup is older, or that have none, and exits 6 if there is one; a tenant that is younger needs none yet.
 
 ` + exitHelp,
-		Example:           "  tenantctl backup list\n  tenantctl backup list acme -o json\n  tenantctl backup list --scan",
+		Example:           "  tenantctl backup list\n  tenantctl backup list acme -o json\n  tenantctl backup list --scan\n  tenantctl backup list --stale 26h",
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.lookup(cmd.Context())
@@ -195,6 +197,9 @@ backups that were brought there or taken away by other means.
 				if err := runBackupScan(cmd, a, s); err != nil {
 					return err
 				}
+			}
+			if cmd.Flags().Changed("stale") {
+				return runBackupStale(cmd, a, s, stale, args)
 			}
 			l := a.newList("id", "tenant", "age", "size", "versions", "encrypted", "signed by").wide("created", "location", "whole id")
 			for b, err := range s.Backups(cmd.Context(), tenant.BackupFilter{Names: names(args)}) {
@@ -215,7 +220,40 @@ backups that were brought there or taken away by other means.
 	}
 	a.addListFlags(c)
 	c.Flags().BoolVar(&scan, "scan", false, "look into the place of backups first, and put the catalog right")
+	c.Flags().StringVar(&stale, "stale", "", "list the active tenants without a backup that is younger than this `duration`")
 	return c
+}
+
+// runBackupStale names the tenants without a fresh backup.
+func runBackupStale(cmd *cobra.Command, a *app, s *tenant.Service, within string, args []string) error {
+	d, err := parseAge(within)
+	if err != nil {
+		return err
+	}
+	if len(args) > 0 {
+		return tenant.Invalid("leave the names out", "--stale looks at every active tenant")
+	}
+	stale, err := s.Stale(cmd.Context(), d)
+	if err != nil {
+		return err
+	}
+	l := a.newList("tenant", "last backup", "age")
+	for _, t := range stale {
+		last, old := "none", "-"
+		if t.LastBackup != nil {
+			last, old = t.LastBackup.Format(time.RFC3339), age(*t.LastBackup)
+		}
+		if err := l.add(t, string(t.Tenant), t.Tenant, last, old); err != nil {
+			return err
+		}
+	}
+	if err := l.end("every active tenant has a backup that is younger than " + within + ", or is younger itself"); err != nil || len(stale) == 0 {
+		return err
+	}
+	return &tenant.Error{
+		Kind: tenant.ErrDiffers, Code: "stale_backups", Msg: fmt.Sprintf("%s without a backup that is younger than %s", tenant.Plural(len(stale), "tenant"), within),
+		Hint: "back them up: tenantctl backup NAME",
+	}
 }
 
 // signedBy is the id of a key for a table.

@@ -18,8 +18,9 @@ type outcomeDoc struct {
 
 	Dependents []tenant.Dependent `json:"dependents,omitempty"` // with --dry-run: what is outside and in the way
 
-	Warnings []string        `json:"warnings,omitempty"`
-	Error    *tenant.Failure `json:"error,omitempty"`
+	Changes  []tenant.Difference `json:"changes,omitempty"` // of set and rename
+	Warnings []string            `json:"warnings,omitempty"`
+	Error    *tenant.Failure     `json:"error,omitempty"`
 }
 
 type operationDoc struct {
@@ -32,7 +33,7 @@ type operationDoc struct {
 }
 
 func docOf(o tenant.Outcome) outcomeDoc {
-	d := outcomeDoc{Tenant: o.Tenant, Warnings: o.Warnings, Error: tenant.NewFailure(o.Err)}
+	d := outcomeDoc{Tenant: o.Tenant, Changes: o.Changes, Warnings: o.Warnings, Error: tenant.NewFailure(o.Err)}
 	if d.Tenant.Domains == nil { // of a tenant that is not in the catalog, only the name is known
 		d.Tenant.Domains, d.Tenant.Labels, d.Tenant.Versions = []string{}, map[string]string{}, map[string]int64{}
 	}

@@ -123,7 +123,7 @@ instant: run the same command again, or tenantctl ops resume.
 		newCredentialsCmd(a), newSuspendCmd(a), newResumeCmd(a), newDeleteCmd(a), newUndeleteCmd(a), newPurgeCmd(a),
 		newRestoreCmd(a), newCloneCmd(a), newExportCmd(a))
 	add(groupFleet, newMigrateCmd(a), newApplyCmd(a), newBackupCmd(a), newImportCmd(a), newExecCmd(a), newShellCmd(a))
-	add(groupSetup, newInitCmd(a), newDoctorCmd(a), newVerifyCmd(a), newOpsCmd(a), newConfigCmd(a), newVersionCmd(a))
+	add(groupSetup, newInitCmd(a), newDoctorCmd(a), newVerifyCmd(a), newAuditCmd(a), newOpsCmd(a), newConfigCmd(a), newVersionCmd(a))
 	add(groupServing, newResolverCmd(a), newResolveCmd(a))
 	root.AddCommand(newDocsCmd())
 	root.SetHelpCommandGroupID(groupSetup)

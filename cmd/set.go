@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -81,7 +82,22 @@ func runSet(cmd *cobra.Command, a *app, o setOptions, name string) error {
 	if err != nil {
 		return err
 	}
-	return a.printOutcome(out, "set")
+	return a.printSet(out)
+}
+
+// printSet is printOutcome with a line for each thing that was changed.
+func (a *app) printSet(out *tenant.Outcome) error {
+	verb := "set"
+	if len(out.Changes) == 0 {
+		verb = "set, it was so already,"
+	}
+	if err := a.printOutcome(out, verb); err != nil || a.format != formatTable {
+		return err
+	}
+	for _, d := range out.Changes {
+		fmt.Fprintf(a.out, "  %s\n", inOneLine(d.String()))
+	}
+	return writing(a.out.failed())
 }
 
 func orNone(s string) string {

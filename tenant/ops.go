@@ -108,6 +108,8 @@ type AuditEntry struct {
 	Action string          `json:"action"`
 	Tenant Name            `json:"tenant,omitempty"`
 	Detail json.RawMessage `json:"detail"`
+
+	Operation *uuid.UUID `json:"operation,omitempty"`
 }
 
 // OperationDetail is an operation with its steps, its audit entries, and for a run how its tenants stand.
@@ -146,7 +148,7 @@ func (s *Service) Operation(ctx context.Context, id string) (*OperationDetail, e
 	if op.Steps, err = s.catalog.steps(ctx, op.ID); err != nil {
 		return nil, err
 	}
-	rows, err := s.catalog.pool.Query(ctx, `SELECT at, actor, origin, action, coalesce(tenant_name, ''), detail FROM tenantctl.audit WHERE operation_id = $1 ORDER BY id`, op.ID)
+	rows, err := s.catalog.pool.Query(ctx, `SELECT `+auditColumns+` FROM tenantctl.audit WHERE operation_id = $1 ORDER BY id`, op.ID)
 	if err != nil {
 		return nil, catalogError("read the audit", err)
 	}
