@@ -22,7 +22,10 @@ func newShellCmd(a *app) *cobra.Command {
 without one: of its owner), or with --mongodb mongosh in the tenant's database, as the user of nosql.url: passwords of
 tenants are kept nowhere. The prompt carries the environment and the tenant; your own ~/.psqlrc is read before.
 --as-provisioner is psql as the role of postgres.url, for a suspended tenant too. Passwords are handed over in the
-environment, never as arguments. The client's exit code is passed on.`,
+environment, never as arguments. The client's exit code is passed on.
+
+The tenant's role guards against slips, not against a tenant: the login is that of postgres.url, and RESET ROLE goes back
+to it, also in a function of the tenant's that you call. Where you do not trust its code, log in by its credentials.`,
 		Example:           "  tenantctl shell acme\n  tenantctl shell acme --as-provisioner\n  tenantctl shell acme --mongodb",
 		Args:              oneName,
 		ValidArgsFunction: a.completeNames,
