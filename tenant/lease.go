@@ -94,7 +94,8 @@ func (l *Lease) Current(ctx context.Context) error {
 	if l == nil {
 		return nil
 	}
-	if until := l.known.Load(); until != nil && time.Now().Before(*until) {
+	// By the wall clock too: the other one stands still while a machine sleeps.
+	if until, now := l.known.Load(), time.Now(); until != nil && now.Before(*until) && now.Round(0).Before(until.Round(0)) {
 		return nil
 	}
 	_, err := l.Remaining(ctx)
