@@ -54,8 +54,10 @@ requests get: "200 TENANT", "307 HOST" or "308 HOST" for a redirect, or the stat
 not in it are 404. json is a line of JSON per host. Headers, paths and tokens are not in it.
 
 With --file a file is written as a whole and put in place at once. With --watch it is written again after each change, and
---reload is run; suspend, delete and restore wait until that was done. A --reload that fails is tried again.`,
-		Example: `  tenantctl resolver export --format nginx-map --file tenants.map --watch --reload 'nginx -s reload'
+--reload is run; suspend, delete and restore wait until that was done. The command has to return when the proxy works by
+the new file, not before: examples/proxies/reload.sh waits for old workers of nginx and HAProxy. One that fails is tried
+again.`,
+		Example: `  tenantctl resolver export --format nginx-map --file tenants.map --watch --reload './reload.sh nginx.pid HUP'
   tenantctl resolver export --format haproxy-map --file tenants.map
   tenantctl resolver export --format json | jq -r 'select(.status != 200) | .host'`,
 		Args: noArgs,

@@ -186,8 +186,10 @@ func (r *Resolver) handOn(ctx context.Context) {
 		short, cancel := context.WithTimeout(ctx, r.maxStale/6)
 		defer cancel()
 		if err := r.config.Changed(short, r); err != nil {
-			r.stats.failures.Add(1)
-			r.log.Error("changes of routes could not be handed on", "error", err)
+			if ctx.Err() == nil { // else it is being ended
+				r.stats.failures.Add(1)
+				r.log.Error("changes of routes could not be handed on", "error", err)
+			}
 			return
 		}
 	}
