@@ -2,6 +2,7 @@ package legacy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -250,7 +254,7 @@ func (r *run) clear(ctx context.Context, p *pass) error {
 			if _, err := tx.Exec(ctx, "SET LOCAL idle_in_transaction_session_timeout = 0"); err != nil {
 				return err
 			}
-			if _, err := r.collection(at, p.table).DeleteMany(ctx, struct{}{}); err != nil {
+			if err := emptyCollection(ctx, r.collection(at, p.table)); err != nil {
 				return documentError("empty the collection "+p.table.ToCollection, r.list[at].tenant.Name, err)
 			}
 			if err := tenant.Checkpoint(ctx, "import/clear/after"); err != nil {
@@ -259,4 +263,37 @@ func (r *run) clear(ctx context.Context, p *pass) error {
 			return r.held.Emptied(ctx, tx, p.name, r.tenantAt(at))
 		})
 	})
+}
+
+// deletedAtOnce is how many documents are deleted by one command: FerretDB 1 on SQLite takes no more than 32,766, and their
+// ids have to fit into a message.
+const deletedAtOnce = 1000
+
+// emptyCollection deletes all documents, and leaves the indexes.
+func emptyCollection(ctx context.Context, c *mongo.Collection) error {
+	first := options.Find().SetLimit(deletedAtOnce).SetBatchSize(deletedAtOnce).SetProjection(bson.D{{Key: "_id", Value: 1}})
+	for {
+		cursor, err := c.Find(ctx, bson.D{}, first)
+		if err != nil {
+			return err
+		}
+		var found []bson.Raw
+		if err := cursor.All(ctx, &found); err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return nil
+		}
+		ids := make(bson.A, len(found))
+		for i, d := range found {
+			ids[i] = d.Lookup("_id")
+		}
+		gone, err := c.DeleteMany(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}})
+		if err != nil {
+			return err
+		}
+		if gone.DeletedCount == 0 {
+			return errors.New("documents that were found could not be deleted")
+		}
+	}
 }
