@@ -155,6 +155,9 @@ func (s *Service) Operation(ctx context.Context, id string) (*OperationDetail, e
 	if d.Audit, err = pgx.CollectRows(rows, pgx.RowToStructByPos[AuditEntry]); err != nil {
 		return nil, catalogError("read the audit", err)
 	}
+	for i := range d.Audit {
+		d.Audit[i].Operation = nil // it is the one that is shown
+	}
 	if op.TenantID == nil {
 		rows, err := s.catalog.pool.Query(ctx, `SELECT state, count(*) FROM tenantctl.operations WHERE parent_id = $1 GROUP BY state`, op.ID)
 		if err != nil {
