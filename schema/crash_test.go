@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -69,6 +70,7 @@ DROP INDEX CONCURRENTLY orders_placed;`,
 					} else if g.fell.Load() {
 						fell = true
 						deaths++
+						b.settled(tn)
 						must(t, c.do(t.Context(), b.Resource, tn))
 					}
 					got := b.state(tn)
@@ -91,6 +93,16 @@ DROP INDEX CONCURRENTLY orders_placed;`,
 			}
 			t.Logf("died at %d moments", deaths)
 		})
+	}
+}
+
+// settled waits until a transaction whose connection was cut off has ended: its COMMIT may be under way. An operation waits
+// for the tenant's lock, which is the catalog's; here there is none.
+func (b bench) settled(tn tenant.Tenant) {
+	b.t.Helper()
+	for b.scalar(`SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation AND l.database <> 0
+		WHERE c.relnamespace = to_regnamespace(%s) AND l.pid <> pg_backend_pid()`, text(tn.Schema)) != "0" {
+		time.Sleep(time.Millisecond)
 	}
 }
 
