@@ -265,12 +265,20 @@ func (r *run) clear(ctx context.Context, p *pass) error {
 	})
 }
 
-// deletedAtOnce is how many documents are deleted by one command: FerretDB 1 on SQLite takes no more than 32,766, and their
-// ids have to fit into a message.
-const deletedAtOnce = 1000
-
 // emptyCollection deletes all documents, and leaves the indexes.
 func emptyCollection(ctx context.Context, c *mongo.Collection) error {
+	_, err := c.DeleteMany(ctx, bson.D{})
+	// FerretDB 1 on SQLite deletes no more than 32,766 documents by one command.
+	if err != nil && strings.Contains(err.Error(), "too many SQL variables") {
+		return emptyByPieces(ctx, c)
+	}
+	return err
+}
+
+// deletedAtOnce is how many documents a piece has: their ids have to fit into a message.
+const deletedAtOnce = 1000
+
+func emptyByPieces(ctx context.Context, c *mongo.Collection) error {
 	first := options.Find().SetLimit(deletedAtOnce).SetBatchSize(deletedAtOnce).SetProjection(bson.D{{Key: "_id", Value: 1}})
 	for {
 		cursor, err := c.Find(ctx, bson.D{}, first)
