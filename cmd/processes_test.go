@@ -398,7 +398,7 @@ func TestCtrlCAtTheQuestionDoesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer terminal.Close()
-	r.says(&r.stderr, "to go on: ")
+	r.says(&r.stderr, "to go on [")
 	if _, err := terminal.WriteString("\x03"); err != nil {
 		t.Fatal(err)
 	}

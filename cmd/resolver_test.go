@@ -99,7 +99,7 @@ func TestASuspensionReachesTheExportedFileBeforeSuspendReturns(t *testing.T) {
 	b.must(t, "create", "acme")
 	file, taken, fail := filepath.Join(b.dir, "hosts"), filepath.Join(b.dir, "taken"), filepath.Join(b.dir, "fail")
 	r := b.start(t, "", "resolver", "export", "--format", "haproxy-map", "--file", file, "--watch", "--every", "10ms",
-		"--reload", fmt.Sprintf("test ! -e %s && cp %s %s", fail, file, taken))
+		"--reload", fmt.Sprintf("test ! -e %s && cp %s %[3]s.new && mv %[3]s.new %[3]s", fail, file, taken))
 	r.says(&r.stderr, "wrote 1 host to "+file)
 	read := func(path, want string) {
 		t.Helper()
