@@ -472,7 +472,7 @@ func (c *Catalog) claim(ctx context.Context, run, child *Operation) (t Tenant, e
 		if err == nil {
 			continue // it was a dead one, closed now
 		}
-		if live.Run == nil || c.dead(live) || time.Now().After(deadline) {
+		if live.Run == nil || !errors.Is(err, ErrBusy) || NewFailure(err).Code == "stuck" || time.Now().After(deadline) {
 			return t, err
 		}
 		select {

@@ -115,6 +115,68 @@ func TestADeadRunIsResumedThoughANewerOneClosesItMeanwhile(t *testing.T) {
 	}
 }
 
+// A run that was resumed begins anew with what its dead process had in work: another run, which begins meanwhile, waits
+// for that.
+func TestANewRunLeavesTheTenantsOfAResumedOneToIt(t *testing.T) {
+	w := newWorld(t)
+	w.create("acme", "globex")
+	w.pg.addFile(3)
+	w.pg.before = func(_ context.Context, call string, _ tenant.Tenant) error {
+		if call == "Up" {
+			return errors.New("disk full")
+		}
+		return nil
+	}
+	r, err := w.service.Migrate(t.Context(), tenant.MigrateRequest{To: tenant.Newest}, tenant.RunOptions{Parallel: 1, MaxFailures: tenant.Budget{Count: 5}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, r.Err(), tenant.ErrPartial)
+	if _, err := w.pool.Exec(t.Context(), `UPDATE tenantctl.operations SET state = 'running', lease_until = now() - interval '1 hour', finished_at = NULL
+		WHERE id = $1 OR parent_id = $1`, r.Run); err != nil {
+		t.Fatal(err)
+	}
+	begun, goOn := make(chan bool, 1), make(chan bool)
+	w.pg.before = func(_ context.Context, call string, t tenant.Tenant) error {
+		if call == "Up" && t.Name == "acme" {
+			select {
+			case begun <- true:
+				<-goOn
+			default:
+			}
+		}
+		return nil
+	}
+	migrate := func(s *tenant.Service, only string, opts tenant.RunOptions, ended chan<- error) {
+		req := tenant.MigrateRequest{To: tenant.Newest}
+		if only != "" {
+			req.Selection.Names = []tenant.Name{tenant.Name(only)}
+		}
+		again, err := s.Migrate(t.Context(), req, opts)
+		if err == nil {
+			err = again.Err()
+		}
+		ended <- err
+	}
+	resumed, other := make(chan error, 1), make(chan error, 1)
+	go migrate(w.service, "", tenant.RunOptions{Resume: r.Run.String(), Parallel: 1}, resumed)
+	<-begun
+	go migrate(w.another(30*time.Second), "globex", tenant.RunOptions{Parallel: 1}, other)
+	for entered := false; !entered; time.Sleep(10 * time.Millisecond) {
+		if err := w.pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM tenantctl.operations WHERE parent_id <> $1 AND kind = 'migrate' AND tenant_name = 'globex')`,
+			r.Run).Scan(&entered); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(goOn)
+	if err := <-resumed; err != nil {
+		t.Errorf("the resumed run: %v", err)
+	}
+	if err := <-other; err != nil {
+		t.Errorf("the new run: %v", err)
+	}
+}
+
 func TestAMissingPlaceIsReportedByNameAndStopsNobody(t *testing.T) {
 	w := newWorld(t)
 	w.create("acme", "globex", "initech")

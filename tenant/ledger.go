@@ -297,11 +297,36 @@ func (c *Catalog) closeDead(ctx context.Context, op *Operation) error {
 		if err := stillLive(op, now); err != nil {
 			return err
 		}
+		if err := c.leftToRun(ctx, tx, op); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, `UPDATE tenantctl.operations SET state = 'failed', fence = fence + 1, finished_at = clock_timestamp(), error = $2::jsonb
 			WHERE id = $1 OR parent_id = $1 AND kind = 'import' AND state = 'running'`,
 			op.ID, jsonText(Failure{Code: "dead", Message: "its process died (" + op.Owner.Label() + ")"}))
 		return err
 	})
+}
+
+// leftToRun refuses to close a dead operation of a run that another process has resumed: it is that run's to begin anew.
+// The run's row stays locked, so that nobody resumes it before this transaction has ended.
+func (c *Catalog) leftToRun(ctx context.Context, tx pgx.Tx, op *Operation) error {
+	if op.Run == nil {
+		return nil
+	}
+	rows, err := tx.Query(ctx, `SELECT `+operationColumns+` FROM tenantctl.operations o WHERE o.id = $1 FOR SHARE`, *op.Run)
+	if err != nil {
+		return err
+	}
+	run, err := pgx.CollectOneRow(rows, scanOperation)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	case run.State.Live() && run.Owner != c.self && !c.dead(run):
+		return WithTenant(c.busy(run), op.Tenant)
+	}
+	return nil
 }
 
 // leaseOf is the right that holding op gives.
