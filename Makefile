@@ -40,6 +40,9 @@ OTHERS  := 300
 FLEET   := 10000
 SERVED  := 1000000
 
+# Of the reference stack: nginx's.
+PORT := 8080
+
 # Of the soak.
 MINUTES := 30
 
@@ -59,6 +62,10 @@ setup-demo setup-test: setup-%:
 .PHONY: demo
 demo: setup-demo ## Take a tour of tenantctl on throwaway servers, in under two minutes
 	@demo/demo.sh
+
+.PHONY: stack
+stack: ## Run the reference stack: a Django application for two tenants behind nginx (docs/stack.md)
+	@examples/stack/run.sh --port $(PORT)
 
 .PHONY: test
 test: setup-test lint docs-check test-devstack test-tenantctl test-majors ## Check and test everything, on throwaway servers
