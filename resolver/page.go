@@ -21,11 +21,15 @@ var words = map[int][2]string{
 var page = template.Must(template.New("page").Parse(`<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{{.Title}}</title><style>
-body{font:1.1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:18vh auto 0;padding:0 1.5rem;color:#222}
-h1{font-size:1.6rem}p{margin:.6rem 0}@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}}
-</style></head><body><h1>{{.Title}}</h1><p>{{.Text}}</p>
-{{with .Message}}<p>{{.}}</p>{{end}}{{with .Location}}<p><a href="{{.}}">{{.}}</a></p>{{end}}
-</body></html>
+body{font:1.05rem/1.55 system-ui,"DejaVu Sans",sans-serif;color:#1d2330;background:#f4f5f7;margin:0;padding:16vh 1.5rem 0}
+main{max-width:31rem;margin:0 auto;padding:2rem 2.25rem;background:#fff;border:1px solid #e1e4ea;border-radius:.9rem}
+h1{font-size:1.5rem;line-height:1.25;margin:.2rem 0 .6rem}p{margin:.6rem 0}small{color:#667085;letter-spacing:.04em}
+.why{padding:.7rem 1rem;margin:1.1rem 0 .4rem;background:#f4f5f7;border-left:.25rem solid #98a1b2;border-radius:.3rem}
+a{color:inherit}.why,a{overflow-wrap:anywhere}@media(prefers-color-scheme:dark){body,.why{color:#e7e9ee;background:#12151b}
+main{background:#1b1f27;border-color:#2d333f}small{color:#98a1b2}}
+</style></head><body><main><small>{{.Status}}</small><h1>{{.Title}}</h1><p>{{.Text}}</p>
+{{with .Message}}<p class="why">{{.}}</p>{{end}}{{with .Location}}<p><a href="{{.}}">{{.}}</a></p>{{end}}
+</main></body></html>
 `))
 
 // refuse tells a visitor, or the proxy in the visitor's place, that the request is not served.
@@ -54,7 +58,7 @@ func refuse(w http.ResponseWriter, r *http.Request, a Answer) {
 	// Whoever hangs up has no use for the page.
 	_ = page.Execute(
 		w,
-		map[string]string{"Title": text[0], "Text": text[1], "Message": a.Message, "Location": a.Location},
+		map[string]any{"Status": a.Status, "Title": text[0], "Text": text[1], "Message": a.Message, "Location": a.Location},
 	)
 }
 

@@ -379,7 +379,8 @@ func eachVisitor(t *testing.T, p proxy, s *stand) {
 			}
 		}
 	}
-	if got, err := s.get("globex.app.test", "/", "Accept", "text/html"); p.export == "" && (err != nil || !strings.Contains(got.body, "Unpaid.")) {
+	got, err := s.get("globex.app.test", "/", "Accept", "text/html")
+	if p.export == "" && (err != nil || !strings.Contains(got.body, "Unpaid.") || !strings.Contains(got.body, "<h1>")) {
 		t.Errorf("a suspended tenant's visitor reads %+v, %v", got, err)
 	}
 	if n := s.wrong.Load(); n > 0 {

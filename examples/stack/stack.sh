@@ -53,6 +53,17 @@ run() {
   return "$code"
 }
 
+# logged runs a command and shows what it said where it fails.
+logged() { # NAME COMMAND...
+  local name=$1
+  shift
+  if ! run "$@" >"$folder/log/$name.log" 2>&1; then
+    echo "stack: $name failed; it said:" >&2
+    tail -n 20 "$folder/log/$name.log" >&2
+    exit 1
+  fi
+}
+
 # start runs a server in a process group of its own, out of reach of the terminal's Ctrl-C; last is its process.
 start() { # NAME URL COMMAND...
   local name=$1 url=$2
@@ -62,6 +73,7 @@ start() { # NAME URL COMMAND...
   last=$!
   started+=("$last")
   set +m
+  disown "$last" # somebody may end it to see what happens: that is nothing to report
   if ! run "$python" "$here/probe.py" wait "$last" "$url"; then
     echo "stack: $name does not answer at $url; it said:" >&2
     tail -n 20 "$folder/log/$name.log" >&2
@@ -206,13 +218,14 @@ main() {
   application_environment
 
   start redis "tcp://127.0.0.1:${ports[0]}" redis-server "$folder/redis.conf"
-  run "$tenantctl" --config "$STACK_CONFIG" init
-  run "$tenantctl" --config "$STACK_CONFIG" create --file "$folder/tenants.csv"
+  echo "stack: creating $STACK_TENANTS tenants" >&2
+  logged init "$tenantctl" --config "$STACK_CONFIG" init
+  logged create "$tenantctl" --config "$STACK_CONFIG" create --file "$folder/tenants.csv"
   write_grant
-  run "$STACK_GRANT"
+  logged grant "$STACK_GRANT"
   start_resolvers "${ports[@]:4}"
   # shellcheck disable=SC2046 # the others are filled when they are visited
-  run "$python" -m django tenant_exec $(sed -n '2,3s/^/--tenant /p' "$folder/tenants.csv") seed >"$folder/log/seed.log"
+  logged seed "$python" -m django tenant_exec $(sed -n '2,3s/^/--tenant /p' "$folder/tenants.csv") seed
   start_applications "${ports[@]:1:2}"
   start_nginx "${STACK_PORT:-${ports[3]}}"
 

@@ -19,12 +19,15 @@ except ImportError:  # before asgiref 3.6
 
 log = logging.getLogger("tenantctl")
 
+# As the pages of a resolver look.
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title><style>
-body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:18vh auto 0;padding:0 1.5rem;color:#222}}
-h1{{font-size:1.6rem}}@media(prefers-color-scheme:dark){{body{{color:#ddd;background:#181818}}}}
-</style></head><body><h1>{title}</h1><p>{text}</p></body></html>
+body{{font:1.05rem/1.55 system-ui,"DejaVu Sans",sans-serif;color:#1d2330;background:#f4f5f7;margin:0;padding:16vh 1.5rem 0}}
+main{{max-width:31rem;margin:0 auto;padding:2rem 2.25rem;background:#fff;border:1px solid #e1e4ea;border-radius:.9rem}}
+h1{{font-size:1.5rem;line-height:1.25;margin:.2rem 0 .6rem}}p{{margin:.6rem 0}}small{{color:#667085}}
+@media(prefers-color-scheme:dark){{body{{color:#e7e9ee;background:#12151b}}main{{background:#1b1f27;border-color:#2d333f}}}}
+</style></head><body><main><small>{status}</small><h1>{title}</h1><p>{text}</p></main></body></html>
 """
 _WORDS = {
     403: ("Not allowed", "This service is reached by its own address alone."),
@@ -81,7 +84,7 @@ def tenant_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[H
 def _refusal(request: HttpRequest, status: int, reason: str) -> HttpResponse:
     log.warning("refused with %d: %s", status, reason, extra={"status_code": status, "request": request})
     title, text = _WORDS[status]
-    response = HttpResponse(_PAGE.format(title=title, text=text), status=status)
+    response = HttpResponse(_PAGE.format(status=status, title=title, text=text), status=status)
     response["Cache-Control"] = "no-store"
     response["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
     return response

@@ -39,7 +39,8 @@ def forms_are_protected(view):
     @csrf_exempt
     @wraps(view)
     def chosen(request):
-        return (view if request.content_type == "application/json" else protected)(request)
+        is_json = request.method == "POST" and request.content_type == "application/json"
+        return (view if is_json else protected)(request)
 
     return chosen
 

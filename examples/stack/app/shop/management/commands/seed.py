@@ -12,7 +12,7 @@ CUSTOMERS = ["Ada Lovelace", "Grace Hopper", "Alan Turing", "Edsger Dijkstra", "
 ITEMS = ["Anvil, 50 kg", "Rocket skates", "Giant magnet", "Bird seed, 10 kg", "Portable hole", "Spring boots"]
 NOTES = [
     "Call {customer} about the delivery.",
-    "The {item} is out of stock until Monday.",
+    "Out of stock until Monday: {item}.",
     "Stocktaking at {tenant} on Friday.",
 ]
 
@@ -34,5 +34,5 @@ class Command(BaseCommand):
         if stores.notes().find_one() is None:
             for text in NOTES:
                 filled = {"customer": chance.choice(CUSTOMERS), "item": chance.choice(ITEMS).lower()}
-                stores.add_note(text.format(tenant=tenant.name, **filled))
+                stores.add_note(text.format(tenant=tenant.name.capitalize(), **filled))
         self.stdout.write(f"{Order.objects.count()} orders, {stores.notes().count_documents({})} notes")
