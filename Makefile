@@ -55,8 +55,8 @@ build: ## Build bin/tenantctl, with its version, commit and date
 	go build -tags $(TAGS) -ldflags '$(LDFLAGS)' -o bin/tenantctl ./cmd/tenantctl
 
 # Finds what is missing before anything else is done, and installs it where that is possible.
-.PHONY: setup-demo setup-test
-setup-demo setup-test: setup-%:
+.PHONY: setup-demo setup-stack setup-test
+setup-demo setup-stack setup-test: setup-%:
 	@tools/setup.sh $*
 
 .PHONY: demo
@@ -64,8 +64,13 @@ demo: setup-demo ## Take a tour of tenantctl on throwaway servers, in under two 
 	@demo/demo.sh
 
 .PHONY: stack
-stack: ## Run the reference stack: a Django application for two tenants behind nginx (docs/stack.md)
+stack: setup-stack ## Run a Django application for two tenants behind nginx, at PORT (8080), until Ctrl-C
 	@examples/stack/run.sh --port $(PORT)
+
+# Part of make test too: it is the tests of one package.
+.PHONY: stack-test
+stack-test: setup-stack ## Test the reference stack alone, in under a minute
+	@go test -count=1 -timeout 10m ./examples/stack
 
 .PHONY: test
 test: setup-test lint docs-check test-devstack test-tenantctl test-majors ## Check and test everything, on throwaway servers

