@@ -29,6 +29,8 @@ type djangoTenant struct {
 	Database string `json:"database"`
 	State    string `json:"state"`
 	Revision int64  `json:"revision"`
+
+	Generation string `json:"generation"`
 }
 
 // odd is a tenant as an adopted one may be named: each character that is special to SQL, Python or a driver.
@@ -47,7 +49,7 @@ func (b *bench) odd(t *testing.T) djangoTenant {
 			t.Error(err)
 		}
 	})
-	return djangoTenant{ID: "odd", Name: "odd", Schema: name, Role: name, State: "active"}
+	return djangoTenant{ID: "odd", Name: "odd", Schema: name, Role: name, State: "active", Generation: "5e"}
 }
 
 // applicationLogin makes the one login of an application, which may become each tenant and is nobody itself.
@@ -95,8 +97,9 @@ func djangoFacts(t *testing.T, b *bench) string {
 	tenants := map[string]djangoTenant{"odd": b.odd(t)}
 	for _, name := range []string{"acme", "globex"} {
 		var d djangoTenant
-		err := b.pg.QueryRow(t.Context(), `SELECT tenant_id::text, name, schema_name, role_name, database_name, state, revision
-			FROM tenantctl.routes WHERE name = $1`, name).Scan(&d.ID, &d.Name, &d.Schema, &d.Role, &d.Database, &d.State, &d.Revision)
+		err := b.pg.QueryRow(t.Context(), `SELECT tenant_id::text, name, schema_name, role_name, database_name, state, revision, generation
+			FROM tenantctl.routes WHERE name = $1`, name).
+			Scan(&d.ID, &d.Name, &d.Schema, &d.Role, &d.Database, &d.State, &d.Revision, &d.Generation)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +125,7 @@ func djangoFacts(t *testing.T, b *bench) string {
 	now := time.Now()
 	asserted := keys.Sign(&resolver.Tenant{
 		ID: acme.ID, Name: acme.Name, State: acme.State, Schema: acme.Schema, Role: acme.Role, Database: acme.Database,
-		Revision: acme.Revision,
+		Revision: acme.Revision, Generation: acme.Generation,
 	}, "acme.example.com", now)
 	keyFile := filepath.Join(b.dir, "assertion.keys")
 	if err := os.WriteFile(keyFile, []byte(strings.Join(djangoKeys, "\n")+"\n"), 0o600); err != nil {

@@ -138,3 +138,27 @@ func TestASuspensionReachesTheExportedFileBeforeSuspendReturns(t *testing.T) {
 		t.Errorf("stopped: %s", end)
 	}
 }
+
+// What a killed resolver has not read is waited for no longer than it could have answered, and said.
+func TestSuspendStopsWaitingForAResolverThatIsKilledMeanwhile(t *testing.T) {
+	b := newBench(t)
+	b.extra = []string{"TENANTCTL_RESOLVE_BASE_DOMAIN=app.test", "TENANTCTL_RESOLVE_MAX_STALE=4s"}
+	b.must(t, "init")
+	b.must(t, "create", "acme")
+	r, _ := b.resolver(t)
+	r.signal(syscall.SIGSTOP) // it hangs, and reads nothing more
+	suspend := b.start(t, "", "suspend", "acme")
+	suspend.says(&suspend.stderr, "tenant acme: waiting for resolver ")
+	if states := b.column(t, `SELECT state FROM tenantctl.tenants`); states[0] != "active" {
+		t.Errorf("suspend did not wait: the tenant is %s", states[0])
+	}
+	r.signal(syscall.SIGKILL)
+	r.wait()
+	end := suspend.wait()
+	if end.code != 0 || strings.Contains(end.stderr, "may send requests") {
+		t.Errorf("suspend: %s", end)
+	}
+	if late := b.column(t, `SELECT name FROM tenantctl.resolvers WHERE expires_at > now()`); len(late) != 0 {
+		t.Errorf("it ended while %q could have answered", late)
+	}
+}

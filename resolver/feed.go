@@ -11,7 +11,7 @@ import (
 )
 
 const routeColumns = `tenant_id::text, name, state, schema_name, role_name, database_name, revision, gate, gate_reason,
-	domains, serves, verified, former_names`
+	domains, serves, verified, former_names, generation`
 
 func scanRoute(row pgx.CollectableRow) (*route, error) {
 	var r route
@@ -19,7 +19,7 @@ func scanRoute(row pgx.CollectableRow) (*route, error) {
 	var verified []bool
 	err := row.Scan(
 		&r.ID, &r.Name, &r.State, &r.Schema, &r.Role, &r.Database, &r.Revision, &r.Gate, &r.Reason,
-		&names, &serves, &verified, &r.formerNames,
+		&names, &serves, &verified, &r.formerNames, &r.Generation,
 	)
 	if err != nil {
 		return nil, err

@@ -220,6 +220,11 @@ func TestAnApplicationBelievesAssertionsAlone(t *testing.T) {
 		tenant, _ := FromContext(r.Context())
 		_, _ = w.Write([]byte(tenant.Name + " " + tenant.Schema + " " + tenant.RedisPrefix()))
 	}))
+	known, _, err := f.Keys.Verify(signed, time.Now())
+	if err != nil || known.Generation == "" {
+		t.Fatalf("%+v, %v", known, err)
+	}
+	generation := known.Generation
 	for _, c := range []struct {
 		host   string
 		with   []string
@@ -234,7 +239,7 @@ func TestAnApplicationBelievesAssertionsAlone(t *testing.T) {
 		{"acme.example.com", []string{AssertionHeader, signed, AssertionHeader, signed}, 403},
 	} {
 		got := ask(app, "10.0.0.1", "http://"+c.host+"/", c.with...)
-		if got.Code != c.status || c.status == 200 && got.Body.String() != "acme t_acme {t_acme}:" {
+		if got.Code != c.status || c.status == 200 && got.Body.String() != "acme t_acme {t_acme}:"+generation+":" {
 			t.Errorf("%s %q: got %d %s", c.host, c.with, got.Code, got.Body)
 		}
 	}
@@ -319,7 +324,7 @@ func TestClocksMayBeApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	signed := keys.Sign(&Tenant{ID: "1", Schema: "t"}, "h", now)
+	signed := keys.Sign(&Tenant{ID: "1", Schema: "t", Generation: "5e"}, "h", now)
 	for apart, ok := range map[time.Duration]bool{-29 * time.Second: true, 29 * time.Second: true, 80 * time.Second: true, 100 * time.Second: false} {
 		if _, _, err := keys.Verify(signed, now.Add(apart)); (err == nil) != ok {
 			t.Errorf("%v apart: %v", apart, err)

@@ -30,10 +30,13 @@ type Tenant struct {
 	Revision int64  `json:"revision"` // of the tenant's row in the catalog, which counts every change
 	Gate     Gate   `json:"gate"`
 	Reason   string `json:"reason,omitempty"` // why the gate is not open, for visitors
+	// Another one once the tenant's data was replaced by a restore: what was kept of it elsewhere is of the former.
+	Generation string `json:"generation"`
 }
 
-// RedisPrefix begins the keys of the tenant in Redis. Its braces keep them in one slot of a cluster.
-func (t *Tenant) RedisPrefix() string { return "{" + t.Schema + "}:" }
+// RedisPrefix begins the keys of the tenant in Redis. Its braces keep them in one slot of a cluster. After a restore it
+// is another one: no cache answers with what was replaced.
+func (t *Tenant) RedisPrefix() string { return "{" + t.Schema + "}:" + t.Generation + ":" }
 
 // ErrNoTenant is the error of work that belongs to a tenant, in a context that has none.
 var ErrNoTenant = errors.New(

@@ -205,6 +205,8 @@ type assertion struct {
 	Revision int64  `json:"rev"`
 	Issued   int64  `json:"iat"`
 	Expires  int64  `json:"exp"`
+
+	Generation string `json:"gen"`
 }
 
 // Sign asserts that a request to a host is an open tenant's.
@@ -219,6 +221,7 @@ func (k *Keys) Sign(t *Tenant, host string, now time.Time) string {
 		{"schema", t.Schema},
 		{"role", t.Role},
 		{"database", t.Database},
+		{"gen", t.Generation},
 	} {
 		claims = append(claims, "{,"[min(i, 1)], '"')
 		claims = append(append(claims, c.name...), '"', ':')
@@ -290,7 +293,7 @@ func (k *Keys) Verify(token string, now time.Time) (t *Tenant, host string, err 
 	switch {
 	case err != nil:
 		return nil, "", err
-	case a.Issuer != issuer || a.ID == "" || a.Schema == "":
+	case a.Issuer != issuer || a.ID == "" || a.Schema == "" || a.Generation == "":
 		return nil, "", errors.New("the token is no assertion of a tenant")
 	}
 	return &Tenant{
@@ -302,5 +305,7 @@ func (k *Keys) Verify(token string, now time.Time) (t *Tenant, host string, err 
 		Database: a.Database,
 		Revision: a.Revision,
 		Gate:     Open,
+
+		Generation: a.Generation,
 	}, a.Host, nil
 }

@@ -161,7 +161,7 @@ func TestAnAssertionIsOneTenantsForOneHostAndAMinute(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	want := Tenant{ID: "1", Name: "acme", State: "active", Schema: "t_acme", Role: "t_acme", Database: "t_acme", Revision: 7, Gate: Open}
+	want := Tenant{ID: "1", Name: "acme", State: "active", Schema: "t_acme", Role: "t_acme", Database: "t_acme", Revision: 7, Gate: Open, Generation: "5e"}
 	strange := want
 	strange.Schema, strange.Name = "quo\"te\\ müller \n<b>", strange.Name+"\x7f"
 	if got, _, err := before.Verify(before.Sign(&strange, "h", now), now); err != nil || *got != strange {
@@ -207,7 +207,7 @@ func FuzzNoTokenIsTakenButWhatWasSigned(f *testing.F) {
 // An assertion that is given out again is never another host's, another key's or an old one.
 func TestAnAssertionIsSignedAnewWhereItWouldBeWrong(t *testing.T) {
 	one, other := newKeys(t, "o"), newKeys(t, "p")
-	r := &route{Tenant: Tenant{ID: "1", Name: "acme", Schema: "t"}}
+	r := &route{Tenant: Tenant{ID: "1", Name: "acme", Schema: "t", Generation: "5e"}}
 	now := time.Now()
 	for i, c := range []struct {
 		keys *Keys

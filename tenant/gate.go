@@ -22,6 +22,9 @@ const (
 // they read last.
 const resolverWait = 45 * time.Second
 
+// resolverPatience is after how long an operation says that it waits for resolvers: they mostly answer in milliseconds.
+const resolverPatience = 2 * time.Second
+
 // gateStep closes a tenant's gate, and waits until every live resolver has seen that: no request is sent to stores that are
 // locked. It comes before the first step that locks one.
 func (s *Service) gateStep(op *Operation, g gate, reason string) step {
@@ -54,13 +57,18 @@ func (c *Catalog) setGate(ctx context.Context, g gate, reason string) error {
 // could not. After the time that is set for it, it says who has not, and goes on.
 func (s *Service) awaitResolvers(ctx context.Context, op *Operation) error {
 	late, xid, err := s.catalog.lateResolvers(ctx, *op.TenantID)
-	deadline := time.Now().Add(cmp.Or(s.ResolverWait, resolverWait))
+	began, told := time.Now(), false
+	deadline := began.Add(cmp.Or(s.ResolverWait, resolverWait))
 	for pause := 2 * time.Millisecond; err == nil && len(late) > 0; pause = min(2*pause, 100*time.Millisecond) {
 		if time.Now().After(deadline) {
 			for _, r := range late {
 				s.warn(fmt.Sprintf("tenant %s: resolver %s has not read that it is closed, and may send requests to it until %s", op.Tenant, r.name, r.expires.UTC().Format(time.RFC3339)))
 			}
 			return nil
+		}
+		if !told && time.Since(began) > resolverPatience {
+			told = true
+			s.sayAwaited(op, late, deadline)
 		}
 		select {
 		case <-time.After(pause):
@@ -70,6 +78,21 @@ func (s *Service) awaitResolvers(ctx context.Context, op *Operation) error {
 		late, err = s.catalog.notSeen(ctx, xid)
 	}
 	return err
+}
+
+// sayAwaited says whom the operation waits for, and how long at most: one that was killed no longer than its registration.
+func (s *Service) sayAwaited(op *Operation, late []lateResolver, deadline time.Time) {
+	for _, r := range late {
+		s.warn(fmt.Sprintf("tenant %s: waiting for resolver %s, which has not read that the tenant is closed: until %s if it is gone, else until %s at most",
+			op.Tenant, r.name, earlier(r.expires, deadline).UTC().Format(time.RFC3339), deadline.UTC().Format(time.RFC3339)))
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 type lateResolver struct {

@@ -120,6 +120,10 @@ func (s *Service) exchange(ctx context.Context, t, beside Tenant, p DependentPol
 		if err := s.putAside(ctx, tx, beside.ID, Active); err != nil {
 			return err
 		}
+		// What applications keep in Redis of the data that is replaced is not looked at any more.
+		if _, err := tx.Exec(ctx, `UPDATE tenantctl.tenants SET generation = DEFAULT WHERE id = $1`, t.ID); err != nil {
+			return err
+		}
 		// What was replaced stays adopted; what replaces it is where its owner is another.
 		if _, err := tx.Exec(ctx, `WITH was AS (SELECT id, hold, adopted FROM tenantctl.tenants WHERE id IN ($1, $2))
 			UPDATE tenantctl.tenants n SET hold = CASE WHEN n.id = $2 THEN was.hold ELSE n.hold END, adopted = was.adopted OR n.id = $1 AND n.adopted

@@ -18,7 +18,7 @@ _ISSUER = "tenantctl"
 _AGE = 60
 _LONGEST = 8192
 _FORM = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)", re.ASCII)
-_TEXTS = ("sub", "host", "tenant", "state", "schema", "role", "database")
+_TEXTS = ("sub", "host", "tenant", "state", "schema", "role", "database", "gen")
 
 
 class BadAssertion(Exception):
@@ -48,7 +48,7 @@ def verify(token: str, keys: Sequence[bytes], now: Optional[float] = None) -> Tu
     _check_times(claims, time.time() if now is None else now)
     if claims.get("iss") != _ISSUER or not all(isinstance(claims.get(name), str) for name in _TEXTS):
         raise BadAssertion("it is no assertion of a tenant")
-    if not (claims["sub"] and claims["host"] and claims["schema"] and _is_int(claims.get("rev"))):
+    if not (claims["sub"] and claims["host"] and claims["schema"] and claims["gen"] and _is_int(claims.get("rev"))):
         raise BadAssertion("it is no assertion of a tenant")
     try:
         tenant = Tenant(
@@ -59,6 +59,7 @@ def verify(token: str, keys: Sequence[bytes], now: Optional[float] = None) -> Tu
             claims["database"],
             claims["state"],
             claims["rev"],
+            claims["gen"],
         )
     except ValueError as err:
         raise BadAssertion(str(err)) from err
@@ -79,6 +80,7 @@ def sign(tenant: Tenant, host: str, key: bytes, now: Optional[float] = None) -> 
         "role": tenant.role,
         "database": tenant.database,
         "rev": tenant.revision,
+        "gen": tenant.generation,
         "iat": issued,
         "exp": issued + _AGE,
     }

@@ -7,6 +7,7 @@ GRANT USAGE ON SCHEMA tenantctl and GRANT SELECT ON tenantctl.routes.
 
 from __future__ import annotations
 
+import uuid
 from contextlib import ExitStack
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, TypeVar
 
@@ -17,8 +18,9 @@ from .tenant import Tenant, TenantError, tenant_context
 
 T = TypeVar("T")
 
-_OPEN = """SELECT tenant_id::text, name, schema_name, role_name, coalesce(database_name, ''), state, revision
-FROM tenantctl.routes WHERE gate = 'open' ORDER BY name"""
+_OPEN = """SELECT tenant_id::text, name, schema_name, role_name, coalesce(database_name, ''), state, revision,
+    generation
+FROM tenantctl.routes WHERE gate = 'open' AND (tenant_id = %(id)s::uuid OR %(id)s::uuid IS NULL) ORDER BY name"""
 
 
 class TenantsFailed(TenantError):
@@ -34,13 +36,7 @@ class TenantsFailed(TenantError):
 def open_tenants(names: Optional[Iterable[str]] = None) -> List[Tenant]:
     """The tenants that may be served now, or those with these names, by name. One that is suspended, moving or
     not there is left out of all, and an error where it is named."""
-    connection = connections[option("CATALOG_ALIAS")]
-    with ExitStack() as stack:
-        own = getattr(connection, "login_cursor", None)
-        cursor = stack.enter_context(own() if own is not None else connection.cursor())
-        cursor.execute(_OPEN)
-        rows = cursor.fetchall()
-    tenants = {row[1]: Tenant(*row) for row in rows}
+    tenants = {tenant.name: tenant for tenant in _read(None)}
     if names is None:
         return list(tenants.values())
     wanted = sorted(set(names))
@@ -48,6 +44,24 @@ def open_tenants(names: Optional[Iterable[str]] = None) -> List[Tenant]:
     if missing:
         raise TenantError(f"{', '.join(missing)}: no such tenant, or it is not served now; see: tenantctl list")
     return [tenants[name] for name in wanted]
+
+
+def open_tenant(tenant_id: str) -> Tenant:
+    """The tenant with this id as the catalog has it now, or TenantError where it is not served."""
+    tenants = _read(str(uuid.UUID(tenant_id)))
+    if not tenants:
+        raise TenantError(f"tenant {tenant_id} is not there, or it is not served now; see: tenantctl list")
+    return tenants[0]
+
+
+def _read(tenant_id: Optional[str]) -> List[Tenant]:
+    connection = connections[option("CATALOG_ALIAS")]
+    with ExitStack() as stack:
+        own = getattr(connection, "login_cursor", None)
+        cursor = stack.enter_context(own() if own is not None else connection.cursor())
+        cursor.execute(_OPEN, {"id": tenant_id})
+        rows = cursor.fetchall()
+    return [Tenant(*row) for row in rows]
 
 
 def for_each_tenant(work: Callable[[Tenant], T], names: Optional[Iterable[str]] = None) -> Dict[str, T]:

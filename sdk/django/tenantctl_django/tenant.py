@@ -34,6 +34,7 @@ class Tenant:
     database: str = ""  # in MongoDB
     state: str = "active"
     revision: int = 0
+    generation: str = ""  # another one once its data was replaced by a restore
 
     def __post_init__(self) -> None:
         if not self.schema or "\0" in self.schema + self.role:
@@ -41,8 +42,9 @@ class Tenant:
 
     @property
     def redis_prefix(self) -> str:
-        """Begins the tenant's keys in Redis. Its braces keep them in one slot of a cluster."""
-        return "{" + self.schema + "}:"
+        """Begins the tenant's keys in Redis. Its braces keep them in one slot of a cluster. After a restore it is
+        another one: no cache answers with what was replaced."""
+        return "{" + self.schema + "}:" + self.generation + ":"
 
 
 _current: ContextVar[Optional[Tenant]] = ContextVar("tenantctl_tenant", default=None)

@@ -13,7 +13,9 @@ from ..tenant import Tenant, tenant_context
 
 def sample_tenant(name: str) -> Tenant:
     """A tenant of a test database. It has no role of its own: its tables are the login's."""
-    return Tenant(id=f"test-{name}", name=name, schema=f"tenant_{name}", database=f"test_tenant_{name}")
+    return Tenant(
+        id=f"test-{name}", name=name, schema=f"tenant_{name}", database=f"test_tenant_{name}", generation="test"
+    )
 
 
 class DatabaseCreation(Stock):  # type: ignore[misc]
