@@ -21,11 +21,13 @@ var words = map[int][2]string{
 var page = template.Must(template.New("page").Parse(`<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{{.Title}}</title><style>
-body{font:1.05rem/1.55 system-ui,"DejaVu Sans",sans-serif;color:#1d2330;background:#f4f5f7;margin:0;padding:16vh 1.5rem 0}
+body{font:1.05rem/1.55 system-ui,"DejaVu Sans",sans-serif;margin:0;padding:16vh 1.5rem 0}
+body,.why{color:#1d2330;background:#f4f5f7}
 main{max-width:31rem;margin:0 auto;padding:2rem 2.25rem;background:#fff;border:1px solid #e1e4ea;border-radius:.9rem}
 h1{font-size:1.5rem;line-height:1.25;margin:.2rem 0 .6rem}p{margin:.6rem 0}small{color:#667085;letter-spacing:.04em}
-.why{padding:.7rem 1rem;margin:1.1rem 0 .4rem;background:#f4f5f7;border-left:.25rem solid #98a1b2;border-radius:.3rem}
-a{color:inherit}.why,a{overflow-wrap:anywhere}@media(prefers-color-scheme:dark){body,.why{color:#e7e9ee;background:#12151b}
+.why{padding:.7rem 1rem;margin:1.1rem 0 .4rem;border-left:.25rem solid #98a1b2;border-radius:.3rem}
+a{color:inherit}.why,a{overflow-wrap:anywhere}
+@media(prefers-color-scheme:dark){body,.why{color:#e7e9ee;background:#12151b}
 main{background:#1b1f27;border-color:#2d333f}small{color:#98a1b2}}
 </style></head><body><main><small>{{.Status}}</small><h1>{{.Title}}</h1><p>{{.Text}}</p>
 {{with .Message}}<p class="why">{{.}}</p>{{end}}{{with .Location}}<p><a href="{{.}}">{{.}}</a></p>{{end}}

@@ -123,9 +123,9 @@ write_configuration() {
     secret >"$folder/assertion.keys"
     secret >"$folder/django.key"
     from_template "$here/redis.conf.template" PORT "$1" FOLDER "$folder/redis" PASSWORD "$redis_password" \
-      APP_PASSWORD "$app_password" >"$folder/redis.conf"
-    from_template "$here/tenantctl.yaml.template" POSTGRES_URL "$TENANTCTL_POSTGRES_URL" NOSQL_URL "$TENANTCTL_NOSQL_URL" \
-      REDIS_URL "$STACK_REDIS_URL" >"$STACK_CONFIG"
+      APP_PASSWORD "$app_password" APP_COMMANDS "$app_commands" >"$folder/redis.conf"
+    from_template "$here/tenantctl.yaml.template" POSTGRES_URL "$TENANTCTL_POSTGRES_URL" \
+      NOSQL_URL "$TENANTCTL_NOSQL_URL" REDIS_URL "$STACK_REDIS_URL" >"$STACK_CONFIG"
   )
 }
 
@@ -165,7 +165,7 @@ start_nginx() { # PORT
 application_environment() {
   local at=${TENANTCTL_POSTGRES_URL#*@}
   export APP_POSTGRES_URL=postgres://app:$app_password@$at APP_MONGODB_URL=$TENANTCTL_NOSQL_URL
-  export APP_REDIS_URL=redis://app:$app_password@${STACK_REDIS_URL#*@} APP_BASE_DOMAIN=$STACK_BASE_DOMAIN
+  export APP_REDIS_URL=redis://app:$app_password@${STACK_REDIS_URL#*@}
   export APP_ASSERTION_KEY_FILE=$folder/assertion.keys APP_SECRET_KEY_FILE=$folder/django.key
   export PYTHONPATH=$here/app:$repository/sdk/django PYTHONDONTWRITEBYTECODE=1 DJANGO_SETTINGS_MODULE=shop.settings
 }
@@ -182,8 +182,9 @@ END
 
 variables() {
   local name
-  for name in STACK_URL STACK_BASE_DOMAIN STACK_RESOLVERS STACK_APPS STACK_RESOLVER_PIDS STACK_APP_PIDS STACK_REDIS_URL \
-    STACK_CONFIG STACK_DIR STACK_GRANT TENANTCTL_POSTGRES_URL TENANTCTL_POSTGRES_ALLOW_SUPERUSER TENANTCTL_NOSQL_URL; do
+  for name in STACK_URL STACK_BASE_DOMAIN STACK_RESOLVERS STACK_APPS STACK_RESOLVER_PIDS STACK_APP_PIDS \
+    STACK_REDIS_URL STACK_CONFIG STACK_DIR STACK_GRANT \
+    TENANTCTL_POSTGRES_URL TENANTCTL_POSTGRES_ALLOW_SUPERUSER TENANTCTL_NOSQL_URL; do
     printf "%s='%s'\n" "$name" "${!name//\'/\'\\\'\'}"
   done
 }
@@ -208,9 +209,10 @@ END
 main() {
   python=$(find_python)
   tenantctl=$STACK_BIN/tenantctl
-  local ports redis_password app_password
+  local ports redis_password app_password app_commands
   read -r -a ports < <("$python" "$here/probe.py" free $((4 + STACK_RESOLVER_COUNT)))
   redis_password=$(secret) app_password=$(secret)
+  app_commands='resetchannels -@all +@read +@write +@connection +multi +exec -@dangerous -scan -randomkey -dbsize'
   STACK_BASE_DOMAIN=localhost STACK_DIR=$folder STACK_CONFIG=$folder/tenantctl.yaml STACK_GRANT=$folder/grant
   STACK_REDIS_URL=redis://:$redis_password@127.0.0.1:${ports[0]}/0
   STACK_RESOLVERS='' STACK_RESOLVER_PIDS='' STACK_APPS='' STACK_APP_PIDS=''

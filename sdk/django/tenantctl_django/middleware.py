@@ -23,10 +23,12 @@ log = logging.getLogger("tenantctl")
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title><style>
-body{{font:1.05rem/1.55 system-ui,"DejaVu Sans",sans-serif;color:#1d2330;background:#f4f5f7;margin:0;padding:16vh 1.5rem 0}}
+body{{font:1.05rem/1.55 system-ui,"DejaVu Sans",sans-serif;margin:0;padding:16vh 1.5rem 0}}
+body{{color:#1d2330;background:#f4f5f7}}
 main{{max-width:31rem;margin:0 auto;padding:2rem 2.25rem;background:#fff;border:1px solid #e1e4ea;border-radius:.9rem}}
 h1{{font-size:1.5rem;line-height:1.25;margin:.2rem 0 .6rem}}p{{margin:.6rem 0}}small{{color:#667085}}
-@media(prefers-color-scheme:dark){{body{{color:#e7e9ee;background:#12151b}}main{{background:#1b1f27;border-color:#2d333f}}}}
+@media(prefers-color-scheme:dark){{body{{color:#e7e9ee;background:#12151b}}
+main{{background:#1b1f27;border-color:#2d333f}}}}
 </style></head><body><main><small>{status}</small><h1>{title}</h1><p>{text}</p></main></body></html>
 """
 _WORDS = {

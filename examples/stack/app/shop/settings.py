@@ -7,7 +7,6 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 _postgres = urlsplit(os.environ["APP_POSTGRES_URL"])
 MONGODB_URL = os.environ["APP_MONGODB_URL"]
 REDIS_URL = os.environ["APP_REDIS_URL"]
-BASE_DOMAIN = os.environ["APP_BASE_DOMAIN"]
 SECRET_KEY = Path(os.environ["APP_SECRET_KEY_FILE"]).read_text()
 TENANTCTL = {"ASSERTION_KEY_FILE": os.environ["APP_ASSERTION_KEY_FILE"], "EXEMPT_PATHS": ["/livez"]}
 
