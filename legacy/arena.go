@@ -119,7 +119,10 @@ func (a *arena) copyTo(ctx context.Context, conn *pgconn.PgConn, rows []int32, t
 		sql += " (FORMAT binary)"
 	}
 	defer r.stop()
-	_, err := conn.CopyFrom(ctx, r, sql)
+	tag, err := conn.CopyFrom(ctx, r, sql)
+	if err == nil && tag.RowsAffected() != int64(len(rows)) {
+		return errLeftOut
+	}
 	return err
 }
 

@@ -33,6 +33,7 @@ const (
 const (
 	parses = "rows that do not parse are rejected"
 	digits = "rounded to the digits that the target holds"
+	longer = "rows with longer ones are rejected, but spaces too many at the end are cut off"
 )
 
 // losses says for each pair of kinds what is lost or rejected. Kinds that are the same are compared by narrower; pairs that
@@ -254,9 +255,9 @@ func narrowerText(src *sourceColumn, tgt *targetColumn, types string) string {
 	case tgt.length == 0 || src.length > 0 && src.length <= tgt.length:
 		return ""
 	case src.length == 0:
-		return types + "rows with longer ones are rejected"
+		return types + longer
 	}
-	return fmt.Sprintf("up to %d characters in the source, %d in the target: rows with longer ones are rejected", src.length, tgt.length)
+	return fmt.Sprintf("up to %d characters in the source, %d in the target: %s", src.length, tgt.length, longer)
 }
 
 // coarser tells whether a time loses digits of its seconds in the target, or an interval what its fields do not have.

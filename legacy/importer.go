@@ -322,13 +322,13 @@ func (i *Importer) query(t *Table, since string, only []string) *query {
 			}
 		}
 	}
+	columns = slices.DeleteFunc(slices.Clone(columns), func(c NamedColumn) bool { return c.Column.Default })
+	// A part of the primary key names no row: the rest comes from a sequence or another default.
+	whole := !slices.ContainsFunc(target.primaryKey, func(name string) bool { return Columns(columns).Get(name) == nil })
 	for _, c := range columns {
-		if c.Column.Default {
-			continue
-		}
 		tc := target.column(c.Name)
 		q.fields = append(q.fields, field{
-			name: c.Name, column: c.Column, kind: tc.kind, typ: tc.typ, cast: castOf(tc), key: slices.Contains(target.primaryKey, c.Name),
+			name: c.Name, column: c.Column, kind: tc.kind, typ: tc.typ, cast: castOf(tc), key: whole && slices.Contains(target.primaryKey, c.Name),
 			conv: convert(store, src.column(c.Column.From), tc),
 		})
 	}

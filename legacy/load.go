@@ -186,6 +186,8 @@ func (r *run) choose() error {
 		switch {
 		case r.Since != "" && t.ToCollection == "" && len(r.target[t.To].primaryKey) == 0:
 			return tenant.Invalid("leave it out with --table", "--since overwrites rows by their primary key, and %s has none", t.Name())
+		case r.Since != "" && t.ToCollection == "" && !slices.ContainsFunc(r.query(t, "", nil).fields, func(f field) bool { return f.key }):
+			return tenant.Invalid("leave it out with --table", "--since overwrites rows by their primary key, and nothing is loaded into that of %s", t.Name())
 		case r.Again && !upsert && t.Mode != ModeReplace && r.Since == "" && t.ToCollection == "":
 			return tenant.Invalid("set mode: replace or upsert in the mapping, or leave it out with --table", "--again would load the rows of %s twice: its mode is insert", t.Name())
 		}

@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -374,38 +372,6 @@ func bisect(rows []int32, try func(rows []int32) error, bad func(row int32, pg *
 // sumsInSource tells whether a verification has the source compute the checksums of the pass's rows.
 // sumOf is a row's checksum, computed by the target for a source that cannot.
 // told is what PostgreSQL says of a row, without the row's values: those are in the rejects file.
-var (
-	columnPattern = regexp.MustCompile(`^COPY [^,]+, line \d+, column ([^:,]+)`)
-	linePattern   = regexp.MustCompile(`COPY .*, line (\d+)`)
-)
-
-// lineOf is the line of a COPY that an error is about; 0 where it does not say.
-func lineOf(pg *pgconn.PgError) int {
-	m := linePattern.FindStringSubmatch(pg.Where)
-	if m == nil {
-		return 0
-	}
-	n, err := strconv.Atoi(m[1])
-	if err != nil {
-		return 0
-	}
-	return n
-}
-
-// rowError tells whether an error is about a row's values: data exceptions, broken constraints, what a trigger raises,
-// and rows that are too long for the server.
-func rowError(err error) (*pgconn.PgError, bool) {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		return nil, false
-	}
-	switch {
-	case strings.HasPrefix(pg.Code, "22"), strings.HasPrefix(pg.Code, "23"), strings.HasPrefix(pg.Code, "P0"), strings.HasPrefix(pg.Code, "54"),
-		pg.Code == "21000", pg.Code == "44000", pg.Code == "42804":
-		return pg, true
-	}
-	return pg, false
-}
 
 func (l *load) copyOnce(ctx context.Context, to int32, rows []int32) error {
 	at := l.p.tenants[to]
@@ -436,11 +402,21 @@ func (l *load) copyOnce(ctx context.Context, to int32, rows []int32) error {
 	err := l.a.copyTo(ctx, conn, rows, l.p.q.binary, head+"COPY "+target+" ("+list+") FROM STDIN")
 	l.saved, l.temp = true, upsert
 	if err == nil && upsert {
-		_, err = conn.Exec(ctx, l.upsertSQL(into, list)+"; TRUNCATE pg_temp.tenantctl_rows").ReadAll()
+		err = l.upsert(ctx, conn, into, list, len(rows))
 	}
 	if _, ofRow := rowError(err); ofRow {
 		_, rerr := conn.Exec(ctx, "ROLLBACK TO SAVEPOINT rows").ReadAll()
 		return errors.Join(rerr, err)
+	}
+	return err
+}
+
+// upsert moves the rows of the temporary table into the tenant's.
+func (l *load) upsert(ctx context.Context, conn *pgconn.PgConn, into, list string, rows int) error {
+	results, err := conn.Exec(ctx, l.upsertSQL(into, list)+"; TRUNCATE pg_temp.tenantctl_rows").ReadAll()
+	keyAlone := !slices.ContainsFunc(l.p.q.fields, func(f field) bool { return !f.key }) // then a row that is there is left alone
+	if err == nil && !keyAlone && results[0].CommandTag.RowsAffected() != int64(rows) {
+		return errLeftOut
 	}
 	return err
 }

@@ -26,8 +26,9 @@ type pass struct {
 	skip    map[string]bool // keys of the list that are not part of this pass: their rows are passed over in silence
 	// strangers tells that rows of no tenant are this pass's to report.
 	strangers bool
-	copied    bool            // shared: every row goes to each tenant
-	aside     map[string]bool // with Since: keys of rows that earlier runs set aside
+	copied    bool                                    // shared: every row goes to each tenant
+	unfit     func(to int32, line []byte, why string) // sees each row that a verification cannot stage; nil where they are counted alone
+	aside     map[string]bool                         // with Since: keys of rows that earlier runs set aside
 	read      atomic.Int64
 	rejected  atomic.Int64
 	unread    int64           // by a verification: rows of no tenant that have no line

@@ -126,7 +126,7 @@ func (l *load) sumOf(ctx context.Context, line []byte) (*uint64, error) {
 	err := pgx.BeginFunc(ctx, l.tx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, "SELECT "+checksumSQL(l.p.q.fields, cells), args...).Scan(&sum)
 	})
-	if _, ofRow := rowError(err); ofRow {
+	if valueError(err) {
 		return nil, nil // its values do not fit the types: nothing to compute
 	}
 	u := uint64(sum)

@@ -324,7 +324,11 @@ func (p *planner) writeColumns(entry *yaml.Node, t *sourceTable, model *targetTa
 		default:
 			given[to.name] = true
 			value := textNode(c.name)
-			if why := misfit(p.store, c, to); why != "" {
+			why := misfit(p.store, c, to)
+			if to.sequence && !to.counts() {
+				why = strings.TrimPrefix(why+"; "+unsetSequence, "; ")
+			}
+			if why != "" {
 				value.LineComment = "# " + inComment(why)
 				p.note("%s.%s: %s", t.name, c.name, why)
 			}

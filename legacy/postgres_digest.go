@@ -23,7 +23,13 @@ func canonicalSource(expr string, f field) string {
 	if f.cast == "" {
 		return expr + "::text"
 	}
-	return expr + "::text::" + f.cast + "::text"
+	text := expr + "::text"
+	converted := text + "::" + f.cast + "::text"
+	if m := scale.FindStringSubmatch(f.cast); m != nil && strings.HasPrefix(f.cast, "character") && (f.column.From == "" || f.conv.note != "") {
+		// A cast cuts what a column refuses: a text that is too long is none of the target's.
+		return fmt.Sprintf("CASE WHEN octet_length(rtrim(substr(%s, %s + 1), ' ')) > 0 THEN %[1]s ELSE %[3]s END", text, m[1], converted)
+	}
+	return converted
 }
 
 // checksumSQL is a signed 64-bit checksum of the fields' texts, in PostgreSQL. A text that may hold what stands for NULL or
@@ -59,7 +65,7 @@ func (s *postgresSource) digest(ctx context.Context, q *query, without []string)
 		for i, k := range without {
 			keys[i] = literal(k)
 		}
-		conds = append(conds, fmt.Sprintf("NOT (%s = ANY(ARRAY[%s]::jsonb[]))", s.rowKey(q), strings.Join(keys, ", ")))
+		conds = append(conds, fmt.Sprintf("NOT (%s = ANY(ARRAY[%s]::jsonb[]))", s.rowKey(q, t), strings.Join(keys, ", ")))
 	}
 	orphan := "false"
 	if len(q.table.Via) > 0 {

@@ -58,11 +58,11 @@ func (s *postgresSource) originalsOf(ctx context.Context, q *query, oid string, 
 
 func (s *postgresSource) readOriginals(ctx context.Context, q *query, oid string, indexes []int, refs [][]byte, out []original, sums bool) error {
 	size := "0"
+	t, err := s.table(ctx, q.table.From)
+	if err != nil {
+		return err
+	}
 	if q.maxRow > 0 {
-		t, err := s.table(ctx, q.table.From)
-		if err != nil {
-			return err
-		}
 		text, err := s.rowSize(ctx, q, t)
 		if err != nil {
 			return err
@@ -80,7 +80,7 @@ func (s *postgresSource) readOriginals(ctx context.Context, q *query, oid string
 		for i, at := range indexes {
 			rows[i] = refs[at]
 		}
-		rel, ref, cond = s.recordset(q, rows), "(x.tenantctl_ordinal - 1)::text", "true"
+		rel, ref, cond = s.recordset(t, rows), "(x."+t.ordinal()+" - 1)::text", "true"
 	} else {
 		table := s.from(q.table.From)
 		if oid != "" {
@@ -107,7 +107,7 @@ func (s *postgresSource) readOriginals(ctx context.Context, q *query, oid string
 		return err
 	}
 	sql := fmt.Sprintf(`SELECT %s, %s::text, CASE WHEN NOT (%s) THEN %s::text END, CASE WHEN NOT (%s) THEN %s END FROM %s AS x WHERE %s`,
-		ref, s.rowKey(q), long, row, long, sum, rel, cond)
+		ref, s.rowKey(q, t), long, row, long, sum, rel, cond)
 	rows, qerr := conn.Query(ctx, sql)
 	var place, key string
 	var text *string
@@ -125,7 +125,7 @@ func (s *postgresSource) readOriginals(ctx context.Context, q *query, oid string
 		_, qerr = pgx.ForEachRow(rows, []any{&place, &key, &text, &checksum}, func() error {
 			o := original{key: compactKey(key)}
 			if text != nil {
-				o.row = json.RawMessage(strings.ToValidUTF8(*text, "\uFFFD"))
+				o.row = readable(json.RawMessage(strings.ToValidUTF8(*text, "\uFFFD")), t)
 			}
 			if checksum != nil {
 				u := uint64(*checksum)
@@ -163,7 +163,7 @@ func compactKey(key string) string {
 }
 
 // rowKey is the SQL of what names a row: the target's primary key as a JSON array, else a checksum of the whole row.
-func (s *postgresSource) rowKey(q *query) string {
+func (s *postgresSource) rowKey(q *query, t *sourceTable) string {
 	var parts []string
 	for _, f := range q.fields {
 		if f.key {
@@ -171,13 +171,16 @@ func (s *postgresSource) rowKey(q *query) string {
 		}
 	}
 	if len(parts) == 0 {
-		return "jsonb_build_array(md5((x.*)::text))"
+		for _, c := range t.columns {
+			parts = append(parts, "x."+quoteColumn(c.name))
+		}
+		return "jsonb_build_array(md5(ROW(" + strings.Join(parts, ", ") + ")::text))"
 	}
 	return "jsonb_build_array(" + strings.Join(parts, ", ") + ")"
 }
 
-// rowObject is the SQL of the row x as a JSON object, from which json_populate_recordset makes the same row again: JSON as
-// it is spelled, and what has no form of its own in JSON by its text, such as arrays, hstore and composites.
+// rowObject is the SQL of the row x as a JSON object, from which recordset makes the same row again: what has no form of
+// its own in JSON by its text, such as arrays, hstore and composites, and JSON too, for its spelling.
 func (s *postgresSource) rowObject(ctx context.Context, q *query) (string, error) {
 	t, err := s.table(ctx, q.table.From)
 	if err != nil {
@@ -186,15 +189,54 @@ func (s *postgresSource) rowObject(ctx context.Context, q *query) (string, error
 	cells := make([]string, len(t.columns))
 	for i, c := range t.columns {
 		cells[i] = "x." + quoteColumn(c.name)
-		if c.kind == kindOther {
+		if c.kind == kindOther || c.kind == kindJSON {
 			cells[i] += "::text AS " + quoteColumn(c.name)
 		}
 	}
 	return "(SELECT row_to_json(o.*) FROM (SELECT " + strings.Join(cells, ", ") + ") AS o)", nil
 }
 
-// recordset is an SQL relation of rows that are given as JSON.
-func (s *postgresSource) recordset(q *query, rows []json.RawMessage) string {
+// readable shows JSON as such in a row of rowObject, where recordset reads the same value from it: a text otherwise.
+func readable(row json.RawMessage, t *sourceTable) json.RawMessage {
+	return changeJSON(row, t, func(c *sourceColumn, value []byte) []byte {
+		var text string
+		if json.Unmarshal(value, &text) != nil || value[0] != '"' || text == "" || text[0] == '"' || text == "null" || strings.Contains(text, `\u0000`) {
+			return value
+		}
+		var b bytes.Buffer
+		if json.Compact(&b, []byte(text)) != nil || c.typ != "jsonb" && b.String() != text {
+			return value
+		}
+		return b.Bytes()
+	})
+}
+
+// changeJSON changes the values of a row's JSON columns.
+func changeJSON(row json.RawMessage, t *sourceTable, change func(c *sourceColumn, value []byte) []byte) json.RawMessage {
+	if !slices.ContainsFunc(t.columns, func(c sourceColumn) bool { return c.kind == kindJSON }) {
+		return row
+	}
+	out := []byte{'{'}
+	err := jsonMembers(row, func(quoted, value []byte) {
+		var name string
+		if json.Unmarshal(slices.Concat([]byte{'"'}, quoted, []byte{'"'}), &name) != nil {
+			name = string(quoted)
+		}
+		if c := t.column(name); c != nil && c.kind == kindJSON {
+			value = change(c, value)
+		}
+		out = append(fmt.Appendf(out, "%s:", jsonString(name)), value...)
+		out = append(out, ',')
+	})
+	if err != nil || len(out) == 1 {
+		return row
+	}
+	out[len(out)-1] = '}'
+	return out
+}
+
+// recordset is an SQL relation of rows that are given as JSON, with their numbers in the column that ordinal names.
+func (s *postgresSource) recordset(t *sourceTable, rows []json.RawMessage) string {
 	var b bytes.Buffer
 	b.WriteByte('[')
 	for i, r := range rows {
@@ -204,27 +246,39 @@ func (s *postgresSource) recordset(q *query, rows []json.RawMessage) string {
 		b.Write(r)
 	}
 	b.WriteByte(']')
-	from := "json_populate_recordset(NULL::" + s.relation(q.table.From) + ", "
-	columns := ""
-	if _, ok := s.queries[q.table.From]; ok {
-		// A query has no type of its own.
-		var cells []string
-		for _, c := range s.tables[q.table.From].columns {
-			cells = append(cells, quoteColumn(c.name)+" "+c.typ)
+	cells, types := make([]string, len(t.columns)), make([]string, len(t.columns))
+	for i, c := range t.columns {
+		name := quoteColumn(c.name)
+		cells[i], types[i] = "r."+name, name+" "+c.typ
+		if c.kind == kindJSON {
+			cells[i], types[i] = "r."+name+"::"+c.typ+" AS "+name, name+" text"
 		}
-		from, columns = "json_to_recordset(", " ("+strings.Join(cells, ", ")+")"
 	}
-	return fmt.Sprintf("(SELECT r.*, row_number() OVER () AS tenantctl_ordinal FROM %s%s::json) AS r%s)", from, literal(b.String()), columns)
+	return fmt.Sprintf("(SELECT %s, row_number() OVER () AS %s FROM json_to_recordset(%s::json) AS r (%s))",
+		strings.Join(cells, ", "), t.ordinal(), literal(b.String()), strings.Join(types, ", "))
+}
+
+// ordinal is a column's name that the table does not have.
+func (t *sourceTable) ordinal() string {
+	name := "tenantctl_ordinal"
+	for t.column(name) != nil {
+		name += "_"
+	}
+	return name
 }
 
 func (s *postgresSource) reread(ctx context.Context, q *query, rows []json.RawMessage, yield func(*record) error) error {
+	t, err := s.table(ctx, q.table.From)
+	if err != nil {
+		return err
+	}
 	for len(rows) > 0 {
 		n := min(len(rows), 1000)
-		sql, err := s.selection(ctx, q, s.recordset(q, rows[:n]), "x.tenantctl_ordinal::text")
+		sql, err := s.selection(ctx, q, s.recordset(t, rows[:n]), "x."+t.ordinal()+"::text")
 		if err != nil {
 			return err
 		}
-		if err := s.stream(ctx, q, sql+" ORDER BY x.tenantctl_ordinal", yield); err != nil {
+		if err := s.stream(ctx, q, sql+" ORDER BY x."+t.ordinal(), yield); err != nil {
 			return err
 		}
 		rows = rows[n:]

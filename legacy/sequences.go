@@ -21,6 +21,9 @@ func (r *run) checkSequences(ctx context.Context) error {
 		q := r.query(t, r.sinceOf(t), nil)
 		for _, f := range q.fields {
 			column := r.target[t.To].column(f.name)
+			if column.sequence && !column.counts() {
+				r.report.Notes = append(r.report.Notes, fmt.Sprintf("%s.%s: %s", t.To, f.name, unsetSequence))
+			}
 			if !r.mayPass(t, f, column) {
 				continue
 			}
@@ -42,9 +45,15 @@ func (r *run) checkSequences(ctx context.Context) error {
 	return tenant.Invalid("raise it in a migration, such as: ALTER SEQUENCE ... NO MAXVALUE, or AS bigint", "sequences of the tenants end before the data:\n%s", strings.Join(faults, "\n"))
 }
 
+// unsetSequence is the note on a column whose values say nothing of where its sequence stands.
+const unsetSequence = "the default makes a text of a sequence's value: set the sequence behind the loaded values yourself"
+
+// counts tells whether the column holds numbers such as a sequence gives.
+func (c *targetColumn) counts() bool { return c.kind == kindInt || c.kind == kindDecimal }
+
 // mayPass tells whether the source's type lets values through that the column's sequence does not reach.
 func (i *Importer) mayPass(t *Table, f field, column *targetColumn) bool {
-	if column.kind != kindInt || column.sequenceMax == 0 && column.sequenceMin == 0 {
+	if !column.counts() || column.sequenceMax == 0 && column.sequenceMin == 0 {
 		return false
 	}
 	src := i.sourceTable(t).column(f.column.From)
@@ -75,7 +84,8 @@ func (r *run) bounds(ctx context.Context, t *Table, f field) (low, high int64, e
 			if rec.line == nil || t.Shared == "" && (rec.key == nil || !keys[string(rec.key)]) {
 				return nil
 			}
-			if n, err := strconv.ParseInt(strings.TrimSpace(string(rec.line)), 10, 64); err == nil { // others are rejected
+			whole, _, _ := strings.Cut(strings.TrimSpace(string(rec.line)), ".")
+			if n, err := strconv.ParseInt(whole, 10, 64); err == nil { // others are rejected, or no sequence reaches them
 				low, high = min(low, n), max(high, n)
 			}
 			return nil

@@ -92,7 +92,8 @@ func (r *run) circular(table string) []string {
 func (r *run) inTheWay(ctx context.Context, tx pgx.Tx, at int32, p *pass, circular []string) ([]undoable, error) {
 	rel := r.relation(at, p.table)
 	rows, err := tx.Query(ctx, `SELECT 'foreign key', conname::text, 'ALTER TABLE ' || $1 || ' DROP CONSTRAINT ' || quote_ident(conname),
-			'ALTER TABLE ' || $1 || ' ADD CONSTRAINT ' || quote_ident(conname) || ' ' || pg_get_constraintdef(oid)
+			'ALTER TABLE ' || $1 || ' ADD CONSTRAINT ' || quote_ident(conname) || ' ' || pg_get_constraintdef(oid) ||
+				coalesce('; COMMENT ON CONSTRAINT ' || quote_ident(conname) || ' ON ' || $1 || ' IS ' || quote_literal(obj_description(oid, 'pg_constraint')), '')
 		FROM pg_constraint WHERE conrelid = $1::text::regclass AND contype = 'f' AND conname = ANY($2)
 		UNION ALL
 		SELECT 'trigger', tgname::text, 'ALTER TABLE ' || $1 || ' DISABLE TRIGGER ' || quote_ident(tgname),
@@ -102,7 +103,10 @@ func (r *run) inTheWay(ctx context.Context, tx pgx.Tx, at int32, p *pass, circul
 		SELECT 'index', i.relname::text, 'DROP INDEX ' || quote_ident(n.nspname) || '.' || quote_ident(i.relname), pg_get_indexdef(i.oid)
 		FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_namespace n ON n.oid = i.relnamespace
 		WHERE $4 AND x.indrelid = $1::text::regclass AND NOT x.indisunique AND NOT x.indisexclusion AND NOT x.indisreplident
-			AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid)`, rel, circular, p.table.Triggers == "skip", r.defers(p) && r.isEmpty(ctx, tx, rel))
+			AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid)
+			-- What its definition alone does not bring back stays.
+			AND i.relkind = 'i' AND NOT x.indisclustered AND obj_description(i.oid, 'pg_class') IS NULL AND i.reltablespace = 0
+			AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = i.oid AND a.attstattarget >= 0)`, rel, circular, p.table.Triggers == "skip", r.defers(p) && r.isEmpty(ctx, tx, rel))
 	if err != nil {
 		return nil, err
 	}
@@ -234,7 +238,7 @@ func identifiers(list string) []string {
 // several columns share is never set back.
 const setSequences = `SELECT setval(s.seqrelid, CASE WHEN s.seqincrement > 0 THEN greatest(m.high, pg_sequence_last_value(s.seqrelid))
 		ELSE least(m.low, pg_sequence_last_value(s.seqrelid)) END)
-	FROM (SELECT max(%[1]s) AS high, min(%[1]s) AS low FROM %[2]s) m
+	FROM (SELECT max(%[1]s)::bigint AS high, min(%[1]s)::bigint AS low FROM %[2]s%[5]s) m
 	JOIN pg_sequence s ON s.seqrelid IN (SELECT q.sequence FROM (` + sequencesOf + `) q WHERE q."table" = %[3]s::regclass AND q."column" = %[4]s)
 	WHERE CASE WHEN s.seqincrement > 0 THEN m.high >= s.seqmin ELSE m.low <= s.seqmax END`
 
@@ -250,7 +254,7 @@ const sequencesOf = `SELECT a.attrelid AS "table", a.attname AS "column", e.refo
 func (r *run) sequenced(t *Table, q *query) []targetColumn {
 	var out []targetColumn
 	for _, c := range r.target[t.To].columns {
-		if c.hasDefault && c.kind == kindInt && slices.ContainsFunc(q.fields, func(f field) bool { return f.name == c.name }) {
+		if c.sequence && c.counts() && slices.ContainsFunc(q.fields, func(f field) bool { return f.name == c.name }) {
 			out = append(out, c)
 		}
 	}
@@ -264,7 +268,11 @@ func (r *run) finishTables(ctx context.Context, p *pass) error {
 		rel := r.relation(at, p.table)
 		var b pgx.Batch
 		for _, c := range sequences {
-			b.Queue(fmt.Sprintf(setSequences, quoteColumn(c.name), r.rows(at, p.table), literal(rel), literal(c.name)))
+			within := ""
+			if c.kind == kindDecimal {
+				within = " WHERE " + quoteColumn(c.name) + " BETWEEN -9223372036854775808 AND 9223372036854775807"
+			}
+			b.Queue(fmt.Sprintf(setSequences, quoteColumn(c.name), r.rows(at, p.table), literal(rel), literal(c.name), within))
 		}
 		b.Queue("ANALYZE " + rel)
 		err := targetError("finish table "+p.name, r.Postgres.SendBatch(ctx, &b).Close())

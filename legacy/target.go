@@ -32,6 +32,7 @@ type targetColumn struct {
 	// sequenceMax is the last value that the column's sequence gives, where that is less than the type holds; else 0.
 	// sequenceMin is the same of a sequence that goes down.
 	sequenceMax, sequenceMin int64
+	sequence                 bool     // the default takes a value from a sequence
 	generated                bool     // from other columns: nothing can be loaded into it
 	labels                   []string // of an enum
 }
@@ -71,7 +72,8 @@ func readTarget(ctx context.Context, db queryer, schema string) (target, error) 
 				OR EXISTS (SELECT FROM pg_attrdef d WHERE d.adrelid = c.oid)
 				OR EXISTS (SELECT FROM pg_index x WHERE x.indrelid = c.oid AND (x.indexprs IS NOT NULL OR x.indpred IS NOT NULL))
 				OR EXISTS (SELECT FROM pg_attribute y JOIN pg_type z ON z.oid = y.atttypid WHERE y.attrelid = c.oid AND y.attnum > 0 AND z.typnamespace <> 'pg_catalog'::regnamespace),
-			ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = coalesce(b.oid, t.oid) ORDER BY e.enumsortorder)
+			ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = coalesce(b.oid, t.oid) ORDER BY e.enumsortorder),
+			EXISTS (SELECT FROM (`+sequencesOf+`) o JOIN pg_sequence q ON q.seqrelid = o.sequence WHERE o."table" = c.oid AND o."column" = a.attname)
 		FROM pg_class c
 		JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 		JOIN pg_type t ON t.oid = a.atttypid
@@ -87,7 +89,7 @@ func readTarget(ctx context.Context, db queryer, schema string) (target, error) 
 	var position int
 	var code, partitioned bool
 	keys := map[string]map[int]string{}
-	_, err = pgx.ForEachRow(rows, []any{&table, &c.name, &c.typ, &typname, &base, &c.length, &c.notNull, &c.hasDefault, &c.generated, &position, &partitioned, &c.sequenceMax, &c.sequenceMin, &code, &c.labels}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&table, &c.name, &c.typ, &typname, &base, &c.length, &c.notNull, &c.hasDefault, &c.generated, &position, &partitioned, &c.sequenceMax, &c.sequenceMin, &code, &c.labels, &c.sequence}, func() error {
 		t := out[table]
 		if t == nil {
 			t = &targetTable{name: table, code: code, partitioned: partitioned}

@@ -35,7 +35,9 @@ func (v *run) differences(ctx context.Context, sides []*sourceSide, n int32, asi
 	var out []Difference
 	var alone []*pass
 	for _, s := range sides {
-		alone = append(alone, v.alone(s.pass, at))
+		p := v.alone(s.pass, at)
+		v.unfitOf(p, aside, &out)
+		alone = append(alone, p)
 	}
 	err := v.stage(ctx, alone, true, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, sql, keys, sums)
@@ -73,11 +75,11 @@ func (v *run) keyedDifferences(p *pass, at int32, aside *setAside) string {
 	}
 	return fmt.Sprintf(`WITH aside AS (SELECT k::jsonb AS key, sum, count(*) AS n FROM unnest($1::text[], $2::bigint[]) AS a (k, sum) GROUP BY 1, 2),
 			all_s AS (SELECT key, sum, row_number() OVER (PARTITION BY key, sum) AS n
-				FROM (SELECT %[1]s AS key, %[2]s AS sum FROM pg_temp.tenantctl_staged AS x WHERE tenantctl_tenant = 0) AS one),
+				FROM (SELECT %[1]s AS key, %[2]s AS sum FROM pg_temp.tenantctl_staged AS x WHERE x.%[6]s = 0) AS one),
 			s AS (SELECT key, sum FROM all_s WHERE NOT EXISTS (SELECT FROM aside WHERE aside.key = all_s.key AND aside.sum = all_s.sum AND all_s.n <= aside.n)),
 			t AS (SELECT %[1]s AS key, %[2]s AS sum FROM %[3]s AS x)
 		SELECT key::text, s.sum IS NULL, t.sum IS NULL FROM s FULL JOIN t USING (key) WHERE s.sum IS DISTINCT FROM t.sum AND %[4]s ORDER BY key LIMIT %[5]d`,
-		v.targetKey(p), v.targetSum(p), v.rows(at, p.table), cond, differencesShown)
+		v.targetKey(p), v.targetSum(p), v.rows(at, p.table), cond, differencesShown, p.q.stagedOwner())
 }
 
 const (
@@ -97,10 +99,10 @@ func (v *run) keylessDifferences(p *pass, at int32, aside *setAside) string {
 		cond = fmt.Sprintf("NOT (jsonb_build_array(sum::text) = ANY(ARRAY[%s]::jsonb[]))", literals(mended))
 	}
 	return fmt.Sprintf(`WITH aside AS (SELECT sum, count(*) AS n FROM unnest($1::text[], $2::bigint[]) AS a (k, sum) GROUP BY 1),
-			s AS (SELECT %[1]s AS sum, min(jsonb_build_array(%[2]s)::text) AS shown, count(*) AS n FROM pg_temp.tenantctl_staged AS x WHERE tenantctl_tenant = 0 GROUP BY 1),
+			s AS (SELECT %[1]s AS sum, min(jsonb_build_array(%[2]s)::text) AS shown, count(*) AS n FROM pg_temp.tenantctl_staged AS x WHERE x.%[6]s = 0 GROUP BY 1),
 			t AS (SELECT %[1]s AS sum, min(jsonb_build_array(%[2]s)::text) AS shown, count(*) AS n FROM %[3]s AS x GROUP BY 1)
 		SELECT coalesce(s.shown, t.shown), coalesce(s.n, 0) - coalesce(a.n, 0) < coalesce(t.n, 0), coalesce(s.n, 0) - coalesce(a.n, 0) > coalesce(t.n, 0)
 		FROM s FULL JOIN t USING (sum) LEFT JOIN aside AS a USING (sum)
 		WHERE coalesce(s.n, 0) - coalesce(a.n, 0) <> coalesce(t.n, 0) AND %[4]s ORDER BY 1 LIMIT %[5]d`,
-		v.targetSum(p), strings.Join(values, ", "), v.rows(at, p.table), cond, differencesShown)
+		v.targetSum(p), strings.Join(values, ", "), v.rows(at, p.table), cond, differencesShown, p.q.stagedOwner())
 }

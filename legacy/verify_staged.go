@@ -1,9 +1,11 @@
 package legacy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -27,7 +29,8 @@ func (p *pass) leaveOut(to int32) {
 func (v *run) stage(ctx context.Context, passes []*pass, atOnce bool, look func(tx pgx.Tx) error) error {
 	return v.inSession(ctx, func(tx pgx.Tx) error {
 		p := passes[0]
-		_, err := tx.Exec(ctx, fmt.Sprintf("CREATE TEMP TABLE tenantctl_staged ON COMMIT DROP AS SELECT 0 AS tenantctl_tenant, %s FROM %s WHERE false", columnList(p.q), v.relation(p.tenants[0], p.table)))
+		_, err := tx.Exec(ctx, fmt.Sprintf("CREATE TEMP TABLE tenantctl_staged ON COMMIT DROP AS SELECT 0 AS %s, %s FROM %s WHERE false",
+			p.q.stagedOwner(), columnList(p.q), v.relation(p.tenants[0], p.table)))
 		if err != nil {
 			return targetError("compute checksums of "+p.name, err)
 		}
@@ -45,6 +48,63 @@ func (v *run) stage(ctx context.Context, passes []*pass, atOnce bool, look func(
 		}
 		return look(tx)
 	})
+}
+
+// keys are those of all rejects.
+func (a *setAside) keys() map[string]bool {
+	known := map[string]bool{}
+	for _, key := range a.without {
+		known[compactKey(key)] = true
+	}
+	for _, rows := range a.rows {
+		for _, r := range rows {
+			known[compactKey(r.key)] = true
+		}
+	}
+	return known
+}
+
+// unfitOf collects rows of a pass that do not fit the target and are not among the rejects. A row without a primary key
+// has no key to be known by: as many as there are rejects may be those.
+func (v *run) unfitOf(p *pass, aside *setAside, found *[]Difference) {
+	known, keyless := aside.keys(), int64(0)
+	p.unfit = func(to int32, line []byte, why string) {
+		if to < 0 || len(*found) >= differencesShown {
+			return
+		}
+		at, key := p.tenants[to], "null"
+		if line != nil {
+			key = (&load{run: v, p: p}).keyOf(line)
+		}
+		if key == "null" {
+			if key, keyless = "", keyless+1; keyless <= aside.unlike[v.tenantAt(at)] {
+				return
+			}
+		}
+		if !known[key] {
+			*found = append(*found, Difference{v.list[at].tenant.Name, key, "does not fit: " + why})
+		}
+	}
+}
+
+// nameUnfit adds to a report the rows that do not fit the target and are not among the rejects.
+func (v *run) nameUnfit(ctx context.Context, report *TableReport, sides []*sourceSide, aside *setAside) error {
+	for _, side := range sides {
+		v.unfitOf(side.pass, aside, &report.Differences)
+		if err := v.stage(ctx, []*pass{side.pass}, false, func(pgx.Tx) error { return nil }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stagedOwner is the column of what is staged that says whose a row is: a name that no field has.
+func (q *query) stagedOwner() string {
+	name := "tenantctl_tenant"
+	for slices.ContainsFunc(q.fields, func(f field) bool { return f.name == name }) {
+		name += "_"
+	}
+	return name
 }
 
 // columnList are the columns of a query's fields in SQL.
@@ -93,6 +153,9 @@ func (s *staging) take(ctx context.Context, rec *record) error {
 	}
 	if rec.line == nil {
 		s.p.leaveOut(to)
+		if s.p.unfit != nil {
+			s.p.unfit(to, nil, "too long or unreadable")
+		}
 		return nil
 	}
 	s.line = append(fmt.Appendf(s.line[:0], "%d", to), '\t')
@@ -116,7 +179,7 @@ func (s *staging) flush(ctx context.Context) error {
 		rows[n] = int32(n)
 	}
 	conn := s.tx.Conn().PgConn()
-	into := "COPY pg_temp.tenantctl_staged (tenantctl_tenant" + strings.TrimSuffix(", "+columnList(s.p.q), ", ") + ") FROM STDIN"
+	into := "COPY pg_temp.tenantctl_staged (" + s.p.q.stagedOwner() + strings.TrimSuffix(", "+columnList(s.p.q), ", ") + ") FROM STDIN"
 	err := bisect(rows, func(rows []int32) error {
 		err := s.a.copyTo(ctx, conn, rows, false, "SAVEPOINT rows; "+into)
 		if _, ok := rowError(err); !ok {
@@ -124,7 +187,14 @@ func (s *staging) flush(ctx context.Context) error {
 		}
 		_, rerr := conn.Exec(ctx, "ROLLBACK TO SAVEPOINT rows").ReadAll()
 		return errors.Join(rerr, err)
-	}, func(row int32, _ *pgconn.PgError) error { s.p.leaveOut(s.staged[row]); return nil })
+	}, func(row int32, pg *pgconn.PgError) error {
+		s.p.leaveOut(s.staged[row])
+		if s.p.unfit != nil {
+			_, line, _ := bytes.Cut(s.a.line(row), []byte("\t")) // without whose it is
+			s.p.unfit(s.staged[row], line, told(pg))
+		}
+		return nil
+	})
 	s.staged = s.staged[:0]
 	s.a.reset()
 	if err != nil || s.look == nil {
@@ -145,7 +215,7 @@ func (v *run) digestByStaging(ctx context.Context, p *pass, without []string) (m
 		cond = fmt.Sprintf(" WHERE NOT (%s = ANY(ARRAY[%s]::jsonb[]))", v.targetKey(p), literals(without))
 	}
 	err := v.stage(ctx, []*pass{p}, false, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, fmt.Sprintf("SELECT tenantctl_tenant, count(*), coalesce(sum(%s), 0)::text FROM pg_temp.tenantctl_staged AS x%s GROUP BY 1", v.targetSum(p), cond))
+		rows, err := tx.Query(ctx, fmt.Sprintf("SELECT x.%s, count(*), coalesce(sum(%s), 0)::text FROM pg_temp.tenantctl_staged AS x%s GROUP BY 1", p.q.stagedOwner(), v.targetSum(p), cond))
 		if err != nil {
 			return targetError("compute checksums of "+p.name, err)
 		}
