@@ -173,8 +173,8 @@ func (s *mysqlSource) describe(ctx context.Context, names []string) ([]*sourceTa
 	defer func() { _ = conn.Close() }() // it goes back to the pool; nothing was written
 	var out []*sourceTable
 	byName := map[string]*sourceTable{}
-	err = mysqlRows(ctx, conn, `SELECT TABLE_NAME, TABLE_TYPE <> 'BASE TABLE', COALESCE(TABLE_ROWS, 0), COALESCE(DATA_LENGTH, 0)
-		FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME`, func(scan func(...any) error) error {
+	err = mysqlRows(ctx, conn, `SELECT TABLE_NAME, TABLE_TYPE NOT IN ('BASE TABLE', 'SYSTEM VERSIONED'), COALESCE(TABLE_ROWS, 0), COALESCE(DATA_LENGTH, 0)
+		FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE <> 'SEQUENCE' ORDER BY TABLE_NAME`, func(scan func(...any) error) error {
 		t := &sourceTable{}
 		if err := scan(&t.name, &t.view, &t.rows, &t.bytes); err != nil {
 			return err

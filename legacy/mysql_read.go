@@ -389,15 +389,16 @@ func (s *mysqlSource) parts(ctx context.Context, q *query, size int64) ([]part, 
 	}
 	defer s.release(conn)
 	pk, table := quoteMySQL(t.primaryKey[0]), quoteMySQL(t.name)
-	lengths := make([]string, len(t.columns))
+	names, lengths := make([]string, len(t.columns)), make([]string, len(t.columns)) // named, since some may be invisible
 	for i, c := range t.columns {
-		lengths[i] = "COALESCE(OCTET_LENGTH(" + quoteMySQL(c.name) + "), 0)"
+		names[i] = quoteMySQL(c.name)
+		lengths[i] = "COALESCE(OCTET_LENGTH(x." + names[i] + "), 0)"
 	}
 	// Counted and sampled, since what the server guesses changes from one time to the next.
 	var count int64
 	var low, high, average sql.NullString
-	err = conn.QueryRowContext(ctx, fmt.Sprintf(`SELECT COUNT(*), MIN(%[1]s), MAX(%[1]s), (SELECT CEILING(AVG(%[3]s)) FROM (SELECT * FROM %[2]s ORDER BY %[1]s LIMIT 1000) AS x) FROM %[2]s`,
-		pk, table, strings.Join(lengths, " + "))).Scan(&count, &low, &high, &average)
+	err = conn.QueryRowContext(ctx, fmt.Sprintf(`SELECT COUNT(*), MIN(%[1]s), MAX(%[1]s), (SELECT CEILING(AVG(%[3]s)) FROM (SELECT %[4]s FROM %[2]s ORDER BY %[1]s LIMIT 1000) AS x) FROM %[2]s`,
+		pk, table, strings.Join(lengths, " + "), strings.Join(names, ", "))).Scan(&count, &low, &high, &average)
 	if err != nil {
 		return nil, s.failed("look at table "+t.name, err)
 	}
