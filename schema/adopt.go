@@ -150,7 +150,7 @@ func (r *Resource) adoptVersions(ctx context.Context, p tenant.Adoptee, at *plac
 	if err != nil {
 		return nil, err
 	}
-	marks, done, err := set.marking(nil, *p.Version)
+	marks, done, err := marking(set, nil, *p.Version)
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ func (r *Resource) applied(s stage, p *place) []command {
 	var commands []command
 	all := s.program().statements
 	for i := range all {
-		c := all[i].command()
+		c := commandOf(&all[i])
 		c.own = !s.together()
 		commands = append(commands, c)
 	}
@@ -61,7 +61,7 @@ func (s *stage) record(ctx context.Context) command {
 	return cmd("%s", tenant.LeaseFrom(ctx).RecordSQL(s.tenant.ID, tenant.KindPostgres, s.to, s.has))
 }
 
-func (s *statement) command() command { return command{sql: s.sql, of: s, count: s.commands} }
+func commandOf(s *statement) command { return command{sql: s.sql, of: s, count: s.commands} }
 
 // strayed is the SQLSTATE of a file that ends elsewhere, or as somebody else, than it began.
 const strayed = "TC003"

@@ -2,8 +2,6 @@ package schema
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -42,17 +40,4 @@ func (r *Resource) atOnce(ctx context.Context, conn *pgxpool.Conn, t tenant.Tena
 		moved.Ran = append(moved.Ran, s.Version)
 	}
 	return moved, true, nil
-}
-
-// upTo is the book of a tenant that has every file up to a version and no other, and the same as a list.
-func (f *files) upTo(version int64) (book map[int64]bool, list string) {
-	book = map[int64]bool{}
-	var all []string
-	for _, m := range f.list {
-		if m.Version <= version {
-			book[m.Version] = true
-			all = append(all, fmt.Sprint(m.Version))
-		}
-	}
-	return book, strings.Join(all, ",")
 }

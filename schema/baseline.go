@@ -45,7 +45,7 @@ func (r *Resource) baseline(ctx context.Context, t tenant.Tenant, set *files, to
 		} else if commands, err = r.missingBook(t, p); err != nil {
 			return nil, err
 		}
-		marks, done, err := set.marking(p.book, to)
+		marks, done, err := marking(set, p.book, to)
 		if err != nil {
 			return nil, err
 		}
@@ -84,7 +84,7 @@ func (r *Resource) missingBook(t tenant.Tenant, p *place) ([]command, error) {
 
 // marking gives goose's own entries for the versions up to to that are not in the book. A book that is further is
 // refused: what it says is not taken away.
-func (f *files) marking(book map[int64]bool, to int64) ([]command, tenant.Moved, error) {
+func marking(f *files, book map[int64]bool, to int64) ([]command, tenant.Moved, error) {
 	if err := f.covers(book); err != nil {
 		return nil, tenant.Moved{}, err
 	}

@@ -2,7 +2,6 @@ package schema
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -13,15 +12,15 @@ import (
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
-// Check finds what is wrong or risky in the migrations' folder and in each file, by file and line. What a comment in
+// checkFolder finds what is wrong or risky in the migrations' folder and in each file, by file and line. What a comment in
 // the file ignores is marked so.
-func (r *Resource) Check(context.Context) ([]tenant.Finding, error) {
-	l, err := list(r.cfg.Dir)
+func checkFolder(dir string) ([]tenant.Finding, error) {
+	l, err := list(dir)
 	if err != nil {
 		return nil, err
 	}
 	if len(l.sources) == 0 && len(l.findings) == 0 {
-		return nil, noMigrations(holdsNone, r.cfg.Dir)
+		return nil, noMigrations(holdsNone, dir)
 	}
 	missing := gaps(l.sources)
 	findings := l.findings

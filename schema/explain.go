@@ -1,15 +1,12 @@
 package schema
 
 import (
-	"context"
 	"errors"
 	"strings"
 
 	"github.com/tenantctl/tenantctl/schema/lint"
 	"github.com/tenantctl/tenantctl/tenant"
 )
-
-var _ tenant.Planner = (*Resource)(nil)
 
 // part is one SQL statement of what goose sends as one.
 type part struct {
@@ -28,15 +25,11 @@ func (s statement) parts() []part {
 	return out
 }
 
-// Explain tells of every file, in order of version, what its Up would do to the tables of a tenant.
-func (r *Resource) Explain(context.Context) ([]tenant.PlannedFile, error) {
-	set, err := r.files()
-	if err != nil {
-		return nil, err
-	}
+// explain tells of every file, in order of version, what its Up would do to the tables of a tenant.
+func (f *files) explain() []tenant.PlannedFile {
 	history := lint.New()
 	var out []tenant.PlannedFile
-	for _, m := range set.list {
+	for _, m := range f.list {
 		file := history.File(!m.outside)
 		p := tenant.PlannedFile{Store: tenant.KindPostgres, Version: m.Version, Name: m.Name, Path: m.Path, Statements: []tenant.PlannedStatement{}}
 		for _, s := range m.up.statements {
@@ -54,7 +47,7 @@ func (r *Resource) Explain(context.Context) ([]tenant.PlannedFile, error) {
 		}
 		out = append(out, p)
 	}
-	return out, nil
+	return out
 }
 
 // planned is what one statement would do. One that the parser cannot read may do anything.

@@ -127,9 +127,14 @@ func load(dir string) (*files, error) {
 	return set, nil
 }
 
+// refuse is tenant.Invalid with this store's name.
+func refuse(hint, format string, args ...any) *tenant.Error {
+	return &tenant.Error{Kind: tenant.ErrInvalid, Store: tenant.KindPostgres, Msg: fmt.Sprintf(format, args...), Hint: hint}
+}
+
 // noMigrations refuses a folder that holds none.
 func noMigrations(format, dir string) error {
-	e := invalid(hintNew, format, dir)
+	e := refuse(hintNew, format, dir)
 	e.Err = tenant.ErrNoMigrations
 	return e
 }

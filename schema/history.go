@@ -72,7 +72,7 @@ func (r *Resource) Recorded(ctx context.Context, ps []tenant.Adoptee) ([]tenant.
 		g.Go(func() error {
 			said, err := r.histories(ctx, some)
 			for i, s := range said {
-				out[at+i] = set.recorded(s, some[i].Schema)
+				out[at+i] = s.recorded(set, some[i].Schema)
 			}
 			return failure("read the histories of other tools", err)
 		})
@@ -150,7 +150,7 @@ const hintVersion = "say what the version is: --version V"
 // recorded is the version that a history tells: that of the newest file here that it names. It is told only where nothing
 // has to be guessed: it names all files up to that one, and what it names besides is older than the files here, or of an app
 // that has none.
-func (f *files) recorded(s toldBy, schema string) tenant.Recognised {
+func (s toldBy) recorded(f *files, schema string) tenant.Recognised {
 	no := func(hint, format string, args ...any) tenant.Recognised {
 		return tenant.Recognised{Err: invalid(hint, format, args...)}
 	}

@@ -74,7 +74,7 @@ func TestAHistoryTellsTheVersionOrIsRefused(t *testing.T) {
 			group, key, _ := strings.Cut(strings.ReplaceAll(e, "!", " "), "/")
 			said.entries = append(said.entries, entry{group, key, key})
 		}
-		got := c.files.recorded(said, "acme")
+		got := said.recorded(c.files, "acme")
 		switch {
 		case c.refused == "" && got.Err != nil:
 			t.Errorf("%s: refused: %v", c.name, got.Err)

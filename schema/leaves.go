@@ -6,6 +6,19 @@ import (
 	"strings"
 )
 
+// remains is what work for a tenant may have left in the session: settings, a role, temporary and prepared objects,
+// locks, cursors, channels listened to.
+type remains int
+
+const (
+	nothing   remains = iota // it is certain that there is nothing
+	something                // DISCARD ALL takes it away
+	lasting                  // what lasts as long as the session, such as settings that only a file knows of
+)
+
+// ownOperators are those by which a plain statement would run code of the files'.
+var ownOperators = regexp.MustCompile(`(?i)operator|event\s+trigger`)
+
 // left is what a statement visibly leaves in its session after its transaction.
 type left struct {
 	what    string // as a person knows it, such as "SET timezone"; empty where nothing is seen

@@ -2,11 +2,8 @@ package schema
 
 import (
 	"context"
-	"fmt"
 	"maps"
-	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/tenantctl/tenantctl/tenant"
 )
@@ -57,84 +54,6 @@ func (r *Resource) Down(ctx context.Context, t tenant.Tenant, to int64) (tenant.
 		return tenant.Moved{}, err
 	}
 	return r.moveAsOwner(ctx, &run{t: t, set: set, plan: func(book map[int64]bool) ([]*migration, error) { return set.below(book, to) }})
-}
-
-// knows refuses a version that no file has. 0 is before the first.
-func (f *files) knows(version int64) error {
-	if version == 0 || f.byVersion[version] != nil {
-		return nil
-	}
-	return invalid(fmt.Sprintf("the newest is %d; tenantctl migrate status lists them", f.newest()), "there is no migration with version %d", version)
-}
-
-// above lists what is to be applied, oldest first.
-func (f *files) above(book map[int64]bool, to int64, outOfOrder bool) ([]*migration, error) {
-	if err := f.covers(book); err != nil {
-		return nil, err
-	}
-	var todo []*migration
-	var late []string
-	newest := newestOf(book)
-	for _, m := range f.list {
-		if m.Version > to || book[m.Version] {
-			continue
-		}
-		if m.Version < newest {
-			late = append(late, m.base())
-		}
-		todo = append(todo, m)
-	}
-	if len(late) > 0 && !outOfOrder {
-		e := invalid("give it a newer number, or apply it with --out-of-order", "%s would run after version %d, which is applied already", strings.Join(late, ", "), newest)
-		e.Code = "out_of_order"
-		return nil, e
-	}
-	return todo, nil
-}
-
-// below lists what is to be undone, newest first.
-func (f *files) below(book map[int64]bool, to int64) ([]*migration, error) {
-	if err := f.covers(book); err != nil {
-		return nil, err
-	}
-	var todo []*migration
-	for _, m := range slices.Backward(f.list) {
-		if m.Version <= to || !book[m.Version] {
-			continue
-		}
-		if len(m.down.statements) == 0 {
-			e := invalid("write the statements that undo it below '-- +goose Down'", "%s has no Down", m.base())
-			e.Code = "no_down"
-			return nil, e
-		}
-		todo = append(todo, m)
-	}
-	return todo, nil
-}
-
-// covers refuses a book with versions that have no file: those of a newer checkout.
-func (f *files) covers(book map[int64]bool) error {
-	var unknown []string
-	for _, v := range slices.Sorted(maps.Keys(book)) {
-		if f.byVersion[v] == nil {
-			unknown = append(unknown, fmt.Sprint(v))
-		}
-	}
-	if len(unknown) == 0 {
-		return nil
-	}
-	e := invalid("the files here are older than the tenant: use the newest checkout", "applied without a file here: version %s", strings.Join(unknown, ", "))
-	e.Code = "unknown_version"
-	return e
-}
-
-// newestOf is the highest version in a book, 0 where there is none.
-func newestOf(book map[int64]bool) int64 {
-	newest := int64(0)
-	for v := range book {
-		newest = max(newest, v)
-	}
-	return newest
 }
 
 // stage is one step of a move: a migration and what the tenant's book says before and after it.

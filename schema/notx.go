@@ -142,7 +142,7 @@ func (r *Resource) repeatSettings(ctx context.Context, conn *pgxpool.Conn, s sta
 		if !slices.ContainsFunc(split(tokens), func(sql []token) bool { return leftBy(sql).setting }) {
 			continue
 		}
-		c := st.command()
+		c := commandOf(st)
 		c.own = true
 		if err := send(ctx, conn.Conn().PgConn(), []command{c}); err != nil {
 			return err
@@ -273,7 +273,7 @@ func (r *Resource) runOutside(ctx context.Context, conn *pgxpool.Conn, s stage, 
 			return err
 		}
 		begun = !done
-		c := statement.command()
+		c := commandOf(statement)
 		c.own = true
 		return send(ctx, conn.Conn().PgConn(), []command{c})
 	})

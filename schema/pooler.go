@@ -3,7 +3,6 @@ package schema
 import (
 	"context"
 	"errors"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -93,9 +92,6 @@ func (r *Resource) sessionsFor(ctx context.Context, conn *pgxpool.Conn, set *fil
 	}
 	return s, err
 }
-
-// ownOperators are those by which a plain statement would run code of the files'.
-var ownOperators = regexp.MustCompile(`(?i)operator|event\s+trigger`)
 
 // noEventTriggers tells that DDL runs no code of the database's. It looks once.
 func (r *Resource) noEventTriggers(ctx context.Context, conn *pgxpool.Conn) (bool, error) {

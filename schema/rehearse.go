@@ -84,7 +84,7 @@ func (w *watch) tell(s stage, err error) {
 		}
 	}
 	slices.Sort(f.Rewritten)
-	if !s.outside || s.concurrent() {
+	if !s.outside || concurrent(s.migration) {
 		f.Locks = []tenant.TableLock{}
 	}
 	for _, l := range w.locks {
@@ -98,7 +98,7 @@ func (w *watch) tell(s stage, err error) {
 
 // concurrent tells whether a file outside of any transaction does nothing but make and drop indexes CONCURRENTLY, which
 // blocks neither reads nor writes.
-func (m *migration) concurrent() bool {
+func concurrent(m *migration) bool {
 	return !slices.ContainsFunc(m.up.statements, func(s statement) bool { return concurrentIndex(s.sql).name == "" })
 }
 

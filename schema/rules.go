@@ -69,8 +69,8 @@ var rules = func() map[string]tenant.Rule {
 	return out
 }()
 
-// Rules are all that Check looks for, by their ids.
-func (r *Resource) Rules() []tenant.Rule {
+// allRules are all that checkFolder looks for, by their ids.
+func allRules() []tenant.Rule {
 	var out []tenant.Rule
 	for _, rule := range rules {
 		out = append(out, rule)

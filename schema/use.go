@@ -8,16 +8,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// remains is what work for a tenant may have left in the session: settings, a role, temporary and prepared objects,
-// locks, cursors, channels listened to.
-type remains int
-
-const (
-	nothing   remains = iota // it is certain that there is nothing
-	something                // DISCARD ALL takes it away
-	lasting                  // what lasts as long as the session, such as settings that only a file knows of
-)
-
 // use is what a connection has been used for. It is kept in the connection, which several resources may share.
 type use struct {
 	served int     // tenants that it has worked for
