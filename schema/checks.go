@@ -23,3 +23,9 @@ func (r *Resource) Explain(context.Context) ([]tenant.PlannedFile, error) {
 	}
 	return set.explain(), nil
 }
+
+// New writes an empty migration after the newest one, numbered as the others are. It makes the folder where there is
+// none.
+func (r *Resource) New(name string, dryRun bool) ([]string, error) {
+	return newFile(r.cfg.Dir, name, dryRun)
+}

@@ -16,7 +16,9 @@ import (
 
 func TestCompilesWhatGooseSends(t *testing.T) {
 	m, err := compile("dir/00042_x.sql", 42, "x", []byte("-- +goose Up\n-- note\nSELECT 1;\n-- +goose StatementBegin\nSELECT 2;\nSELECT 3;\n-- +goose StatementEnd\n-- +goose Down\nSELECT 4;\n"))
-	must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if m.outside || len(m.up.statements) != 2 || len(m.down.statements) != 1 {
 		t.Fatalf("compiled to %+v", m)
 	}
@@ -27,7 +29,9 @@ func TestCompilesWhatGooseSends(t *testing.T) {
 		t.Errorf("the book's changes are %q and %q", m.up.book, m.down.book)
 	}
 	book, err := newBook()
-	must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if len(book) != 2 || !strings.HasPrefix(book[0], "CREATE TABLE goose_db_version") || book[1] != "INSERT INTO goose_db_version (version_id, is_applied) VALUES (0, true)" {
 		t.Errorf("the new book is made by %q", book)
 	}
@@ -35,22 +39,31 @@ func TestCompilesWhatGooseSends(t *testing.T) {
 
 // The whole of goose, with its own store for a folder, sends what compile says it does.
 func TestExampleCompilesToWhatGoosesOwnUpSends(t *testing.T) {
+	example := filepath.Join("..", "..", "migrations", "example", "postgres")
 	rec := &recorder{}
 	db := sql.OpenDB(rec)
 	defer db.Close()
 	store, err := database.NewStore(database.DialectPostgres, bookTable)
-	must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	book := &listedBook{blankBook{Store: store}}
 	provider, err := goose.NewProvider(goose.DialectCustom, db, os.DirFS(example), goose.WithStore(book), goose.WithLogger(goose.NopLogger()))
-	must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, err = provider.Up(t.Context())
-	must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var want []string
 	for _, s := range rec.sent {
 		want = append(want, inline(s))
 	}
 	set, err := load(example)
-	must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var got []string
 	for _, m := range set.list {
 		for _, s := range m.up.statements {
@@ -75,7 +88,7 @@ func (listedBook) GetLatestVersion(context.Context, database.DBTxConn) (int64, e
 // Whatever a file holds: goose and the outline agree on what its statements are, and a file that cannot be run is
 // refused with a line of it.
 func FuzzReadMigration(f *testing.F) {
-	files, err := filepath.Glob(filepath.Join(example, "*.sql"))
+	files, err := filepath.Glob(filepath.Join("..", "..", "migrations", "example", "postgres", "*.sql"))
 	if err != nil || len(files) == 0 {
 		f.Fatal("no examples to begin with", err)
 	}

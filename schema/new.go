@@ -25,25 +25,25 @@ const template = `-- +goose Up
 -- +goose Down
 `
 
-// New writes an empty migration after the newest one, numbered as the others are. It makes the folder where there is
-// none.
-func (r *Resource) New(name string, dryRun bool) ([]string, error) {
+// newFile writes an empty migration after the newest one of a folder, numbered as the others are. It makes the folder where
+// there is none.
+func newFile(dir, name string, dryRun bool) ([]string, error) {
 	name = strings.ToLower(name)
 	if !migrationName.MatchString(name) || len(name) > 100 {
-		return nil, invalid("use letters and digits with '_' between them, such as add_orders", "invalid migration name %.40q", name)
+		return nil, refuse("use letters and digits with '_' between them, such as add_orders", "invalid migration name %.40q", name)
 	}
 	var l listing
-	if _, err := os.Stat(r.cfg.Dir); !errors.Is(err, fs.ErrNotExist) {
-		if l, err = list(r.cfg.Dir); err != nil {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		if l, err = list(dir); err != nil {
 			return nil, err
 		}
 	}
-	path := filepath.Join(r.cfg.Dir, nextNumber(l.sources, time.Now())+"_"+strings.ReplaceAll(name, "-", "_")+".sql")
+	path := filepath.Join(dir, nextNumber(l.sources, time.Now())+"_"+strings.ReplaceAll(name, "-", "_")+".sql")
 	if dryRun {
 		return []string{path}, nil
 	}
-	if err := os.MkdirAll(r.cfg.Dir, 0o777); err != nil {
-		return nil, &tenant.Error{Kind: tenant.ErrInvalid, Store: tenant.KindPostgres, Msg: fmt.Sprintf("make migrations folder %s: %v", r.cfg.Dir, reason(err)), Err: err}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, &tenant.Error{Kind: tenant.ErrInvalid, Store: tenant.KindPostgres, Msg: fmt.Sprintf("make migrations folder %s: %v", dir, reason(err)), Err: err}
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err == nil {
