@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -26,10 +27,10 @@ type admitted struct {
 const accessMethod = "SET LOCAL default_table_access_method = "
 
 // admit reads the SQL of a part as it is to be run, and refuses all of it where one statement is none of a dump's.
-func admit(path string, all []sqlStatement, to spelling, schema string) (admitted, error) {
+func admit(path string, all []sqlStatement, to sqltext.Spelling, schema string) (admitted, error) {
 	out := admitted{languages: map[string]sqlStatement{}}
 	for _, s := range all {
-		m, why := readStatement(fill(s.text, to), schema)
+		m, why := readStatement(sqltext.FillIn(s.text, to), schema)
 		if why == "" && !m.known() {
 			why = "no dump writes it, or it is about something outside the tenant's schema"
 		}
@@ -42,10 +43,10 @@ func admit(path string, all []sqlStatement, to spelling, schema string) (admitte
 			}
 		}
 		switch {
-		case !begins(m.tokens, "set"):
+		case !sqltext.Begins(m.tokens, "set"):
 			out.commands = append(out.commands, command{sql: m.sql, count: 1, alone: true})
-		case begins(m.tokens, "set", "default_table_access_method"):
-			out.commands = append(out.commands, command{sql: accessMethod + quote(m.tokens[3].name()), count: 1})
+		case sqltext.Begins(m.tokens, "set", "default_table_access_method"):
+			out.commands = append(out.commands, command{sql: accessMethod + quote(m.tokens[3].Name()), count: 1})
 		}
 	}
 	return out, nil
@@ -75,23 +76,23 @@ func (a admitted) trusted(ctx context.Context, path string, conn *pgxpool.Conn) 
 // forged refuses a part of which no dump has written a statement.
 func forged(path string, s sqlStatement, why string) error {
 	return &tenant.Error{
-		Kind: tenant.ErrDiffers, Code: "forged", Store: tenant.KindPostgres, Statement: show(s.text),
-		Msg:  fmt.Sprintf("part %s, line %d: %s is refused: %s", path, s.tokens[0].line, leading(s.tokens), why),
+		Kind: tenant.ErrDiffers, Code: "forged", Store: tenant.KindPostgres, Statement: sqltext.Show(s.text),
+		Msg:  fmt.Sprintf("part %s, line %d: %s is refused: %s", path, s.tokens[0].Line, leading(s.tokens), why),
 		Hint: "nothing of the part was run; it is not as tenantctl wrote it: restore another backup, and look who can write to the place of backups",
 	}
 }
 
 // leading is what a statement does, by the words that it begins with.
-func leading(tokens []token) string {
+func leading(tokens []sqltext.Token) string {
 	var words []string
 	for _, t := range tokens {
-		if t.kind != word || len(words) == 3 {
+		if t.Kind != sqltext.Word || len(words) == 3 {
 			break
 		}
-		words = append(words, t.text)
+		words = append(words, t.Text)
 	}
 	if words == nil {
-		return "a statement that begins with " + show(tokens[0].text)
+		return "a statement that begins with " + sqltext.Show(tokens[0].Text)
 	}
 	return strings.Join(words, " ")
 }
@@ -99,35 +100,35 @@ func leading(tokens []token) string {
 // statementReader reads one statement as it is to be run.
 type statementReader struct {
 	sql    string
-	tokens []token
+	tokens []sqltext.Token
 	schema string
 }
 
 // readStatement cuts a statement into tokens. why tells of what a dump never holds and versions of PostgreSQL read in
 // different ways.
 func readStatement(sql, schema string) (m statementReader, why string) {
-	tokens, open := lex(sql)
+	tokens, open := sqltext.Lex(sql)
 	m = statementReader{sql, tokens, schema}
 	switch {
-	case open.what != "":
-		return m, "a " + open.what + " does not end"
+	case open.What != "":
+		return m, "a " + open.What + " does not end"
 	case len(tokens) == 0 || strings.ContainsRune(sql, 0):
 		return m, "it holds a NUL character"
 	}
 	end := 0
 	for i, t := range tokens {
-		if strings.Trim(sql[end:t.start], " \t\r\n\f") != "" {
+		if strings.Trim(sql[end:t.Start], " \t\r\n\f") != "" {
 			return m, "a comment stands in it"
 		}
-		touches := i > 0 && t.start == end
-		end = t.start + len(t.text)
+		touches := i > 0 && t.Start == end
+		end = t.Start + len(t.Text)
 		switch {
-		case t.kind == number && (!plainNumber.MatchString(t.text) || touches && tokens[i-1].kind == number):
+		case t.Kind == sqltext.Number && (!plainNumber.MatchString(t.Text) || touches && tokens[i-1].Kind == sqltext.Number):
 			return m, "a number runs into what follows it"
 		case i == 0:
-		case t.kind == literal && (touches && tokens[i-1].kind == number || tokens[i-1].kind == literal && tokens[i-1].text[0] != '\''):
+		case t.Kind == sqltext.Literal && (touches && tokens[i-1].Kind == sqltext.Number || tokens[i-1].Kind == sqltext.Literal && tokens[i-1].Text[0] != '\''):
 			return m, "a string goes on after another"
-		case touches && tokens[i-1].text == "&" && i > 1 && tokens[i-2].is("u") && tokens[i-2].start+2 == t.start && (t.kind == literal || t.kind == quoted):
+		case touches && tokens[i-1].Text == "&" && i > 1 && tokens[i-2].Is("u") && tokens[i-2].Start+2 == t.Start && (t.Kind == sqltext.Literal || t.Kind == sqltext.Quoted):
 			return m, "it writes characters by their numbers"
 		}
 	}
@@ -140,7 +141,7 @@ func readStatement(sql, schema string) (m statementReader, why string) {
 // known tells whether a dump writes such a statement.
 func (m statementReader) known() bool {
 	first := m.tokens[0]
-	return first.kind == word && slices.ContainsFunc(forms[strings.ToLower(first.text)], func(form []string) bool { return m.matches(form, 0) })
+	return first.Kind == sqltext.Word && slices.ContainsFunc(forms[strings.ToLower(first.Text)], func(form []string) bool { return m.matches(form, 0) })
 }
 
 func (m statementReader) when(so bool, end int) int {
@@ -152,16 +153,18 @@ func (m statementReader) when(so bool, end int) int {
 
 // isWord tells whether a token is one of these key words.
 func (m statementReader) isWord(i int, words ...string) bool {
-	return i < len(m.tokens) && slices.ContainsFunc(words, m.tokens[i].is)
+	return i < len(m.tokens) && slices.ContainsFunc(words, m.tokens[i].Is)
 }
 
-func (m statementReader) isName(i int) bool { return i < len(m.tokens) && m.tokens[i].name() != "" }
+func (m statementReader) isName(i int) bool { return i < len(m.tokens) && m.tokens[i].Name() != "" }
 
 // isText tells whether a token is a string that is what it says.
-func (m statementReader) isText(i int) bool { return i < len(m.tokens) && m.tokens[i].kind == literal }
+func (m statementReader) isText(i int) bool {
+	return i < len(m.tokens) && m.tokens[i].Kind == sqltext.Literal
+}
 
 func (m statementReader) isSchema(i int) bool {
-	return i < len(m.tokens) && m.tokens[i].text == quote(m.schema)
+	return i < len(m.tokens) && m.tokens[i].Text == quote(m.schema)
 }
 
 // after is the token after this one, or after the group in parentheses or brackets that it begins.
@@ -169,9 +172,9 @@ func (m statementReader) after(i int) int {
 	depth := 0
 	for ; i < len(m.tokens); i++ {
 		switch t := m.tokens[i]; {
-		case t.kind == symbol && (t.text == "(" || t.text == "["):
+		case t.Kind == sqltext.Symbol && (t.Text == "(" || t.Text == "["):
 			depth++
-		case t.kind == symbol && (t.text == ")" || t.text == "]"):
+		case t.Kind == sqltext.Symbol && (t.Text == ")" || t.Text == "]"):
 			depth--
 		}
 		if depth <= 0 {
@@ -183,46 +186,46 @@ func (m statementReader) after(i int) int {
 
 // group is a pair of parentheses with what is in it.
 func (m statementReader) group(i int) int {
-	if !at(m.tokens, i, "(") {
+	if !sqltext.IsAt(m.tokens, i, "(") {
 		return -1
 	}
 	end := m.after(i)
-	return m.when(at(m.tokens, end-1, ")"), end)
+	return m.when(sqltext.IsAt(m.tokens, end-1, ")"), end)
 }
 
 // object is the qualified name of something in the schema.
 func (m statementReader) object(i int) int {
-	return m.when(m.isSchema(i) && at(m.tokens, i+1, ".") && m.isName(i+2) && !at(m.tokens, i+3, "."), i+3)
+	return m.when(m.isSchema(i) && sqltext.IsAt(m.tokens, i+1, ".") && m.isName(i+2) && !sqltext.IsAt(m.tokens, i+3, "."), i+3)
 }
 
 // column is one of a relation or type in the schema.
 func (m statementReader) column(i int) int {
-	return m.when(m.isSchema(i) && at(m.tokens, i+1, ".") && m.isName(i+2) && at(m.tokens, i+3, ".") && m.isName(i+4) && !at(m.tokens, i+5, "."), i+5)
+	return m.when(m.isSchema(i) && sqltext.IsAt(m.tokens, i+1, ".") && m.isName(i+2) && sqltext.IsAt(m.tokens, i+3, ".") && m.isName(i+4) && !sqltext.IsAt(m.tokens, i+5, "."), i+5)
 }
 
 // operator is the qualified name of an operator in the schema.
 func (m statementReader) operator(i int) int {
-	if !m.isSchema(i) || !at(m.tokens, i+1, ".") {
+	if !m.isSchema(i) || !sqltext.IsAt(m.tokens, i+1, ".") {
 		return -1
 	}
 	end := i + 2
-	for end < len(m.tokens) && m.tokens[end].kind == symbol && strings.Contains("+-*/<>=~!@#%^&|`?", m.tokens[end].text) {
+	for end < len(m.tokens) && m.tokens[end].Kind == sqltext.Symbol && strings.Contains("+-*/<>=~!@#%^&|`?", m.tokens[end].Text) {
 		end++
 	}
 	return m.when(end > i+2, end)
 }
 
 func (m statementReader) number(i int) int {
-	if at(m.tokens, i, "-") {
+	if sqltext.IsAt(m.tokens, i, "-") {
 		i++
 	}
-	return m.when(i < len(m.tokens) && m.tokens[i].kind == number, i+1)
+	return m.when(i < len(m.tokens) && m.tokens[i].Kind == sqltext.Number, i+1)
 }
 
 // one is a single change: a comma outside parentheses would begin another.
 func (m statementReader) one(i int) int {
 	for ; i < len(m.tokens); i = m.after(i) {
-		if at(m.tokens, i, ",") {
+		if sqltext.IsAt(m.tokens, i, ",") {
 			return -1
 		}
 	}
@@ -232,7 +235,7 @@ func (m statementReader) one(i int) int {
 // tableOptions follow a table's columns; AS would fill it by a query.
 func (m statementReader) tableOptions(i int) int {
 	for ; i < len(m.tokens); i = m.after(i) {
-		if m.isWord(i, "as", "execute", "tablespace") && !at(m.tokens, i-1, ".") {
+		if m.isWord(i, "as", "execute", "tablespace") && !sqltext.IsAt(m.tokens, i-1, ".") {
 			return -1
 		}
 	}
@@ -242,7 +245,7 @@ func (m statementReader) tableOptions(i int) int {
 // typeDefinition is the rest of CREATE TYPE; a range's multirange type is in the schema too.
 func (m statementReader) typeDefinition(i int) int {
 	return m.ownNames(i, func(j int) int {
-		if m.isWord(j, "multirange_type_name") && at(m.tokens, j+1, "=") {
+		if m.isWord(j, "multirange_type_name") && sqltext.IsAt(m.tokens, j+1, "=") {
 			return j + 2
 		}
 		return -1
@@ -295,25 +298,25 @@ func (m statementReader) beginsBody(i int) bool {
 }
 
 func (m statementReader) namesLanguage(i int) bool {
-	return m.isWord(i, "language") && !at(m.tokens, i-1, ".")
+	return m.isWord(i, "language") && !sqltext.IsAt(m.tokens, i-1, ".")
 }
 
 func (m statementReader) language(i int) string {
 	if m.isText(i) {
-		if name, ok := unquote(m.tokens[i].text); ok {
+		if name, ok := sqltext.Unquote(m.tokens[i].Text); ok {
 			return strings.ToLower(name)
 		}
 		return ""
 	}
 	if m.isName(i) {
-		return strings.ToLower(m.tokens[i].name())
+		return strings.ToLower(m.tokens[i].Name())
 	}
 	return ""
 }
 
 // languages are those that the statement makes a routine in.
 func (m statementReader) languages() (all []string) {
-	if !makesRoutine(m.tokens) {
+	if !sqltext.MakesRoutine(m.tokens) {
 		return nil
 	}
 	for i := 0; i < len(m.tokens) && (all == nil || !m.beginsBody(i)); i = m.after(i) {
@@ -327,25 +330,25 @@ func (m statementReader) languages() (all []string) {
 // sequenceValue is ('"schema"."name"', number, true) for setval: the name may come as several strings.
 func (m statementReader) sequenceValue(i int) int {
 	var name strings.Builder
-	if !at(m.tokens, i, "(") {
+	if !sqltext.IsAt(m.tokens, i, "(") {
 		return -1
 	}
 	for i++; m.isText(i); i++ {
-		content, ok := unquote(m.tokens[i].text)
+		content, ok := sqltext.Unquote(m.tokens[i].Text)
 		if !ok {
 			return -1
 		}
 		name.WriteString(content)
 	}
-	inner, open := lex(name.String())
+	inner, open := sqltext.Lex(name.String())
 	own := statementReader{name.String(), inner, m.schema}
-	if open.what != "" || len(inner) != 3 || own.object(0) != 3 || own.sql != inner[0].text+"."+inner[2].text || !at(m.tokens, i, ",") {
+	if open.What != "" || len(inner) != 3 || own.object(0) != 3 || own.sql != inner[0].Text+"."+inner[2].Text || !sqltext.IsAt(m.tokens, i, ",") {
 		return -1
 	}
-	if i = m.number(i + 1); i < 0 || !at(m.tokens, i, ",") || !m.isWord(i+1, "true", "false") {
+	if i = m.number(i + 1); i < 0 || !sqltext.IsAt(m.tokens, i, ",") || !m.isWord(i+1, "true", "false") {
 		return -1
 	}
-	return m.when(at(m.tokens, i+2, ")"), i+3)
+	return m.when(sqltext.IsAt(m.tokens, i+2, ")"), i+3)
 }
 
 // privileges are the words of rights on objects.
@@ -358,9 +361,9 @@ func (m statementReader) rights(i int) int {
 	from := i
 	for i < len(m.tokens) {
 		switch {
-		case m.isWord(i, privileges...) || at(m.tokens, i, ","):
+		case m.isWord(i, privileges...) || sqltext.IsAt(m.tokens, i, ","):
 			i++
-		case at(m.tokens, i, "("):
+		case sqltext.IsAt(m.tokens, i, "("):
 			i = m.after(i)
 		default:
 			return m.when(i > from, i)
@@ -373,7 +376,7 @@ func (m statementReader) rights(i int) int {
 func (m statementReader) granted(i int) int {
 	switch {
 	case m.isWord(i, "schema"):
-		return m.when(m.isSchema(i+1) && !at(m.tokens, i+2, "."), i+2)
+		return m.when(m.isSchema(i+1) && !sqltext.IsAt(m.tokens, i+2, "."), i+2)
 	case m.isWord(i, "table", "sequence", "type", "domain"):
 		return m.object(i + 1)
 	case m.isWord(i, "function", "procedure", "routine"):
@@ -391,7 +394,7 @@ func (m statementReader) isRole(i int) bool {
 
 func (m statementReader) roles(i int) int {
 	for m.isRole(i) {
-		if i++; !at(m.tokens, i, ",") {
+		if i++; !sqltext.IsAt(m.tokens, i, ",") {
 			return i
 		}
 		i++

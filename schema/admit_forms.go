@@ -3,6 +3,8 @@ package schema
 import (
 	"regexp"
 	"strings"
+
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 )
 
 // forms are the statements that a backup holds. What pg_dump writes of one schema, and nothing else, has one of them.
@@ -117,10 +119,12 @@ var elements map[string]func(m statementReader, i int) int
 
 func init() { // they speak of each other
 	elements = map[string]func(m statementReader, i int) int{
-		"@":        func(m statementReader, i int) int { return m.object(i) },
-		"@col":     func(m statementReader, i int) int { return m.column(i) },
-		"@op":      func(m statementReader, i int) int { return m.operator(i) },
-		"@schema":  func(m statementReader, i int) int { return m.when(m.isSchema(i) && !at(m.tokens, i+1, "."), i+1) },
+		"@":    func(m statementReader, i int) int { return m.object(i) },
+		"@col": func(m statementReader, i int) int { return m.column(i) },
+		"@op":  func(m statementReader, i int) int { return m.operator(i) },
+		"@schema": func(m statementReader, i int) int {
+			return m.when(m.isSchema(i) && !sqltext.IsAt(m.tokens, i+1, "."), i+1)
+		},
 		"(...)":    func(m statementReader, i int) int { return m.group(i) },
 		"NAME":     func(m statementReader, i int) int { return m.when(m.isName(i), i+1) },
 		"NUMBER":   func(m statementReader, i int) int { return m.number(i) },
@@ -156,7 +160,7 @@ func (m statementReader) matches(form []string, i int) bool {
 		return end > i && m.matches(rest, end)
 	case f == "...": // up to the next word outside parentheses
 		for ; i < len(m.tokens); i = m.after(i) {
-			if m.tokens[i].is(rest[0]) {
+			if m.tokens[i].Is(rest[0]) {
 				return m.matches(rest, i)
 			}
 		}
@@ -167,7 +171,7 @@ func (m statementReader) matches(form []string, i int) bool {
 		end := elements[f](m, i)
 		return end >= 0 && m.matches(rest, end)
 	case f == "." || f == "=":
-		return at(m.tokens, i, f) && m.matches(rest, i+1)
+		return sqltext.IsAt(m.tokens, i, f) && m.matches(rest, i+1)
 	}
 	return m.isWord(i, strings.Split(f, "|")...) && m.matches(rest, i+1)
 }

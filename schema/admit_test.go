@@ -9,12 +9,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 	"github.com/tenantctl/tenantctl/tenant/tenanttest"
 )
 
 // acme are the names that forged statements are filled with.
-var acme = spelling{quote("tenant_acme"), text("tenant_acme"), quote("tenant_acme")}
+var acme = sqltext.Spelling{Ident: quote("tenant_acme"), Literal: text("tenant_acme"), Role: quote("tenant_acme")}
 
 // admitsAll fails where a statement of a part is refused.
 func admitsAll(t *testing.T, path, sql string) {
@@ -42,7 +43,7 @@ func TestEveryKindOfObjectInASchemaIsAdmitted(t *testing.T) {
 	u.Path = "/" + b.pool.Config().ConnConfig.Database
 	raw, err := b.at(u.String()).pgDump(t.Context(), tenant.Tenant{Schema: schema}, program)
 	must(t, err)
-	defs := raw.write(renaming{schema: schema, owners: []string{u.User.Username()}, objects: map[string]bool{}, to: variables}, nil)
+	defs := raw.write(sqltext.Renaming{Schema: schema, Owners: []string{u.User.Username()}, Objects: map[string]bool{}, To: sqltext.Variables}, nil)
 	for path, sql := range map[string]string{partPre: defs.pre, partPost: defs.post, partGrants: defs.grants} {
 		admitsAll(t, path, sql)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -82,7 +83,7 @@ func (r *Resource) Adopt(ctx context.Context, p tenant.Adoptee) error {
 	defer conn.Release()
 	var owner, comment, self string
 	var booked bool
-	stands := cmd("SELECT pg_get_userbyid(n.nspowner), coalesce(obj_description(n.oid, 'pg_namespace'), ''), current_user, EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = '%s') FROM pg_namespace n WHERE n.nspname = %s", bookTable, text(t.Schema))
+	stands := cmd("SELECT pg_get_userbyid(n.nspowner), coalesce(obj_description(n.oid, 'pg_namespace'), ''), current_user, EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = '%s') FROM pg_namespace n WHERE n.nspname = %s", migrationfile.VersionTable, text(t.Schema))
 	stands.row = func(row [][]byte) {
 		owner, comment, self, booked = string(row[0]), string(row[1]), string(row[2]), is(row[3])
 	}
@@ -143,7 +144,7 @@ func (r *Resource) adoptVersions(ctx context.Context, p tenant.Adoptee, at *plac
 	if err != nil {
 		return nil, err
 	}
-	if err := set.knows(*p.Version); err != nil {
+	if err := set.Knows(*p.Version); err != nil {
 		return nil, err
 	}
 	book, err := r.missingBook(p.Tenant, at)
@@ -178,7 +179,7 @@ func (r *Resource) Release(ctx context.Context, p tenant.Adoptee) error {
 			}
 			commands = append(commands, cmd("COMMENT ON SCHEMA %s IS %s", quote(t.Schema), before))
 			if p.Version != nil && !p.Booked {
-				commands = append(commands, cmd("DROP TABLE IF EXISTS %s.%s", quote(t.Schema), bookTable))
+				commands = append(commands, cmd("DROP TABLE IF EXISTS %s.%s", quote(t.Schema), migrationfile.VersionTable))
 			}
 		}
 		if at.role == tenant.Ours {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -19,7 +20,7 @@ SELECT pg_get_userbyid(n.nspowner), coalesce(d.description, ''), m.lacks, b.oid 
 FROM unnest(ARRAY[%s]::text[], ARRAY[%s]::text[], ARRAY[%s]::text[]) WITH ORDINALITY q(schema, role, mark, i)
 	LEFT JOIN pg_namespace n ON n.nspname = q.schema
 	LEFT JOIN pg_description d ON d.objoid = n.oid AND d.classoid = 'pg_namespace'::regclass AND d.objsubid = 0
-	LEFT JOIN pg_class b ON b.relnamespace = n.oid AND b.relname = '` + bookTable + `'
+	LEFT JOIN pg_class b ON b.relnamespace = n.oid AND b.relname = '` + migrationfile.VersionTable + `'
 	LEFT JOIN pg_roles r ON r.rolname = q.role
 	LEFT JOIN LATERAL (
 		SELECT jsonb_agg(jsonb_build_object('owner', u.rolname, 'super', u.rolsuper, 'whole', u.oid = n.nspowner, 'narrow', me.narrow, 'self', me.rolname, 'makes', me.rolcreaterole,

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -50,10 +51,10 @@ func (r *Resource) realign(ctx context.Context, t tenant.Tenant, statements []st
 		case before.fingerprint != have:
 			return nil, unlikeBefore()
 		}
-		names := spelling{ident: quote(t.Schema), literal: text(t.Schema), role: quote(t.Role)}
+		names := sqltext.Spelling{Ident: quote(t.Schema), Literal: text(t.Schema), Role: quote(t.Role)}
 		commands := []command{cmd("SET LOCAL check_function_bodies = off")}
 		for _, s := range statements {
-			commands = append(commands, command{sql: fill(s, names), count: 1})
+			commands = append(commands, command{sql: sqltext.FillIn(s, names), count: 1})
 		}
 		if err := send(ctx, pg, commands); err != nil {
 			return nil, err
@@ -71,7 +72,7 @@ func (r *Resource) realign(ctx context.Context, t tenant.Tenant, statements []st
 		var at *refusedCommand
 		var e *tenant.Error
 		if err = refusal("change the structure of schema "+t.Schema, conn, t, err); errors.As(err, &at) && errors.As(err, &e) {
-			e.Statement = show(at.sql)
+			e.Statement = sqltext.Show(at.sql)
 		}
 		return err
 	}
@@ -85,11 +86,11 @@ func unlikeBefore() error {
 // piece is one statement of the definitions.
 type piece struct {
 	text   string
-	tokens []token
+	tokens []sqltext.Token
 }
 
 func newPiece(text string) piece {
-	tokens, _ := lex(text)
+	tokens, _ := sqltext.Lex(text)
 	return piece{text, tokens}
 }
 
@@ -97,7 +98,7 @@ func newPiece(text string) piece {
 func piecesOf(d *definitions) (all []piece) {
 	for _, sql := range []string{d.pre, d.post} {
 		for _, s := range statementsOf(sql) {
-			if !begins(s.tokens, "set") {
+			if !sqltext.Begins(s.tokens, "set") {
 				all = append(all, newPiece(unqualified(s.text)))
 			}
 		}
@@ -107,13 +108,13 @@ func piecesOf(d *definitions) (all []piece) {
 
 // unqualified leaves out the variable of the schema where it qualifies a name.
 func unqualified(sql string) string {
-	tokens, _ := lex(sql)
+	tokens, _ := sqltext.Lex(sql)
 	var b strings.Builder
 	end := 0
 	for i := range tokens[:max(0, len(tokens)-2)] {
-		if sql[tokens[i].start:tokens[i+2].start+1] == variables.ident+"." {
-			b.WriteString(sql[end:tokens[i].start])
-			end = tokens[i+2].start + 1
+		if sql[tokens[i].Start:tokens[i+2].Start+1] == sqltext.Variables.Ident+"." {
+			b.WriteString(sql[end:tokens[i].Start])
+			end = tokens[i+2].Start + 1
 		}
 	}
 	return b.String() + sql[end:]
@@ -160,7 +161,7 @@ func align(have, want []piece) (statements []string, reason string) {
 		statements = append(statements, p.orReplace())
 	}
 	for _, p := range want { // what is made anew has lost its comment
-		again := begins(p.tokens, "comment", "on") && slices.ContainsFunc(p.tokens, func(t token) bool { return t.kind != literal && dropped[t.text] })
+		again := sqltext.Begins(p.tokens, "comment", "on") && slices.ContainsFunc(p.tokens, func(t sqltext.Token) bool { return t.Kind != sqltext.Literal && dropped[t.Text] })
 		if again && !slices.Contains(statements, p.text) {
 			statements = append(statements, p.text)
 		}
@@ -178,7 +179,7 @@ func counter(gone []piece) string {
 	}
 	owner := func(sequence string) string {
 		for _, p := range gone {
-			if begins(p.tokens, "alter", "sequence") && p.at(2) == sequence && begins(p.tokens[3:], "owned", "by") {
+			if sqltext.Begins(p.tokens, "alter", "sequence") && p.at(2) == sequence && sqltext.Begins(p.tokens[3:], "owned", "by") {
 				return p.at(5)
 			}
 		}
@@ -186,9 +187,9 @@ func counter(gone []piece) string {
 	}
 	for _, p := range gone {
 		switch altered := p.altered(); {
-		case begins(p.tokens, "create", "sequence") && !made(owner(p.at(2))):
+		case sqltext.Begins(p.tokens, "create", "sequence") && !made(owner(p.at(2))):
 			return "sequence " + p.at(2)
-		case begins(p.tokens, "alter", "table") && strings.Contains(p.text, " ADD GENERATED ") && strings.Contains(p.text, " AS IDENTITY") && !made(altered):
+		case sqltext.Begins(p.tokens, "alter", "table") && strings.Contains(p.text, " ADD GENERATED ") && strings.Contains(p.text, " AS IDENTITY") && !made(altered):
 			return "the identity of table " + altered
 		}
 	}
@@ -214,20 +215,20 @@ func (p piece) at(i int) string {
 	if i < 0 || i >= len(p.tokens) {
 		return ""
 	}
-	return p.tokens[i].text
+	return p.tokens[i].Text
 }
 
 // after is the token that follows the first of a key word.
 func (p piece) after(key string) string {
-	return p.at(1 + slices.IndexFunc(p.tokens, func(t token) bool { return t.is(key) }))
+	return p.at(1 + slices.IndexFunc(p.tokens, func(t sqltext.Token) bool { return t.Is(key) }))
 }
 
 // table is the name of the table that the statement makes.
 func (p piece) table() string {
 	switch {
-	case begins(p.tokens, "create", "table"):
+	case sqltext.Begins(p.tokens, "create", "table"):
 		return p.at(2)
-	case begins(p.tokens, "create", "unlogged", "table"):
+	case sqltext.Begins(p.tokens, "create", "unlogged", "table"):
 		return p.at(3)
 	}
 	return ""
@@ -244,7 +245,7 @@ func (p piece) altered() string {
 // replaceable names what CREATE OR REPLACE makes anew.
 func (p piece) replaceable() string {
 	for _, kind := range []string{"function", "procedure", "view"} {
-		if begins(p.tokens, "create", kind) {
+		if sqltext.Begins(p.tokens, "create", kind) {
 			return kind + " " + p.at(2)
 		}
 	}
@@ -263,20 +264,20 @@ func (p piece) undo() (sql, object string) {
 	altered := p.altered()
 	has := func(words string) bool { return strings.Contains(p.text, words) }
 	switch {
-	case begins(p.tokens, "create", "index"), begins(p.tokens, "create", "unique", "index"):
+	case sqltext.Begins(p.tokens, "create", "index"), sqltext.Begins(p.tokens, "create", "unique", "index"):
 		return "DROP INDEX " + p.after("index"), p.after("index")
-	case begins(p.tokens, "create", "trigger"), begins(p.tokens, "create", "constraint", "trigger"):
+	case sqltext.Begins(p.tokens, "create", "trigger"), sqltext.Begins(p.tokens, "create", "constraint", "trigger"):
 		return "DROP TRIGGER " + p.after("trigger") + " ON " + p.after("on"), p.after("trigger")
-	case begins(p.tokens, "create", "policy"):
+	case sqltext.Begins(p.tokens, "create", "policy"):
 		return "DROP POLICY " + p.at(2) + " ON " + p.after("on"), p.at(2)
 	case p.replaceable() != "":
 		return "DROP " + strings.ToUpper(p.at(1)) + " " + p.at(2), p.at(2)
-	case begins(p.tokens, "create", "statistics"):
+	case sqltext.Begins(p.tokens, "create", "statistics"):
 		return "DROP STATISTICS " + p.at(2), p.at(2)
-	case begins(p.tokens, "comment", "on"):
+	case sqltext.Begins(p.tokens, "comment", "on"):
 		last := p.tokens[len(p.tokens)-1]
-		return p.text[:last.start] + "NULL", ""
-	case !begins(p.tokens, "alter", "table"):
+		return p.text[:last.Start] + "NULL", ""
+	case !sqltext.Begins(p.tokens, "alter", "table"):
 		return "", ""
 	case has(" ADD CONSTRAINT "):
 		return "ALTER TABLE " + altered + " DROP CONSTRAINT " + p.after("constraint"), p.after("constraint")
@@ -369,17 +370,17 @@ func (p piece) columns() (all []column, end string) {
 	}
 	for _, t := range p.tokens {
 		switch {
-		case t.text == "(":
+		case t.Text == "(":
 			if depth++; depth == 1 {
-				from = t.start + 1
+				from = t.Start + 1
 			}
-		case t.text == "," && depth == 1:
-			cut(t.start)
-			from = t.start + 1
-		case t.text == ")":
+		case t.Text == "," && depth == 1:
+			cut(t.Start)
+			from = t.Start + 1
+		case t.Text == ")":
 			if depth--; depth == 0 {
-				cut(t.start)
-				return all, strings.TrimSpace(p.text[t.start+1:])
+				cut(t.Start)
+				return all, strings.TrimSpace(p.text[t.Start+1:])
 			}
 		}
 	}
@@ -388,12 +389,12 @@ func (p piece) columns() (all []column, end string) {
 
 func newColumn(item string) column {
 	c := column{text: item}
-	tokens, _ := lex(item)
-	if begins(tokens, "constraint") && len(tokens) > 1 {
-		c.constraint, c.name = true, tokens[1].text
+	tokens, _ := sqltext.Lex(item)
+	if sqltext.Begins(tokens, "constraint") && len(tokens) > 1 {
+		c.constraint, c.name = true, tokens[1].Text
 		return c
 	}
-	c.name = tokens[0].text
+	c.name = tokens[0].Text
 	rest := item[len(c.name):]
 	if without, ok := strings.CutSuffix(rest, " NOT NULL"); ok {
 		rest, c.notNull = without, true
@@ -401,13 +402,13 @@ func newColumn(item string) column {
 	depth := 0
 	for _, t := range tokens[1:] {
 		switch {
-		case t.text == "(":
+		case t.Text == "(":
 			depth++
-		case t.text == ")":
+		case t.Text == ")":
 			depth--
-		case depth == 0 && t.is("default"):
-			at := t.start - len(c.name)
-			c.initial = strings.TrimSpace(rest[at+len(t.text):])
+		case depth == 0 && t.Is("default"):
+			at := t.Start - len(c.name)
+			c.initial = strings.TrimSpace(rest[at+len(t.Text):])
 			c.kind = strings.TrimSpace(rest[:at])
 			return c
 		}

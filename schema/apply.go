@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -22,7 +24,7 @@ func (r *Resource) apply(group []stage, p *place) []command {
 		commands = append(commands, cmd(unhurried))
 	}
 	for _, s := range group {
-		if s.migration != nil {
+		if s.File != nil {
 			commands = append(commands, r.applied(s, p)...)
 		}
 	}
@@ -35,7 +37,7 @@ const unhurried = "SET LOCAL synchronous_commit = off"
 // applied are a stage's statements and what follows them.
 func (r *Resource) applied(s stage, p *place) []command {
 	var commands []command
-	all := s.program().statements
+	all := s.program().Statements
 	for i := range all {
 		c := commandOf(&all[i])
 		c.own = !s.together()
@@ -50,8 +52,8 @@ func (r *Resource) applied(s stage, p *place) []command {
 // conclude is what follows a migration: goose's row, and rights.
 func (r *Resource) conclude(s stage) []command {
 	p := s.program()
-	commands := []command{cmd("%s", p.book)}
-	if p.publishes && r.cfg.Roles && !s.tenant.Adopted { // what PUBLIC may do in an adopted schema is the other tool's
+	commands := []command{cmd("%s", p.VersionSQL)}
+	if p.Publishes && r.cfg.Roles && !s.tenant.Adopted { // what PUBLIC may do in an adopted schema is the other tool's
 		commands = append(commands, cmd("%s", unpublish))
 	}
 	return commands
@@ -61,7 +63,9 @@ func (s *stage) record(ctx context.Context) command {
 	return cmd("%s", tenant.LeaseFrom(ctx).RecordSQL(s.tenant.ID, tenant.KindPostgres, s.to, s.has))
 }
 
-func commandOf(s *statement) command { return command{sql: s.sql, of: s, count: s.commands} }
+func commandOf(s *migrationfile.Statement) command {
+	return command{sql: s.SQL, of: s, count: s.Commands}
+}
 
 // strayed is the SQLSTATE of a file that ends elsewhere, or as somebody else, than it began.
 const strayed = "TC003"
@@ -110,10 +114,10 @@ func migrationFailure(group []stage, err error) error {
 	var at *refusedCommand
 	var pg *pgconn.PgError
 	var ours *tenant.Error
-	var m *migration
+	var m *migrationfile.File
 	for _, s := range group {
-		if s.migration != nil && (m == nil || errors.As(err, &at) && s.program().has(at.of)) {
-			m = s.migration
+		if s.File != nil && (m == nil || errors.As(err, &at) && s.program().Has(at.of)) {
+			m = s.File
 		}
 	}
 	switch {
@@ -122,7 +126,7 @@ func migrationFailure(group []stage, err error) error {
 	case errors.As(tenant.Fenced(err), &ours):
 		return ours
 	case !errors.As(err, &at) || !errors.As(err, &pg):
-		return failure(m.base(), err)
+		return failure(m.Base(), err)
 	}
 	e := &tenant.Error{Kind: tenant.ErrMigration, Code: pg.Code, Store: tenant.KindPostgres, Err: err}
 	hint, kind := meaning(pg)
@@ -130,12 +134,12 @@ func migrationFailure(group []stage, err error) error {
 		e.Kind = kind
 	}
 	e.Hint = hint
-	where, said := m.base()+": ", told(pg)
+	where, said := m.Base()+": ", told(pg)
 	if at.of != nil {
-		where, e.Statement = inFile(m.Path, at.of.line+at.line), show(at.of.text)
+		where, e.Statement = migrationfile.InFile(m.Path, at.of.Line+at.line), sqltext.Show(at.of.Text)
 	}
-	if m.env {
-		said = withoutEnvironment(said, string(m.content))
+	if m.UsesEnv {
+		said = withoutEnvironment(said, string(m.Content))
 	}
 	e.Msg = where + said
 	nameHolders(e, err)

@@ -5,15 +5,16 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
 // atOnce brings a tenant forward in one transaction and one round trip, where the catalog knows what its book holds, or a create
 // has just made it: the server compares before it does anything. done is false where nothing was changed and move has to look for itself: the
 // book holds something else, another process is at work, a lock was not to be had.
-func (r *Resource) atOnce(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenant, set *files, plan func(book map[int64]bool) ([]*migration, error)) (moved tenant.Moved, done bool, err error) {
+func (r *Resource) atOnce(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenant, set *migrationfile.Set, plan func(book map[int64]bool) ([]*migrationfile.File, error)) (moved tenant.Moved, done bool, err error) {
 	lease := tenant.LeaseFrom(ctx)
-	book, versions := set.upTo(t.Versions[tenant.KindPostgres])
+	book, versions := set.UpTo(t.Versions[tenant.KindPostgres])
 	if !lease.Records() || r.keeper != nil { // a worker has no rights on the catalog
 		return moved, false, nil
 	}

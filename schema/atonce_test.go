@@ -3,6 +3,7 @@ package schema
 import (
 	"testing"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -28,7 +29,7 @@ func TestOneRoundTripIsRefusedWhereTheTenantIsNotAsTheCatalogSays(t *testing.T) 
 		must(t, err)
 		defer conn.Release()
 		before := b.state(tn)
-		_, done, err := b.atOnce(l.ctx(fence), conn, tn, set, func(book map[int64]bool) ([]*migration, error) { return set.above(book, 3, true) })
+		_, done, err := b.atOnce(l.ctx(fence), conn, tn, set, func(book map[int64]bool) ([]*migrationfile.File, error) { return set.Above(book, 3, true) })
 		must(t, err)
 		if after := b.state(tn); !done && after != before {
 			t.Errorf("it was refused, and changed\n%s\nto\n%s", before, after)

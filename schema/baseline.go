@@ -3,6 +3,7 @@ package schema
 import (
 	"context"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -14,7 +15,7 @@ func (r *Resource) Baseline(ctx context.Context, t tenant.Tenant, to int64, dry 
 	if err != nil {
 		return moved, err
 	}
-	if err := set.knows(to); err != nil {
+	if err := set.Knows(to); err != nil {
 		return moved, err
 	}
 	err = r.asOwner(ctx, t, func(r *Resource) (err error) {
@@ -24,14 +25,14 @@ func (r *Resource) Baseline(ctx context.Context, t tenant.Tenant, to int64, dry 
 	return moved, err
 }
 
-func (r *Resource) baseline(ctx context.Context, t tenant.Tenant, set *files, to int64, dry bool) (moved tenant.Moved, err error) {
+func (r *Resource) baseline(ctx context.Context, t tenant.Tenant, set *migrationfile.Set, to int64, dry bool) (moved tenant.Moved, err error) {
 	conn, err := r.acquire(ctx)
 	if err != nil {
 		return moved, err
 	}
 	defer conn.Release()
 	booked := false
-	find := cmd("SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = '%s')", text(t.Schema), bookTable)
+	find := cmd("SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = '%s')", text(t.Schema), migrationfile.VersionTable)
 	find.row = func(row [][]byte) { booked = is(row[0]) }
 	err = r.transact(ctx, conn, t, func(*place) []command { return []command{find} }, func(p *place) ([]command, error) {
 		if err := p.ours(t); err != nil {
@@ -67,7 +68,7 @@ func (r *Resource) baseline(ctx context.Context, t tenant.Tenant, set *files, to
 
 // missingBook makes goose's version table in a schema that another tool has made.
 func (r *Resource) missingBook(t tenant.Tenant, p *place) ([]command, error) {
-	book, err := newBook()
+	book, err := migrationfile.NewVersionTable()
 	if err != nil {
 		return nil, err
 	}
@@ -77,29 +78,29 @@ func (r *Resource) missingBook(t tenant.Tenant, p *place) ([]command, error) {
 	}
 	if r.cfg.Roles && p.role == tenant.Ours {
 		// The schema's default privileges have given more than the tenant has on a book.
-		commands = append(commands, cmd("REVOKE ALL ON %s, %s_id_seq FROM %s", bookTable, bookTable, quote(t.Role)), cmd("GRANT SELECT ON %s TO %s", bookTable, quote(t.Role)))
+		commands = append(commands, cmd("REVOKE ALL ON %s, %s_id_seq FROM %s", migrationfile.VersionTable, migrationfile.VersionTable, quote(t.Role)), cmd("GRANT SELECT ON %s TO %s", migrationfile.VersionTable, quote(t.Role)))
 	}
 	return commands, nil
 }
 
 // marking gives goose's own entries for the versions up to to that are not in the book. A book that is further is
 // refused: what it says is not taken away.
-func marking(f *files, book map[int64]bool, to int64) ([]command, tenant.Moved, error) {
-	if err := f.covers(book); err != nil {
+func marking(f *migrationfile.Set, book map[int64]bool, to int64) ([]command, tenant.Moved, error) {
+	if err := f.Covers(book); err != nil {
 		return nil, tenant.Moved{}, err
 	}
-	moved := tenant.Moved{From: newestOf(book), To: to, Applied: len(book)}
+	moved := tenant.Moved{From: migrationfile.Newest(book), To: to, Applied: len(book)}
 	if moved.From > to {
 		e := invalid("give that version or a newer one; to take migrations back, use tenantctl migrate down", "version %d is applied already, which is above %d", moved.From, to)
 		e.Code = "beyond_baseline"
 		return nil, tenant.Moved{}, e
 	}
 	var commands []command
-	for _, m := range f.list {
+	for _, m := range f.List {
 		if m.Version > to || book[m.Version] {
 			continue
 		}
-		commands = append(commands, cmd("%s", m.up.book))
+		commands = append(commands, cmd("%s", m.Up.VersionSQL))
 		moved.Ran = append(moved.Ran, m.Version)
 		moved.Applied++
 	}

@@ -9,16 +9,18 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 )
 
 // command is SQL sent as a part of a round trip.
 type command struct {
 	sql   string
-	of    *statement         // the migration's statement that it is, if it is one
-	count int                // how many results the server gives for it; 1 where of is nil
-	alone bool               // it is sent in a message of its own, in which the server takes exactly one statement
-	own   bool               // it is a message of its own, as goose sends it
-	row   func(row [][]byte) // takes the rows, in text format; they are dropped where it is nil
+	of    *migrationfile.Statement // the migration's statement that it is, if it is one
+	count int                      // how many results the server gives for it; 1 where of is nil
+	alone bool                     // it is sent in a message of its own, in which the server takes exactly one statement
+	own   bool                     // it is a message of its own, as goose sends it
+	row   func(row [][]byte)       // takes the rows, in text format; they are dropped where it is nil
 }
 
 // cmd is a command that the server answers with one result.

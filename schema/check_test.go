@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -68,7 +69,7 @@ func TestBrokenFilesAreRefusedWithFileAndLine(t *testing.T) {
 			findings, err := r.Check(t.Context())
 			must(t, err)
 			for _, f := range findings {
-				if f.Severity == severe {
+				if f.Severity == migrationfile.Severe {
 					if fmt.Sprint(f.Line) != c.where || !strings.HasSuffix(f.File, "00002_bad.sql") || !strings.Contains(f.Message, c.word) || f.Rule == "" || f.Store != tenant.KindPostgres {
 						t.Errorf("check says %+v", f)
 					}
@@ -82,12 +83,12 @@ func TestBrokenFilesAreRefusedWithFileAndLine(t *testing.T) {
 
 // A file that does nothing is a fault, but not one that keeps others from being run: tenants may have applied it.
 func TestAFileThatDoesNothingIsFound(t *testing.T) {
-	for name, content := range map[string]string{"the template": template, "comments": "-- +goose Up\n-- to be done\n", "a Down alone": "-- +goose Up\n\n-- +goose Down\nSELECT 1;\n"} {
+	for name, content := range map[string]string{"the template": migrationfile.Template, "comments": "-- +goose Up\n-- to be done\n", "a Down alone": "-- +goose Up\n\n-- +goose Down\nSELECT 1;\n"} {
 		r := offline(folder(t, map[string]string{"00001_good.sql": "-- +goose Up\nSELECT 1;\n", "00002_nothing.sql": content}))
 		findings, err := r.Check(t.Context())
 		must(t, err)
 		if !slices.ContainsFunc(findings, func(f tenant.Finding) bool {
-			return f.Rule == ruleEmpty && f.Severity == severe && f.Version == 2
+			return f.Rule == migrationfile.RuleEmpty && f.Severity == migrationfile.Severe && f.Version == 2
 		}) {
 			t.Errorf("%s: check says %+v", name, findings)
 		}
@@ -161,7 +162,7 @@ func TestCheckFindsWhatIsRisky(t *testing.T) {
 	var got []string
 	for _, f := range findings {
 		got = append(got, fmt.Sprintf("%s:%d %s %s", filepath.Base(f.File), f.Line, f.Severity, f.Rule))
-		if f.Severity == warning && f.Rule == "schema-name" && !strings.Contains(f.Message, "extensions") {
+		if f.Severity == migrationfile.Warning && f.Rule == "schema-name" && !strings.Contains(f.Message, "extensions") {
 			t.Errorf("%q does not say when a name is right", f.Message)
 		}
 	}
@@ -203,10 +204,10 @@ func TestCheckFindsEverySpellingOfAPathOrRole(t *testing.T) {
 		"CREATE FUNCTION f() RETURNS int LANGUAGE sql SET search_path = pg_catalog AS $$ SELECT 1 $$;": "",
 		"ALTER TABLE a SET SCHEMA b;": "", "ALTER FUNCTION f() RESET ALL;": "",
 	} {
-		m, err := compile("00001_a.sql", 1, "a", []byte("-- +goose Up\n-- +goose StatementBegin\n"+sql+"\n-- +goose StatementEnd\n-- +goose Down\nSELECT 1;\n"))
+		m, err := migrationfile.Compile("00001_a.sql", 1, "a", []byte("-- +goose Up\n-- +goose StatementBegin\n"+sql+"\n-- +goose StatementEnd\n-- +goose Down\nSELECT 1;\n"))
 		must(t, err)
 		got := ""
-		for _, f := range m.lint() {
+		for _, f := range m.Lint() {
 			got += f.Rule
 		}
 		if got != want {
@@ -232,10 +233,10 @@ func TestCheckFindsWhatCannotRunInATransaction(t *testing.T) {
 		{"-- +goose NO TRANSACTION\n", "SET lock_timeout = 0; REINDEX (VERBOSE) TABLE CONCURRENTLY c;", "no-transaction"},
 		{"-- +goose NO TRANSACTION\n", "CREATE INDEX CONCURRENTLY a ON c (d);", ""},
 	} {
-		m, err := compile("00001_a.sql", 1, "a", []byte(c.header+"-- +goose Up\n"+fmt.Sprintf(block, c.sql)+"-- +goose Down\nSELECT 1;\n"))
+		m, err := migrationfile.Compile("00001_a.sql", 1, "a", []byte(c.header+"-- +goose Up\n"+fmt.Sprintf(block, c.sql)+"-- +goose Down\nSELECT 1;\n"))
 		must(t, err)
 		var got []string
-		for _, f := range m.lint() {
+		for _, f := range m.Lint() {
 			got = append(got, f.Rule)
 		}
 		if strings.Join(got, " ") != c.want {
@@ -283,7 +284,7 @@ func TestNewFollowsTheNumbersThatAreThere(t *testing.T) {
 			t.Errorf("after %q, new %s wrote %v, want %s", c.have, c.name, paths, c.want)
 		}
 	}
-	if got := nextNumber([]source{{version: 20260101000000}}, time.Date(2026, 11, 23, 1, 2, 3, 0, time.FixedZone("", 3600))); got != "20261123000203" {
+	if got := migrationfile.NextNumber([]migrationfile.Source{{Version: 20260101000000}}, time.Date(2026, 11, 23, 1, 2, 3, 0, time.FixedZone("", 3600))); got != "20261123000203" {
 		t.Errorf("the next time is %s", got)
 	}
 	dir := t.TempDir()

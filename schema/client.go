@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -97,7 +98,7 @@ func (r *Resource) run(ctx context.Context, env []string, program string, args .
 	e := &tenant.Error{Store: tenant.KindPostgres, Msg: filepath.Base(program) + " failed: " + complaint(said.String()), Hint: hintDoctor, Err: err}
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
-		e.Msg = fmt.Sprintf("start %s: %v", program, reason(err))
+		e.Msg = fmt.Sprintf("start %s: %v", program, migrationfile.Reason(err))
 	}
 	if strings.Contains(e.Msg, "permission denied") {
 		e.Kind, e.Hint = tenant.ErrRights, "the provisioning role must be able to read all of the schema: GRANT it the role that owns what it may not read"

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -99,7 +100,7 @@ func (l *loader) copyOnce(ctx context.Context, g *guard, into *pgconn.PgConn, fr
 	}
 	d := &dump{r: l.r, t: from, s: now, conn: g.conn}
 	if !data {
-		d.s.sequences = slices.DeleteFunc(d.s.sequences, func(name string) bool { return name != bookTable+"_id_seq" })
+		d.s.sequences = slices.DeleteFunc(d.s.sequences, func(name string) bool { return name != migrationfile.VersionTable+"_id_seq" })
 	}
 	if sequences, err = d.sequences(ctx); err != nil {
 		return "", err
@@ -113,7 +114,7 @@ func (l *loader) copyOnce(ctx context.Context, g *guard, into *pgconn.PgConn, fr
 		return "", err
 	}
 	for _, t := range d.s.tables {
-		if !data && t.name != bookTable {
+		if !data && t.name != migrationfile.VersionTable {
 			continue
 		}
 		if err := l.pipe(ctx, g.pg(), t, from, into); err != nil {

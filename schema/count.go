@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -13,7 +14,7 @@ var _ tenant.Counter = (*Resource)(nil)
 const countSQL = `SELECT c.relname, format('SELECT count(*) FROM %%I.%%I', n.nspname, c.relname)
 FROM pg_depend d JOIN pg_class c ON c.oid = d.objid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace(%s) AND d.classid = 'pg_class'::regclass
-	AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> '` + bookTable + `'
+	AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> '` + migrationfile.VersionTable + `'
 ORDER BY c.relname`
 
 // Count counts the rows of every table.

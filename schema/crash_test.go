@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -130,8 +131,8 @@ func (b bench) state(tn tenant.Tenant) string {
 		UNION ALL SELECT concat_ws(' ', 'type', typname, typacl) FROM pg_type WHERE typnamespace::regnamespace::text = %[1]s
 		UNION ALL SELECT concat_ws(' ', 'label', enumlabel) FROM pg_enum JOIN pg_type t ON t.oid = enumtypid WHERE typnamespace::regnamespace::text = %[1]s
 	) all_of_it(line)`, schema)
-	if strings.Contains(state, "relation r "+bookTable) {
-		state += "\n" + b.scalar("SELECT string_agg(version_id || ' ' || is_applied, ',' ORDER BY id) FROM %s.%s", quote(tn.Schema), bookTable)
+	if strings.Contains(state, "relation r "+migrationfile.VersionTable) {
+		state += "\n" + b.scalar("SELECT string_agg(version_id || ' ' || is_applied, ',' ORDER BY id) FROM %s.%s", quote(tn.Schema), migrationfile.VersionTable)
 	}
 	return strings.NewReplacer(tn.Schema, "SCHEMA", tn.ID.String(), "ID").Replace(state)
 }

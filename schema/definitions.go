@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -223,7 +225,7 @@ type dumped struct{ pre, post, all string }
 func (r *Resource) pgDump(ctx context.Context, t tenant.Tenant, program client) (d dumped, err error) {
 	dir, err := os.MkdirTemp("", "tenantctl-")
 	if err != nil {
-		return d, invalid("check the folder for temporary files", "make a folder for pg_dump: %v", reason(err))
+		return d, invalid("check the folder for temporary files", "make a folder for pg_dump: %v", migrationfile.Reason(err))
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "definitions")
@@ -274,18 +276,18 @@ func (r *Resource) shared(ctx context.Context) (bool, error) {
 const needs = "-- needs extension "
 
 // write puts variables in the place of names and leaves out what is not of the schema's objects.
-func (d dumped) write(names renaming, extensions []string) *definitions {
+func (d dumped) write(names sqltext.Renaming, extensions []string) *definitions {
 	heading := "SET check_function_bodies = off;\nSET search_path = :\"tenant_schema\";\n"
 	var pre strings.Builder
 	for _, e := range extensions {
 		pre.WriteString(needs + quote(e) + "\n")
 	}
-	statements := func(sql string, keep func([]token) bool) string {
+	statements := func(sql string, keep func([]sqltext.Token) bool) string {
 		var b strings.Builder
 		tables := otherAccess(sql)
 		for _, s := range statementsOf(sql) {
-			if keep(s.tokens) || tables && begins(s.tokens, "set", "default_table_access_method") {
-				b.WriteString(names.tokens(sql, s.tokens) + ";\n")
+			if keep(s.tokens) || tables && sqltext.Begins(s.tokens, "set", "default_table_access_method") {
+				b.WriteString(names.Tokens(sql, s.tokens) + ";\n")
 			}
 		}
 		return b.String()
@@ -297,42 +299,42 @@ func (d dumped) write(names renaming, extensions []string) *definitions {
 // sqlStatement is one of several in a text.
 type sqlStatement struct {
 	text   string
-	tokens []token // of the whole text
+	tokens []sqltext.Token // of the whole text
 }
 
 // statementsOf cuts a text into statements. Lines that are for psql, which begin with a backslash, are left out.
 func statementsOf(sql string) []sqlStatement {
-	tokens, _ := lex(sql)
+	tokens, _ := sqltext.Lex(sql)
 	var out []sqlStatement
-	for _, s := range split(tokens) {
-		for len(s) > 0 && s[0].text == `\` {
-			line, n := s[0].line, 0
-			for n < len(s) && s[n].line == line {
+	for _, s := range sqltext.Split(tokens) {
+		for len(s) > 0 && s[0].Text == `\` {
+			line, n := s[0].Line, 0
+			for n < len(s) && s[n].Line == line {
 				n++
 			}
 			s = s[n:]
 		}
 		if len(s) > 0 {
 			last := s[len(s)-1]
-			out = append(out, sqlStatement{sql[s[0].start : last.start+len(last.text)], s})
+			out = append(out, sqlStatement{sql[s[0].Start : last.Start+len(last.Text)], s})
 		}
 	}
 	return out
 }
 
 // isDefinition leaves out pg_dump's settings, the schema itself, and rights.
-func isDefinition(s []token) bool {
-	return !isGrant(s) && !begins(s, "set") && !begins(s, "select") && !begins(s, "create", "schema") && !begins(s, "comment", "on", "schema") && !begins(s, "alter", "schema")
+func isDefinition(s []sqltext.Token) bool {
+	return !isGrant(s) && !sqltext.Begins(s, "set") && !sqltext.Begins(s, "select") && !sqltext.Begins(s, "create", "schema") && !sqltext.Begins(s, "comment", "on", "schema") && !sqltext.Begins(s, "alter", "schema")
 }
 
-func isGrant(s []token) bool {
-	return begins(s, "grant") || begins(s, "revoke") || begins(s, "alter", "default", "privileges")
+func isGrant(s []sqltext.Token) bool {
+	return sqltext.Begins(s, "grant") || sqltext.Begins(s, "revoke") || sqltext.Begins(s, "alter", "default", "privileges")
 }
 
 // otherAccess tells whether a table is kept in another way than PostgreSQL's own.
 func otherAccess(sql string) bool {
 	for _, s := range statementsOf(sql) {
-		if begins(s.tokens, "set", "default_table_access_method") && s.tokens[len(s.tokens)-1].name() != "heap" {
+		if sqltext.Begins(s.tokens, "set", "default_table_access_method") && s.tokens[len(s.tokens)-1].Name() != "heap" {
 			return true
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -39,7 +40,7 @@ func (r *Resource) session(ctx context.Context) (*pgxpool.Conn, error) {
 	if err != nil {
 		return nil, ofDirect(unreachable(r.direct.pool.Config().ConnConfig, err))
 	}
-	leave(conn, something)
+	leave(conn, migrationfile.Discardable)
 	return conn, nil
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -42,7 +43,7 @@ func (r *Resource) Drop(ctx context.Context, t tenant.Tenant) error {
 				return nil, nil
 			case more:
 				// Without its book, what is left can be taken for a whole tenant no more.
-				commands := []command{cmd("DROP TABLE IF EXISTS %s", bookTable)}
+				commands := []command{cmd("DROP TABLE IF EXISTS %s", migrationfile.VersionTable)}
 				for _, drop := range p.relations[:dropAtOnce] {
 					commands = append(commands, cmd("%s", drop))
 				}
@@ -91,6 +92,6 @@ const relationsSQL = `SELECT format('DROP %%s IF EXISTS %%I CASCADE',
 	CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END, c.relname)
 FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
 WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace(%[1]s) AND d.classid = 'pg_class'::regclass
-	AND c.relkind IN ('v', 'm', 'f', 'r', 'p') AND c.relname <> '` + bookTable + `'
+	AND c.relkind IN ('v', 'm', 'f', 'r', 'p') AND c.relname <> '` + migrationfile.VersionTable + `'
 	AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
 ORDER BY c.relkind NOT IN ('v', 'm'), c.relhassubclass, c.oid LIMIT %[2]d`

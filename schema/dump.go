@@ -17,6 +17,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -258,11 +260,11 @@ func (d *dump) versions(ctx context.Context) (newest int64, applied int, err err
 		newest, err = d.r.versionHere(ctx, d.conn.Conn().PgConn())
 		return newest, 0, err
 	}
-	if !d.s.objects[bookTable] {
+	if !d.s.objects[migrationfile.VersionTable] {
 		return 0, 0, nil
 	}
 	c := cmd(`SELECT coalesce(max(version_id), 0), count(*) FROM (SELECT DISTINCT ON (version_id) version_id, is_applied
-		FROM %s WHERE version_id > 0 ORDER BY version_id, id DESC) last WHERE is_applied`, bookTable)
+		FROM %s WHERE version_id > 0 ORDER BY version_id, id DESC) last WHERE is_applied`, migrationfile.VersionTable)
 	c.row = func(row [][]byte) {
 		// The server writes numbers.
 		newest, _ = strconv.ParseInt(string(row[0]), 10, 64)
@@ -398,7 +400,7 @@ func (d *dump) part(ctx context.Context, pg *pgconn.PgConn, j job) error {
 		return err
 	}
 	l := newLines(f)
-	if err := l.put([]byte("COPY " + variables.ident + "." + ident(j.into()) + j.columnList() + " FROM stdin;\n")); err != nil {
+	if err := l.put([]byte("COPY " + sqltext.Variables.Ident + "." + ident(j.into()) + j.columnList() + " FROM stdin;\n")); err != nil {
 		return err
 	}
 	var to io.Writer = l
@@ -470,7 +472,7 @@ func readSequences(schema string, names []string) string {
 
 // setSequence sets a sequence in the schema that psql's variable names.
 func setSequence(name, last, called string) string {
-	content := variables.literal + "\n'\"." + strings.ReplaceAll(quote(name), "'", "''") + "'"
+	content := sqltext.Variables.Literal + "\n'\"." + strings.ReplaceAll(quote(name), "'", "''") + "'"
 	return fmt.Sprintf("SELECT pg_catalog.setval('\"'\n%s, %s, %s);\n", content, last, map[bool]string{true: "true", false: "false"}[called == "t"])
 }
 
@@ -489,7 +491,7 @@ func safe(name string) string {
 	var b strings.Builder
 	for i := range len(name) {
 		c := name[i]
-		if c < utf8.RuneSelf && (inName(rune(c)) && c != '$' || c == '-' || c == '.' && i > 0) {
+		if c < utf8.RuneSelf && (sqltext.InName(rune(c)) && c != '$' || c == '-' || c == '.' && i > 0) {
 			b.WriteByte(c)
 		} else {
 			fmt.Fprintf(&b, "%%%02X", c)

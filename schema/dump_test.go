@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -402,9 +403,9 @@ func TestALoadAndACloneEndWithTheirLease(t *testing.T) {
 	must(t, err)
 	must(t, w.Close())
 	b.exec("UPDATE tenantctl.operations SET fence = 2")
-	w, err = loading.Part(t.Context(), m.file(t, bookTable).part)
+	w, err = loading.Part(t.Context(), m.file(t, migrationfile.VersionTable).part)
 	must(t, err)
-	_, err = w.Write(m.file(t, bookTable).Bytes())
+	_, err = w.Write(m.file(t, migrationfile.VersionTable).Bytes())
 	must(t, err)
 	_ = w.Close() // what it says may come later
 	for _, path := range []string{partSequences, partPost, partGrants} {

@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -132,7 +133,7 @@ func (r *Resource) versionHere(ctx context.Context, pg *pgconn.PgConn) (version 
 	case err != nil:
 		return 0, failure("ask for the version by migrations.version_query", err)
 	}
-	digits := said[:prefix(said, isDigit)]
+	digits := said[:sqltext.PrefixLen(said, sqltext.IsDigit)]
 	if version, err = strconv.ParseInt(digits, 10, 64); err != nil && said != "" {
 		return 0, invalid("write a query that gives a whole number, or a text that begins with one, such as 0002_orders",
 			"migrations.version_query gave %q, which does not begin with a number", said)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 )
 
 // dumpsAtOnce bounds how many schemas pg_dump is given: it locks every table of them.
@@ -27,13 +29,13 @@ func (c content) String() string { return strings.Join(c.blocks, "\n") }
 
 // unnoted is what the schema holds but for the note of how far a file without a transaction got.
 func (c content) unnoted() content {
-	return content{slices.DeleteFunc(slices.Clone(c.blocks), func(b string) bool { return strings.HasPrefix(b, "COMMENT TABLE "+bookTable) })}
+	return content{slices.DeleteFunc(slices.Clone(c.blocks), func(b string) bool { return strings.HasPrefix(b, "COMMENT TABLE "+migrationfile.VersionTable) })}
 }
 
 // empty tells whether nothing but goose's version table is there, without a version.
 func (c content) empty() bool {
 	return !slices.ContainsFunc(c.blocks, func(b string) bool {
-		return !strings.Contains(b, bookTable) && !strings.HasPrefix(b, "SCHEMA") && !strings.HasPrefix(b, "DEFAULT ACL")
+		return !strings.Contains(b, migrationfile.VersionTable) && !strings.HasPrefix(b, "SCHEMA") && !strings.HasPrefix(b, "DEFAULT ACL")
 	}) && !strings.Contains(c.String(), "\nversion 1 ")
 }
 
@@ -109,9 +111,9 @@ func comparable(blocks []string, since time.Time) content {
 	for i, b := range blocks {
 		b = dumpNoise.ReplaceAllString(b, "")
 		switch {
-		case strings.HasPrefix(b, "TABLE DATA "+bookTable):
+		case strings.HasPrefix(b, "TABLE DATA "+migrationfile.VersionTable):
 			b = bookRow.ReplaceAllString(b, "version $1 $2")
-		case strings.HasPrefix(b, "SEQUENCE SET "+bookTable):
+		case strings.HasPrefix(b, "SEQUENCE SET "+migrationfile.VersionTable):
 			b = ""
 		}
 		blocks[i] = strings.Trim(b, "\n-")

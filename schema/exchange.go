@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -156,10 +157,10 @@ func (x exchange) rewrite(ctx context.Context, now, old string) error {
 	if err := send(ctx, x.pg, []command{cmd("SET LOCAL search_path = %s", quote(now)), names, speaking}); err != nil {
 		return err
 	}
-	r := renaming{schema: old, objects: s.objects, to: spelling{ident: quote(now), literal: text(now)}}
+	r := sqltext.Renaming{Schema: old, Objects: s.objects, To: sqltext.Spelling{Ident: quote(now), Literal: text(now)}}
 	var commands []command
 	for _, definition := range routines {
-		if renamed := r.sql(definition); renamed != definition {
+		if renamed := r.SQL(definition); renamed != definition {
 			commands = append(commands, cmd("%s", renamed))
 		}
 	}
@@ -172,7 +173,7 @@ func (x exchange) rewrite(ctx context.Context, now, old string) error {
 		err = failure("rename the schema within a routine", err)
 		var e *tenant.Error
 		if errors.As(err, &e) {
-			e.Statement = show(at.sql)
+			e.Statement = sqltext.Show(at.sql)
 		}
 	}
 	return err

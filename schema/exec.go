@@ -14,6 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -82,8 +84,8 @@ func (r *Resource) execHere(ctx context.Context, t tenant.Tenant, x tenant.State
 
 // connFor takes a connection for one statement: past a pooler where it leaves something in its session.
 func (r *Resource) connFor(ctx context.Context, statement string) (conn *pgxpool.Conn, err error) {
-	tokens, _ := lex(statement)
-	what := leftBy(split(tokens)[0]).what
+	tokens, _ := sqltext.Lex(statement)
+	what := migrationfile.LeftBy(sqltext.Split(tokens)[0]).What
 	if what != "" {
 		conn, err = r.session(ctx)
 	} else {
@@ -92,7 +94,7 @@ func (r *Resource) connFor(ctx context.Context, statement string) (conn *pgxpool
 	if err != nil {
 		return nil, err
 	}
-	leave(conn, leavesIn(statement))
+	leave(conn, migrationfile.LeavesIn(statement))
 	if what == "" {
 		return conn, nil
 	}
@@ -109,19 +111,19 @@ func (r *Resource) connFor(ctx context.Context, statement string) (conn *pgxpool
 
 // oneStatement refuses what the server would take for none or several, or would wait for input to.
 func oneStatement(statement string) error {
-	tokens, open := lex(statement)
-	if open.what != "" {
-		return invalid("close it", "the statement has a %s that does not end", open.what)
+	tokens, open := sqltext.Lex(statement)
+	if open.What != "" {
+		return invalid("close it", "the statement has a %s that does not end", open.What)
 	}
-	all := split(tokens)
+	all := sqltext.Split(tokens)
 	switch {
 	case len(all) == 0:
 		return invalid("give it after --, such as: tenantctl exec --all -- SELECT 1", "there is no statement")
 	case len(all) > 1:
 		return invalid("run them one by one", "there are %d statements, and exec runs one", len(all))
-	case endsTransaction(all[0]):
-		return invalid("each statement is a transaction of its own", "exec does not run %s", all[0][0].text)
-	case begins(all[0], "copy") && slices.ContainsFunc(all[0], func(t token) bool { return t.is("stdin") || t.is("stdout") }):
+	case migrationfile.EndsTransaction(all[0]):
+		return invalid("each statement is a transaction of its own", "exec does not run %s", all[0][0].Text)
+	case sqltext.Begins(all[0], "copy") && slices.ContainsFunc(all[0], func(t sqltext.Token) bool { return t.Is("stdin") || t.Is("stdout") }):
 		return invalid("use tenantctl shell and psql's \\copy", "exec does not run COPY with standard input or output")
 	}
 	return nil
@@ -222,7 +224,7 @@ func statementFailure(statement string, err error) error {
 	err = failure("run the statement", err)
 	var e *tenant.Error
 	if errors.As(err, &e) && e.Kind != tenant.ErrFenced && code(err) != "" {
-		e.Statement = show(statement)
+		e.Statement = sqltext.Show(statement)
 	}
 	return err
 }

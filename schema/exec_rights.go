@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -15,8 +16,8 @@ func (r *Resource) Admit(x tenant.Statement) error {
 	if err := oneStatement(x.Text); err != nil {
 		return err
 	}
-	tokens, _ := lex(x.Text)
-	sql := split(tokens)[0]
+	tokens, _ := sqltext.Lex(x.Text)
+	sql := sqltext.Split(tokens)[0]
 	if what := changesStructure(sql); what != "" && !x.DDL && (x.Write || what != "DO") {
 		return invalid("write a migration instead: tenantctl migrate new NAME, then tenantctl migrate; or add --ddl",
 			"%s can change the structure of tenants behind their migrations", what)
@@ -33,22 +34,22 @@ var structural = []string{
 }
 
 // changesStructure names how a statement begins that is no work on rows; empty for one that is.
-func changesStructure(sql []token) string {
-	if begins(sql, "explain") {
+func changesStructure(sql []sqltext.Token) string {
+	if sqltext.Begins(sql, "explain") {
 		for i := range sql[1:] {
-			if sql[1+i].is("create") || sql[1+i].is("refresh") {
-				return "EXPLAIN of " + strings.ToUpper(sql[1+i].text)
+			if sql[1+i].Is("create") || sql[1+i].Is("refresh") {
+				return "EXPLAIN of " + strings.ToUpper(sql[1+i].Text)
 			}
 		}
 		return ""
 	}
 	for _, word := range structural {
-		if begins(sql, word) {
+		if sqltext.Begins(sql, word) {
 			return strings.ToUpper(word)
 		}
 	}
 	for i, t := range sql {
-		if t.is("into") && i > 0 && (begins(sql, "select") || begins(sql, "with")) && !sql[i-1].is("insert") && !sql[i-1].is("merge") {
+		if t.Is("into") && i > 0 && (sqltext.Begins(sql, "select") || sqltext.Begins(sql, "with")) && !sql[i-1].Is("insert") && !sql[i-1].Is("merge") {
 			return "SELECT INTO"
 		}
 	}
@@ -56,9 +57,9 @@ func changesStructure(sql []token) string {
 }
 
 // changesRows names how a statement begins that is there to change rows. What else would is refused by the server.
-func changesRows(sql []token) string {
+func changesRows(sql []sqltext.Token) string {
 	for _, word := range []string{"insert", "update", "delete", "merge", "copy"} {
-		if begins(sql, word) && (word != "copy" || slices.ContainsFunc(sql, func(t token) bool { return t.is("from") })) {
+		if sqltext.Begins(sql, word) && (word != "copy" || slices.ContainsFunc(sql, func(t sqltext.Token) bool { return t.Is("from") })) {
 			return strings.ToUpper(word)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -66,7 +67,7 @@ type exportTable struct {
 func exported(ctx context.Context, conn *pgxpool.Conn) ([]exportTable, error) {
 	var tables []exportTable
 	list := cmd("%s%s", members, `SELECT relname, obj_description(oid, 'pg_class'), CASE relkind WHEN 'r' THEN 'ONLY ' END FROM r
-WHERE relkind IN ('r', 'p') AND NOT relispartition AND relname <> '`+bookTable+`' ORDER BY relname`)
+WHERE relkind IN ('r', 'p') AND NOT relispartition AND relname <> '`+migrationfile.VersionTable+`' ORDER BY relname`)
 	at := map[string]int{}
 	list.row = func(row [][]byte) {
 		name := string(row[0])

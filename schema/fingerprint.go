@@ -15,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -91,9 +92,9 @@ func structureOf(ctx context.Context, pg *pgconn.PgConn, t tenant.Tenant) (*stru
 		s.tables = append(s.tables, table{string(row[0]), string(row[1]), size, string(row[3])})
 	})
 	ask(1, sequenceNames, func(row [][]byte) { s.sequences = append(s.sequences, string(row[0])) })
-	var names renaming // made once the objects are known
-	named := func() *renaming {
-		if names.objects == nil {
+	var names sqltext.Renaming // made once the objects are known
+	named := func() *sqltext.Renaming {
+		if names.Objects == nil {
 			names = s.renaming(t)
 		}
 		return &names
@@ -180,12 +181,12 @@ func togetherFrom(members string, questions []asking) (all command, misread *err
 }
 
 // renaming gives what puts psql's variables in the place of the tenant's names.
-func (s *structure) renaming(t tenant.Tenant) renaming {
-	return renaming{schema: t.Schema, role: t.Role, owners: slices.DeleteFunc(slices.Clone(s.owners), func(o string) bool { return o == t.Role }), objects: s.objects, to: variables}
+func (s *structure) renaming(t tenant.Tenant) sqltext.Renaming {
+	return sqltext.Renaming{Schema: t.Schema, Role: t.Role, Owners: slices.DeleteFunc(slices.Clone(s.owners), func(o string) bool { return o == t.Role }), Objects: s.objects, To: sqltext.Variables}
 }
 
 // add writes a row into a hash, so that no two different rows look the same.
-func (f fact) add(h hash.Hash, row [][]byte, names *renaming) {
+func (f fact) add(h hash.Hash, row [][]byte, names *sqltext.Renaming) {
 	for i, value := range row {
 		if value == nil {
 			h.Write([]byte{0})
@@ -194,9 +195,9 @@ func (f fact) add(h hash.Hash, row [][]byte, names *renaming) {
 		said := string(value)
 		switch f.fields[i] {
 		case 's':
-			said = names.sql(said)
+			said = names.SQL(said)
 		case 'r':
-			said = names.roleName(token{kind: quoted, text: quote(said)})
+			said = names.RoleName(sqltext.Token{Kind: sqltext.Quoted, Text: quote(said)})
 		}
 		h.Write(binary.AppendUvarint([]byte{1}, uint64(len(said))))
 		h.Write([]byte(said))
@@ -216,10 +217,10 @@ type release struct{ major, minor int }
 
 // readVersion reads "15.4 (Debian)", and "17beta1" as one without a minor version.
 func readVersion(said string) (v release) {
-	digits := prefix(said, isDigit)
+	digits := sqltext.PrefixLen(said, sqltext.IsDigit)
 	v.major, _ = strconv.Atoi(said[:digits]) // digits alone
 	if rest, minor := strings.CutPrefix(said[digits:], "."); minor {
-		v.minor, _ = strconv.Atoi(rest[:prefix(rest, isDigit)])
+		v.minor, _ = strconv.Atoi(rest[:sqltext.PrefixLen(rest, sqltext.IsDigit)])
 	}
 	return v
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -96,17 +97,17 @@ func (l *loader) admit(path string, all []sqlStatement) (admitted, error) {
 
 // policyFor is a statement in which a policy of the maker's is not whose session runs it.
 func (l *loader) policyFor(s sqlStatement) string {
-	if !begins(s.tokens, "create", "policy") {
+	if !sqltext.Begins(s.tokens, "create", "policy") {
 		return s.text
 	}
 	var b strings.Builder
-	end := s.tokens[0].start
+	end := s.tokens[0].Start
 	from := end
-	for _, i := range rolePositions(s.tokens) {
-		if t := s.tokens[i]; t.is(strings.ToLower(owner)) {
-			b.WriteString(s.text[end-from : t.start-from])
+	for _, i := range sqltext.RolePositions(s.tokens) {
+		if t := s.tokens[i]; t.Is(strings.ToLower(sqltext.CurrentUser)) {
+			b.WriteString(s.text[end-from : t.Start-from])
 			b.WriteString(l.maker())
-			end = t.start + len(t.text)
+			end = t.Start + len(t.Text)
 		}
 	}
 	return b.String() + s.text[end-from:]
@@ -141,7 +142,7 @@ func definitionFailure(r *Resource, conn *pgxpool.Conn, err error) error {
 		return err
 	}
 	helped := *e
-	helped.Statement = show(at.sql)
+	helped.Statement = sqltext.Show(at.sql)
 	where := address(conn.Conn().Config())
 	switch {
 	case e.Hint != "":
@@ -163,9 +164,9 @@ func (l *loader) complete() error {
 	all := l.withoutForeignKeys(statementsOf(l.texts[partPost]))
 	if l.o.Role == "" {
 		for _, s := range all {
-			if speaksOfRole(s.text) {
+			if sqltext.SpeaksOfRole(s.text) {
 				l.left = true
-				l.o.Log("tenants have no roles here: what was the tenant's role's is the provisioning role's: " + show(s.text))
+				l.o.Log("tenants have no roles here: what was the tenant's role's is the provisioning role's: " + sqltext.Show(s.text))
 			}
 		}
 	}
@@ -183,18 +184,18 @@ func (l *loader) withoutForeignKeys(all []sqlStatement) []sqlStatement {
 			gone[name] = true
 			return true
 		}
-		return begins(s.tokens, "comment", "on", "constraint") && gone[s.tokens[3].name()]
+		return sqltext.Begins(s.tokens, "comment", "on", "constraint") && gone[s.tokens[3].Name()]
 	})
 }
 
 // foreignKey is the name of the one that ALTER TABLE ... ADD CONSTRAINT name FOREIGN KEY makes, or "".
-func foreignKey(s []token) string {
-	if !begins(s, "alter", "table") {
+func foreignKey(s []sqltext.Token) string {
+	if !sqltext.Begins(s, "alter", "table") {
 		return ""
 	}
 	for i := 2; i+4 < len(s); i++ {
-		if s[i].is("add") && s[i+1].is("constraint") && s[i+3].is("foreign") && s[i+4].is("key") {
-			return s[i+2].name()
+		if s[i].Is("add") && s[i+1].Is("constraint") && s[i+3].Is("foreign") && s[i+4].Is("key") {
+			return s[i+2].Name()
 		}
 	}
 	return ""
@@ -215,8 +216,8 @@ func (l *loader) grant() error {
 	all := statementsOf(l.texts[partGrants])
 	roles := map[string]bool{}
 	for _, s := range all {
-		for _, i := range rolePositions(s.tokens) {
-			roles[s.tokens[i].name()] = true
+		for _, i := range sqltext.RolePositions(s.tokens) {
+			roles[s.tokens[i].Name()] = true
 		}
 	}
 	left, err := l.withoutRights(l.r, roles)
@@ -228,9 +229,9 @@ func (l *loader) grant() error {
 	}
 	own := false
 	all = slices.DeleteFunc(all, func(s sqlStatement) bool {
-		ours := speaksOfRole(s.text)
+		ours := sqltext.SpeaksOfRole(s.text)
 		own = own || ours
-		return ours && l.o.Role == "" || slices.ContainsFunc(rolePositions(s.tokens), func(i int) bool { return left[s.tokens[i].name()] != "" }) || l.ofOthers(s)
+		return ours && l.o.Role == "" || slices.ContainsFunc(sqltext.RolePositions(s.tokens), func(i int) bool { return left[s.tokens[i].Name()] != "" }) || l.ofOthers(s)
 	})
 	by := l.r
 	if l.o.Owner != "" { // who alone may say what is granted on what the owner makes later
@@ -261,22 +262,22 @@ func (l *loader) grant() error {
 // ofOthers tells of default privileges for what a role makes that is neither the tenant's nor the one that restores: a
 // backup has no say in them.
 func (l *loader) ofOthers(s sqlStatement) bool {
-	i := slices.IndexFunc(s.tokens, func(t token) bool { return t.is("role") })
-	if !begins(s.tokens, "alter", "default", "privileges", "for") || i < 0 || i+1 >= len(s.tokens) {
+	i := slices.IndexFunc(s.tokens, func(t sqltext.Token) bool { return t.Is("role") })
+	if !sqltext.Begins(s.tokens, "alter", "default", "privileges", "for") || i < 0 || i+1 >= len(s.tokens) {
 		return false
 	}
 	of := s.tokens[i+1]
-	if of.is(owner) || of.kind == symbol { // psql's variable, which is the tenant's role
+	if of.Is(sqltext.CurrentUser) || of.Kind == sqltext.Symbol { // psql's variable, which is the tenant's role
 		return false
 	}
-	l.o.Log(fmt.Sprintf("what role %s makes has rights of its own in the schema: they are left out", of.name()))
+	l.o.Log(fmt.Sprintf("what role %s makes has rights of its own in the schema: they are left out", of.Name()))
 	return true
 }
 
 // withoutRights are the roles that get nothing from a backup, with the reason: those that the server does not know, that
 // need no rights, and that are another tenant's, whatever a backup says.
 func (l *loader) withoutRights(by *Resource, roles map[string]bool) (map[string]string, error) {
-	delete(roles, strings.ToLower(owner))
+	delete(roles, strings.ToLower(sqltext.CurrentUser))
 	left := map[string]string{}
 	for name := range roles {
 		left[name] = "does not exist here"

@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -150,7 +152,7 @@ const hintVersion = "say what the version is: --version V"
 // recorded is the version that a history tells: that of the newest file here that it names. It is told only where nothing
 // has to be guessed: it names all files up to that one, and what it names besides is older than the files here, or of an app
 // that has none.
-func (s toldBy) recorded(f *files, schema string) tenant.Recognised {
+func (s toldBy) recorded(f *migrationfile.Set, schema string) tenant.Recognised {
 	no := func(hint, format string, args ...any) tenant.Recognised {
 		return tenant.Recognised{Err: invalid(hint, format, args...)}
 	}
@@ -162,8 +164,8 @@ func (s toldBy) recorded(f *files, schema string) tenant.Recognised {
 	case s.table == "":
 		return no(hintVersion+", or have it found by the structure: --version auto", "schema %s has nothing in django_migrations, schema_migrations or %s", schema, migratorTable)
 	}
-	byKey := map[string][]*migration{}
-	for _, m := range f.list {
+	byKey := map[string][]*migrationfile.File{}
+	for _, m := range f.List {
 		key := s.keyOf(m)
 		byKey[key] = append(byKey[key], m)
 	}
@@ -179,9 +181,9 @@ func (s toldBy) recorded(f *files, schema string) tenant.Recognised {
 		case len(ms) == 0:
 			rest++
 		case len(ms) > 1:
-			return no("give each a name of its own", "%s could be %s or %s", e.shown, ms[0].base(), ms[1].base())
+			return no("give each a name of its own", "%s could be %s or %s", e.shown, ms[0].Base(), ms[1].Base())
 		case applied[ms[0].Version]:
-			return no(hintVersion, "%s of schema %s has two entries for %s", s.table, schema, ms[0].base())
+			return no(hintVersion, "%s of schema %s has two entries for %s", s.table, schema, ms[0].Base())
 		default:
 			applied[ms[0].Version], seen[e.group] = true, true
 			newest = max(newest, ms[0].Version)
@@ -196,19 +198,19 @@ func (s toldBy) recorded(f *files, schema string) tenant.Recognised {
 		return no("use the checkout that has their files, or "+hintVersion, "%s of schema %s has what no file here answers to: %s", s.table, schema, upTo(3, unknown))
 	}
 	var lacks []string
-	for _, m := range f.list {
+	for _, m := range f.List {
 		if m.Version < newest && !applied[m.Version] {
-			lacks = append(lacks, m.base())
+			lacks = append(lacks, m.Base())
 		}
 	}
 	if len(lacks) > 0 {
-		return no("bring it there by the other tool first, or "+hintVersion, "%s of schema %s names %s, and not what comes before it: %s", s.table, schema, f.byVersion[newest].base(), upTo(3, lacks))
+		return no("bring it there by the other tool first, or "+hintVersion, "%s of schema %s names %s, and not what comes before it: %s", s.table, schema, f.ByVersion[newest].Base(), upTo(3, lacks))
 	}
 	return tenant.Recognised{Version: newest, History: s.table, Rest: rest}
 }
 
 // keyOf is what a history calls a file.
-func (h history) keyOf(m *migration) string {
+func (h history) keyOf(m *migrationfile.File) string {
 	if h.named {
 		return m.Name
 	}
@@ -216,19 +218,19 @@ func (h history) keyOf(m *migration) string {
 }
 
 // sorted are the entries of each group in their order, with what one that is the newest alone implies.
-func (s toldBy) sorted(f *files) []entry {
+func (s toldBy) sorted(f *migrationfile.Set) []entry {
 	entries := slices.Clone(s.entries)
 	if s.named {
 		slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.key, b.key) })
 		return entries
 	}
 	for i, e := range entries {
-		if prefix(e.key, isDigit) == len(e.key) {
+		if sqltext.PrefixLen(e.key, sqltext.IsDigit) == len(e.key) {
 			entries[i].key = strings.TrimLeft(e.key, "0")
 		}
 	}
-	if s.newest && len(entries) == 1 && slices.ContainsFunc(f.list, func(m *migration) bool { return s.keyOf(m) == entries[0].key }) {
-		for _, m := range f.list {
+	if s.newest && len(entries) == 1 && slices.ContainsFunc(f.List, func(m *migrationfile.File) bool { return s.keyOf(m) == entries[0].key }) {
+		for _, m := range f.List {
 			if key := s.keyOf(m); byNumber(entry{key: key}, entries[0]) < 0 {
 				entries = append(entries, entry{key: key, shown: key})
 			}
@@ -240,7 +242,7 @@ func (s toldBy) sorted(f *files) []entry {
 
 // byNumber orders entries by their numbers; what has none is last.
 func byNumber(a, b entry) int {
-	number := func(e entry) bool { return e.key != "" && prefix(e.key, isDigit) == len(e.key) }
+	number := func(e entry) bool { return e.key != "" && sqltext.PrefixLen(e.key, sqltext.IsDigit) == len(e.key) }
 	switch {
 	case number(a) && number(b):
 		return cmp.Or(cmp.Compare(len(a.key), len(b.key)), cmp.Compare(a.key, b.key))

@@ -5,17 +5,18 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
-func numbered(names ...string) *files {
-	set := &files{byVersion: map[int64]*migration{}}
+func numbered(names ...string) *migrationfile.Set {
+	set := &migrationfile.Set{ByVersion: map[int64]*migrationfile.File{}}
 	for _, n := range names {
-		m := &migration{}
+		m := &migrationfile.File{}
 		var rest string
 		_, _ = fmt.Sscanf(n, "%d_%s", &m.Version, &rest) // the names are the test's own
 		m.Name, m.Path = rest, n+".sql"
-		set.list, set.byVersion[m.Version] = append(set.list, m), m
+		set.List, set.ByVersion[m.Version] = append(set.List, m), m
 	}
 	return set
 }
@@ -30,7 +31,7 @@ func TestAHistoryTellsTheVersionOrIsRefused(t *testing.T) {
 	django, version, newest, migrator := histories[0], histories[1], histories[2], histories[3]
 	for _, c := range []struct {
 		name    string
-		files   *files
+		files   *migrationfile.Set
 		of      history
 		entries string // group/key
 		version int64

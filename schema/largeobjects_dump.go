@@ -10,6 +10,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -183,7 +184,7 @@ func (w *objectsWriter) end() error {
 		case "integer", "bigint":
 			now = "m.now::pg_catalog.int8"
 		}
-		err := w.put("UPDATE ", variables.ident, ".", ident(c.table), " t SET ", ident(c.column), " = ", now,
+		err := w.put("UPDATE ", sqltext.Variables.Ident, ".", ident(c.table), " t SET ", ident(c.column), " = ", now,
 			" FROM pg_temp.large_objects m WHERE t.", ident(c.column), "::pg_catalog.text = m.was::pg_catalog.text;\n")
 		if err != nil {
 			return err

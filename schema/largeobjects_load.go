@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -87,7 +88,7 @@ func (p *objectsPart) read(line string) error {
 	if about, is := strings.CutPrefix(line, objectColumnLine); is {
 		var name []string
 		if err := json.Unmarshal([]byte(about), &name); err != nil || len(name) != 2 {
-			return p.damaged("names no column in %s", show(line))
+			return p.damaged("names no column in %s", sqltext.Show(line))
 		}
 		p.l.columns = append(p.l.columns, objectColumn{table: name[0], column: name[1]})
 		return nil

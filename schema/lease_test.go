@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tenantctl/tenantctl/migrations"
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -27,10 +28,10 @@ func (b bench) catalog() catalog {
 	for i, file := range files {
 		content, err := migrations.Control.ReadFile(file)
 		must(b.t, err)
-		m, err := compile(file, int64(i+1), "", content)
+		m, err := migrationfile.Compile(file, int64(i+1), "", content)
 		must(b.t, err)
-		for _, s := range m.up.statements {
-			b.exec("%s", s.sql)
+		for _, s := range m.Up.Statements {
+			b.exec("%s", s.SQL)
 		}
 	}
 	l := catalog{b, uuid.Must(uuid.NewV7())}

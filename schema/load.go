@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -121,10 +122,10 @@ func (l *loader) role() tenant.Tenant {
 }
 
 // names are the tenant's own, as the definitions are to have them.
-func (l *loader) names() spelling {
-	to := spelling{quote(l.t.Schema), text(l.t.Schema), l.maker()}
+func (l *loader) names() sqltext.Spelling {
+	to := sqltext.Spelling{Ident: quote(l.t.Schema), Literal: text(l.t.Schema), Role: l.maker()}
 	if l.o.Role != "" {
-		to.role = quote(l.o.Role)
+		to.Role = quote(l.o.Role)
 	}
 	return to
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -155,7 +156,7 @@ func copyEnd(b []byte) int {
 			return -1
 		}
 		from += i + 1
-		if _, open := lex(string(b[:from])); open.what == "" {
+		if _, open := sqltext.Lex(string(b[:from])); open.What == "" {
 			return from
 		}
 	}
@@ -165,29 +166,29 @@ func copyEnd(b []byte) int {
 // It is written anew from the names in it, so that nothing else of the line reaches the server. The columns
 // are given by name too.
 func copyStatement(line, schema string) (statement string, columns []string, err error) {
-	tokens, open := lex(line)
-	names := func(i int) bool { return i < len(tokens) && tokens[i].name() != "" }
-	if open.what != "" || !begins(tokens, "copy") || !at(tokens, 1, ":") || len(tokens) < 5 || tokens[2].text != `"tenant_schema"` || !at(tokens, 3, ".") || !names(4) {
+	tokens, open := sqltext.Lex(line)
+	names := func(i int) bool { return i < len(tokens) && tokens[i].Name() != "" }
+	if open.What != "" || !sqltext.Begins(tokens, "copy") || !sqltext.IsAt(tokens, 1, ":") || len(tokens) < 5 || tokens[2].Text != `"tenant_schema"` || !sqltext.IsAt(tokens, 3, ".") || !names(4) {
 		return "", nil, errors.New("no COPY")
 	}
 	var list []string
 	i := 5
-	if at(tokens, i, "(") {
+	if sqltext.IsAt(tokens, i, "(") {
 		for i++; names(i); i++ {
-			columns, list = append(columns, tokens[i].name()), append(list, quote(tokens[i].name()))
-			if i++; !at(tokens, i, ",") {
+			columns, list = append(columns, tokens[i].Name()), append(list, quote(tokens[i].Name()))
+			if i++; !sqltext.IsAt(tokens, i, ",") {
 				break
 			}
 		}
-		if !at(tokens, i, ")") {
+		if !sqltext.IsAt(tokens, i, ")") {
 			return "", nil, errors.New("no list of columns")
 		}
 		i++
 	}
-	if i+3 != len(tokens) || !tokens[i].is("from") || !tokens[i+1].is("stdin") || !at(tokens, i+2, ";") {
+	if i+3 != len(tokens) || !tokens[i].Is("from") || !tokens[i+1].Is("stdin") || !sqltext.IsAt(tokens, i+2, ";") {
 		return "", nil, errors.New("no end of COPY")
 	}
-	statement = "COPY " + schema + "." + quote(tokens[4].name())
+	statement = "COPY " + schema + "." + quote(tokens[4].Name())
 	if list != nil {
 		statement += " (" + strings.Join(list, ", ") + ")"
 	}

@@ -12,19 +12,21 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
 // apart tells whether a stage needs a session of its own: that of a NO TRANSACTION file, or of one that says of its
 // transaction what can be said only before anything is read in it.
-func (s *stage) apart() bool { return s.outside || s.preamble() > 0 }
+func (s *stage) apart() bool { return s.NoTransaction || s.preamble() > 0 }
 
 // preamble is with how many statements a stage begins that say how its transaction is to be.
 func (s *stage) preamble() int {
-	for i, st := range s.program().statements {
-		tokens, _ := lex(st.sql)
-		all := split(tokens)
-		if len(all) != 1 || !begins(all[0], "set", "transaction") && !setsTransaction(all[0]) {
+	for i, st := range s.program().Statements {
+		tokens, _ := sqltext.Lex(st.SQL)
+		all := sqltext.Split(tokens)
+		if len(all) != 1 || !sqltext.Begins(all[0], "set", "transaction") && !setsTransaction(all[0]) {
 			return i
 		}
 	}
@@ -32,15 +34,15 @@ func (s *stage) preamble() int {
 }
 
 // setsTransaction tells of SET transaction_isolation and the like, LOCAL or not.
-func setsTransaction(sql []token) bool {
-	if !begins(sql, "set") {
+func setsTransaction(sql []sqltext.Token) bool {
+	if !sqltext.Begins(sql, "set") {
 		return false
 	}
 	rest := sql[1:]
-	if begins(rest, "local") || begins(rest, "session") {
+	if sqltext.Begins(rest, "local") || sqltext.Begins(rest, "session") {
 		rest = rest[1:]
 	}
-	return begins(rest, "transaction_isolation") || begins(rest, "transaction_read_only") || begins(rest, "transaction_deferrable")
+	return sqltext.Begins(rest, "transaction_isolation") || sqltext.Begins(rest, "transaction_read_only") || sqltext.Begins(rest, "transaction_deferrable")
 }
 
 // applyApart does a stage that needs the session to itself, whose lock the session holds meanwhile. It is false where
@@ -59,7 +61,7 @@ func (r *Resource) applyApart(ctx context.Context, x *run, s stage) (done bool, 
 	}
 	switch {
 	case err != nil:
-	case s.outside:
+	case s.NoTransaction:
 		err = r.applyOutside(ctx, x.conn, s, p, at)
 	default:
 		err = r.applyWithPreamble(ctx, x, s, p)
@@ -110,20 +112,20 @@ func (r *Resource) applyOutside(ctx context.Context, conn *pgxpool.Conn, s stage
 	if err := r.repeatSettings(ctx, conn, s, at.done); err != nil {
 		return err
 	}
-	for i := range s.program().statements {
+	for i := range s.program().Statements {
 		if i < at.done {
 			continue
 		}
 		if err := r.runOutside(ctx, conn, s, p, i, at.begun && i == at.done); err != nil {
 			err = errors.Join(err, r.keepTagAfter(context.WithoutCancel(ctx), conn, s.tenant, p))
-			return &stoppedAt{tenant.Stopped{Unit: "statement", Done: i, Of: len(s.program().statements)}, err}
+			return &stoppedAt{tenant.Stopped{Unit: "statement", Done: i, Of: len(s.program().Statements)}, err}
 		}
 		if err := tenant.Checkpoint(ctx, "postgres/statement-run"); err != nil {
 			return err
 		}
 	}
 	end := append([]command{cmd(beginning), r.holdHere(ctx), p.unchanged()}, append(r.conclude(s), r.noted(ctx, s)...)...)
-	end = append(end, cmd("COMMENT ON TABLE %s IS NULL", bookTable), cmd("COMMIT"))
+	end = append(end, cmd("COMMENT ON TABLE %s IS NULL", migrationfile.VersionTable), cmd("COMMIT"))
 	return r.retry(ctx, func(ctx context.Context) error {
 		defer rollback(ctx, conn)
 		return send(ctx, conn.Conn().PgConn(), end)
@@ -136,10 +138,10 @@ func (r *Resource) repeatSettings(ctx context.Context, conn *pgxpool.Conn, s sta
 	if err := s.lost(done); err != nil {
 		return err
 	}
-	for i := range s.program().statements[:done] {
-		st := &s.program().statements[i]
-		tokens, _ := lex(st.sql)
-		if !slices.ContainsFunc(split(tokens), func(sql []token) bool { return leftBy(sql).setting }) {
+	for i := range s.program().Statements[:done] {
+		st := &s.program().Statements[i]
+		tokens, _ := sqltext.Lex(st.SQL)
+		if !slices.ContainsFunc(sqltext.Split(tokens), func(sql []sqltext.Token) bool { return migrationfile.LeftBy(sql).Setting }) {
 			continue
 		}
 		c := commandOf(st)
@@ -153,19 +155,19 @@ func (r *Resource) repeatSettings(ctx context.Context, conn *pgxpool.Conn, s sta
 
 // lost refuses to go on with a file whose statements before made what is of their session alone.
 func (s stage) lost(done int) error {
-	all := s.program().statements
-	before := program{statements: all[:min(done, len(all))]}
-	i, what := before.leftBy(func(l left) bool { return !l.setting })
+	all := s.program().Statements
+	before := migrationfile.Program{Statements: all[:min(done, len(all))]}
+	i, what := before.LeftBy(func(l migrationfile.Left) bool { return !l.Setting })
 	if what == "" {
 		return nil
 	}
-	row := strings.TrimSuffix(s.program().book, ";")
+	row := strings.TrimSuffix(s.program().VersionSQL, ";")
 	return &tenant.Error{
 		Kind: tenant.ErrMigration, Code: "session_ended", Store: tenant.KindPostgres,
 		Msg: fmt.Sprintf("%sthe file stopped after statement %d of %d, and what this one left in its session ended with it: %s",
-			inFile(s.Path, all[i].line), done, len(all), what),
+			migrationfile.InFile(s.Path, all[i].Line), done, len(all), what),
 		Hint: fmt.Sprintf("finish it by hand in one session of tenantctl shell %s: run what is needed of the statements before line %d again, then those from there on, then %s; write such a file without NO TRANSACTION",
-			s.tenant.Name, all[min(done, len(all)-1)].line, row),
+			s.tenant.Name, all[min(done, len(all)-1)].Line, row),
 	}
 }
 
@@ -254,8 +256,8 @@ func (r *Resource) ask(ctx context.Context, commands ...command) error {
 // runOutside runs one statement, again where live traffic was in its way. begun tells that an earlier call was cut
 // off in it.
 func (r *Resource) runOutside(ctx context.Context, conn *pgxpool.Conn, s stage, p *place, i int, begun bool) error {
-	statement := &s.program().statements[i]
-	index := concurrentIndex(statement.sql)
+	statement := &s.program().Statements[i]
+	index := concurrentIndex(statement.SQL)
 	err := r.retry(ctx, func(ctx context.Context) error {
 		done := false // what the statement is to do with an index is so already
 		if index.name != "" {
@@ -288,27 +290,27 @@ type index struct {
 
 // concurrentIndex reads CREATE [UNIQUE] INDEX CONCURRENTLY [IF NOT EXISTS] name and DROP INDEX CONCURRENTLY [IF EXISTS] name.
 func concurrentIndex(sql string) index {
-	tokens, _ := lex(sql)
-	all := split(tokens)
-	if len(all) != 1 || !indexConcurrently(all[0]) || !(begins(all[0], "create") || begins(all[0], "drop")) {
+	tokens, _ := sqltext.Lex(sql)
+	all := sqltext.Split(tokens)
+	if len(all) != 1 || !migrationfile.IndexConcurrently(all[0]) || !(sqltext.Begins(all[0], "create") || sqltext.Begins(all[0], "drop")) {
 		return index{}
 	}
 	tokens = all[0]
 	i := 0
-	for !tokens[i].is("concurrently") {
+	for !tokens[i].Is("concurrently") {
 		i++
 	}
-	for i++; i < len(tokens) && (tokens[i].is("if") || tokens[i].is("not") || tokens[i].is("exists")); i++ {
+	for i++; i < len(tokens) && (tokens[i].Is("if") || tokens[i].Is("not") || tokens[i].Is("exists")); i++ {
 	}
-	if i == len(tokens) || tokens[i].is("on") {
+	if i == len(tokens) || tokens[i].Is("on") {
 		return index{}
 	}
-	return index{name: tokens[i].name(), made: begins(tokens, "create")}
+	return index{name: tokens[i].Name(), made: sqltext.Begins(tokens, "create")}
 }
 
 // clearIndex drops an index that a failed CONCURRENTLY has left invalid, and tells whether a valid one is there. What
 // goes wrong is put down to the statement.
-func clearIndex(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenant, of *statement, ix index) (there bool, err error) {
+func clearIndex(ctx context.Context, conn *pgxpool.Conn, t tenant.Tenant, of *migrationfile.Statement, ix index) (there bool, err error) {
 	name := quote(t.Schema) + "." + quote(ix.name)
 	invalid := false
 	find := cmd("SELECT i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indexrelid = to_regclass(%s) AND c.relkind = 'i'", text(name))
@@ -338,18 +340,18 @@ func progressText(s stage, at progress) string {
 		state = "is begun"
 	}
 	sum := sha256.New()
-	for _, st := range s.program().statements[:at.done] {
-		fmt.Fprintf(sum, "%s\x00", st.sql)
+	for _, st := range s.program().Statements[:at.done] {
+		fmt.Fprintf(sum, "%s\x00", st.SQL)
 	}
 	return fmt.Sprintf("tenantctl: version %d %s, statement %d %s, after %x, row ", s.Version, direction, at.done+1, state, sum.Sum(nil)[:8])
 }
 
 // lastRow is the last number given to a row of the book. It ends the note, which thus goes stale when anybody else
 // applies a version in between, such as the stock goose.
-const lastRow = "coalesce(pg_sequence_last_value(pg_get_serial_sequence('" + bookTable + "', 'id')), 0)"
+const lastRow = "coalesce(pg_sequence_last_value(pg_get_serial_sequence('" + migrationfile.VersionTable + "', 'id')), 0)"
 
 func writeProgress(s stage, done int, begun bool) command {
-	return cmd(`DO $do$ BEGIN EXECUTE format('COMMENT ON TABLE %s IS %%L', %s || %s); END $do$`, bookTable, text(progressText(s, progress{done, begun})), lastRow)
+	return cmd(`DO $do$ BEGIN EXECUTE format('COMMENT ON TABLE %s IS %%L', %s || %s); END $do$`, migrationfile.VersionTable, text(progressText(s, progress{done, begun})), lastRow)
 }
 
 var noted = regexp.MustCompile(`^tenantctl: version (\d+) (up|down), statement (\d+) is (next|begun), after [0-9a-f]+, row (\d+)$`)
@@ -365,20 +367,20 @@ func (r *Resource) stopped(note, last string) *tenant.Stopped {
 	next, _ := strconv.Atoi(m[3])
 	s := &tenant.Stopped{File: "version " + m[1], Version: version, Direction: m[2], Unit: "statement", Done: next - 1}
 	set, err := r.files()
-	if err != nil || set.byVersion[version] == nil {
+	if err != nil || set.ByVersion[version] == nil {
 		return s // what is wrong with the files is not told here
 	}
-	at := stage{migration: set.byVersion[version], up: m[2] == "up"}
-	s.File, s.Of = at.base(), len(at.program().statements)
+	at := stage{File: set.ByVersion[version], up: m[2] == "up"}
+	s.File, s.Of = at.Base(), len(at.program().Statements)
 	s.Changed = s.Done > s.Of || note != progressText(at, progress{s.Done, m[4] == "begun"})+last
 	return s
 }
 
 func readProgress(s stage, at *progress) command {
-	c := cmd("SELECT obj_description('%s'::regclass, 'pg_class'), %s", bookTable, lastRow)
+	c := cmd("SELECT obj_description('%s'::regclass, 'pg_class'), %s", migrationfile.VersionTable, lastRow)
 	c.row = func(row [][]byte) {
 		*at = progress{}
-		for i := range s.program().statements {
+		for i := range s.program().Statements {
 			for _, p := range []progress{{i, false}, {i, true}} {
 				if string(row[0]) == progressText(s, p)+string(row[1]) {
 					*at = p

@@ -17,6 +17,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -115,7 +117,7 @@ func fit(ctx context.Context, pool *pgxpool.Pool) error {
 // tooOld reads a server's version, such as "15.4 (Debian)" or "17beta1".
 func tooOld(version string) (string, bool) {
 	version, _, _ = strings.Cut(version, " ")
-	major, err := strconv.Atoi(version[:prefix(version, isDigit)])
+	major, err := strconv.Atoi(version[:sqltext.PrefixLen(version, sqltext.IsDigit)])
 	return version, err == nil && major < oldest
 }
 
@@ -166,7 +168,7 @@ type Resource struct {
 	acts   string    // the role that a worker works as; empty for its own
 
 	reading sync.Once
-	set     *files
+	set     *migrationfile.Set
 	broken  error
 
 	pooler      poolerCheck
@@ -201,16 +203,16 @@ func New(pool *pgxpool.Pool, cfg Config) *Resource {
 func (r *Resource) Kind() string { return tenant.KindPostgres }
 
 // files are the migrations, read at the first call.
-func (r *Resource) files() (*files, error) {
+func (r *Resource) files() (*migrationfile.Set, error) {
 	if r.keeper != nil {
 		return r.keeper.files()
 	}
 	r.reading.Do(func() {
 		if r.Delegates() { // there are no files here
-			r.set = &files{}
+			r.set = &migrationfile.Set{}
 			return
 		}
-		r.set, r.broken = load(r.cfg.Dir)
+		r.set, r.broken = migrationfile.Load(r.cfg.Dir)
 	})
 	return r.set, r.broken
 }
@@ -220,7 +222,7 @@ func (r *Resource) files() (*files, error) {
 func (r *Resource) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	conn, err := r.acquireOwn(ctx)
 	if err == nil {
-		leave(conn, something)
+		leave(conn, migrationfile.Discardable)
 	}
 	return conn, err
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 )
 
 // Options of relations and columns that are part of a structure. Servers keep options of their own in the same catalog
@@ -52,10 +54,10 @@ func settable(sql string) string {
 	if !strings.Contains(sql, serversOwn) {
 		return sql
 	}
-	tokens, _ := lex(sql)
+	tokens, _ := sqltext.Lex(sql)
 	var b strings.Builder
 	end := 0
-	for _, s := range split(tokens) {
+	for _, s := range sqltext.Split(tokens) {
 		open, last := columnOptionsOf(s), len(s)-1
 		if open < 0 {
 			continue
@@ -65,37 +67,37 @@ func settable(sql string) string {
 		case all:
 			continue
 		case kept == "": // the semicolon stays
-			b.WriteString(sql[end:s[0].start])
+			b.WriteString(sql[end:s[0].Start])
 		default:
-			b.WriteString(sql[end:s[open].start] + "(" + kept + ")")
+			b.WriteString(sql[end:s[open].Start] + "(" + kept + ")")
 		}
-		end = s[last].start + 1
+		end = s[last].Start + 1
 	}
 	return b.String() + sql[end:]
 }
 
 // columnOptionsOf is where ALTER ... ALTER COLUMN ... SET (...) opens its parenthesis, -1 in other statements.
-func columnOptionsOf(s []token) int {
-	open := slices.IndexFunc(s, func(t token) bool { return t.text == "(" })
-	if open < 1 || open+1 >= len(s) || !begins(s, "alter") || !s[open-1].is("set") || s[len(s)-1].text != ")" ||
-		!slices.ContainsFunc(s[:open], func(t token) bool { return t.is("column") }) {
+func columnOptionsOf(s []sqltext.Token) int {
+	open := slices.IndexFunc(s, func(t sqltext.Token) bool { return t.Text == "(" })
+	if open < 1 || open+1 >= len(s) || !sqltext.Begins(s, "alter") || !s[open-1].Is("set") || s[len(s)-1].Text != ")" ||
+		!slices.ContainsFunc(s[:open], func(t sqltext.Token) bool { return t.Is("column") }) {
 		return -1
 	}
 	return open
 }
 
 // settableOptions are those of a list, to its closing parenthesis, that a statement can set, and whether all can.
-func settableOptions(sql string, list []token) (kept string, all bool) {
+func settableOptions(sql string, list []sqltext.Token) (kept string, all bool) {
 	var options []string
 	from, all := 0, true
 	for i, t := range list {
-		if t.text != "," && i < len(list)-1 {
+		if t.Text != "," && i < len(list)-1 {
 			continue
 		}
-		if strings.HasPrefix(list[from].name(), serversOwn) {
+		if strings.HasPrefix(list[from].Name(), serversOwn) {
 			all = false
 		} else {
-			options = append(options, strings.TrimSpace(sql[list[from].start:t.start]))
+			options = append(options, strings.TrimSpace(sql[list[from].Start:t.Start]))
 		}
 		from = i + 1
 	}

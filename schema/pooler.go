@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -80,14 +81,14 @@ type sessions struct {
 }
 
 // sessionsFor looks what sessions there are, if any of the files needs one.
-func (r *Resource) sessionsFor(ctx context.Context, conn *pgxpool.Conn, set *files) (s sessions, err error) {
-	set.look()
-	if set.apart {
+func (r *Resource) sessionsFor(ctx context.Context, conn *pgxpool.Conn, set *migrationfile.Set) (s sessions, err error) {
+	set.Look()
+	if set.NeedsSession {
 		if s.shared, err = r.sharesSessions(ctx, conn); err != nil {
 			return s, err
 		}
 	}
-	if s.joins = !set.operators; s.joins {
+	if s.joins = !set.Operators; s.joins {
 		s.joins, err = r.noEventTriggers(ctx, conn)
 	}
 	return s, err
@@ -107,21 +108,21 @@ func (r *Resource) noEventTriggers(ctx context.Context, conn *pgxpool.Conn) (boo
 }
 
 // allow refuses files of which one needs a session where a pooler gives none, before any of them is run.
-func (s sessions) allow(todo []*migration, up bool) error {
+func (s sessions) allow(todo []*migrationfile.File, up bool) error {
 	if !s.shared {
 		return nil
 	}
 	for _, m := range todo {
-		at := stage{migration: m, up: up}
-		i, what := at.program().leftBy(func(l left) bool { return !strings.HasPrefix(l.what, "RESET ") })
+		at := stage{File: m, up: up}
+		i, what := at.program().LeftBy(func(l migrationfile.Left) bool { return !strings.HasPrefix(l.What, "RESET ") })
 		msg := ""
 		switch {
-		case m.outside:
-			msg = m.base() + ": NO TRANSACTION"
+		case m.NoTransaction:
+			msg = m.Base() + ": NO TRANSACTION"
 		case at.apart():
-			msg = m.base() + ": SET TRANSACTION at its beginning"
+			msg = m.Base() + ": SET TRANSACTION at its beginning"
 		case what != "":
-			msg = inFile(m.Path, at.program().statements[i].line) + what
+			msg = migrationfile.InFile(m.Path, at.program().Statements[i].Line) + what
 		default:
 			continue
 		}

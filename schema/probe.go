@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -43,7 +44,7 @@ func (r *Resource) Probe(ctx context.Context, t tenant.Tenant, others []tenant.T
 	if err := tenant.Checkpoint(ctx, "postgres/probe-connected"); err != nil {
 		return err
 	}
-	own := trial{what: "use its own schema", object: t.Schema, sql: "SELECT 1 FROM " + quote(t.Schema) + "." + bookTable + " LIMIT 1"}
+	own := trial{what: "use its own schema", object: t.Schema, sql: "SELECT 1 FROM " + quote(t.Schema) + "." + migrationfile.VersionTable + " LIMIT 1"}
 	if a := own.try(ctx, conn); a.Outcome != tenant.AttemptThrough { // else all that follows would prove nothing
 		return &tenant.Error{
 			Kind: tenant.ErrRights, Store: tenant.KindPostgres, Code: a.Code, Statement: a.Statement, Msg: "the tenant cannot use its own schema: " + a.Message,

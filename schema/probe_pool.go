@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -57,8 +58,8 @@ const sessionMark = "tenantctl.probe"
 
 // turn is one transaction: who am I, whose rows do I read, and what has been left here.
 func (g *guest) turn(ctx context.Context) (taken, seen tenant.Attempt, err error) {
-	const who = "SELECT current_user, current_schema(), coalesce((SELECT c.relnamespace::regnamespace::text FROM " + bookTable + " b JOIN pg_class c ON c.oid = b.tableoid LIMIT 1), ''), coalesce(current_setting('" + sessionMark + "', true), '')"
-	taken = tenant.Attempt{What: "be taken for another tenant by the pooler", Object: g.t.Schema, Statement: "SELECT FROM " + bookTable, Outcome: tenant.AttemptRefused}
+	const who = "SELECT current_user, current_schema(), coalesce((SELECT c.relnamespace::regnamespace::text FROM " + migrationfile.VersionTable + " b JOIN pg_class c ON c.oid = b.tableoid LIMIT 1), ''), coalesce(current_setting('" + sessionMark + "', true), '')"
+	taken = tenant.Attempt{What: "be taken for another tenant by the pooler", Object: g.t.Schema, Statement: "SELECT FROM " + migrationfile.VersionTable, Outcome: tenant.AttemptRefused}
 	seen = tenant.Attempt{What: "read what another tenant has set in its session", Object: g.t.Schema, Statement: "SELECT current_setting(...)", Outcome: tenant.AttemptRefused}
 	tx, err := g.conn.Begin(ctx)
 	if err != nil {

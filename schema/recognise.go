@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -60,16 +61,16 @@ func (r *Resource) madeBy(ctx context.Context) (map[string][]int64, error) {
 		return nil, err
 	}
 	known := map[string][]int64{}
-	for i := range len(set.list) + 1 {
+	for i := range len(set.List) + 1 {
 		version := int64(0)
 		if i > 0 {
-			version = set.list[i-1].Version
+			version = set.List[i-1].Version
 			if _, err := bare.Up(ctx, scratch, version, false); err != nil {
 				return nil, fmt.Errorf("bring a scratch schema to version %d: %w", version, err)
 			}
 		}
 		// Schemas without a version table are what it is compared with.
-		print, err := bare.fingerprint(ctx, scratch, []command{cmd("DROP TABLE %s", bookTable)})
+		print, err := bare.fingerprint(ctx, scratch, []command{cmd("DROP TABLE %s", migrationfile.VersionTable)})
 		if err != nil {
 			return nil, err
 		}

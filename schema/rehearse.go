@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -66,12 +67,12 @@ func (w *watch) outside(ctx context.Context, conn *pgxpool.Conn, do func() (bool
 
 // tell reports the file of a stage; err is why it failed.
 func (w *watch) tell(s stage, err error) {
-	if w == nil || s.migration == nil {
+	if w == nil || s.File == nil {
 		return
 	}
 	f := tenant.RehearsedFile{
-		Store: tenant.KindPostgres, Version: s.Version, File: s.base(), DurationMS: int64(w.ended - w.began + 0.5),
-		Failed: err != nil, Transaction: !s.outside, Rewritten: []string{},
+		Store: tenant.KindPostgres, Version: s.Version, File: s.Base(), DurationMS: int64(w.ended - w.began + 0.5),
+		Failed: err != nil, Transaction: !s.NoTransaction, Rewritten: []string{},
 	}
 	if err != nil {
 		f.DurationMS = time.Since(w.since).Milliseconds()
@@ -84,7 +85,7 @@ func (w *watch) tell(s stage, err error) {
 		}
 	}
 	slices.Sort(f.Rewritten)
-	if !s.outside || concurrent(s.migration) {
+	if !s.NoTransaction || concurrent(s.File) {
 		f.Locks = []tenant.TableLock{}
 	}
 	for _, l := range w.locks {
@@ -98,8 +99,8 @@ func (w *watch) tell(s stage, err error) {
 
 // concurrent tells whether a file outside of any transaction does nothing but make and drop indexes CONCURRENTLY, which
 // blocks neither reads nor writes.
-func concurrent(m *migration) bool {
-	return !slices.ContainsFunc(m.up.statements, func(s statement) bool { return concurrentIndex(s.sql).name == "" })
+func concurrent(m *migrationfile.File) bool {
+	return !slices.ContainsFunc(m.Up.Statements, func(s migrationfile.Statement) bool { return concurrentIndex(s.SQL).name == "" })
 }
 
 // clock reads the server's clock, in ms.
@@ -113,7 +114,7 @@ func clock(into *float64) command {
 func (w *watch) files(into *map[string]string, names map[string]string) command {
 	c := cmd(`SELECT c.oid, c.relname, coalesce(pg_relation_filenode(c.oid), 0) FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
 WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace(%s) AND d.classid = 'pg_class'::regclass
-	AND c.relkind IN ('r', 'p', 'm') AND c.relname <> '%s'`, text(quote(w.tenant.Schema)), bookTable)
+	AND c.relkind IN ('r', 'p', 'm') AND c.relname <> '%s'`, text(quote(w.tenant.Schema)), migrationfile.VersionTable)
 	c.row = func(row [][]byte) {
 		oid := string(row[0])
 		(*into)[oid] = string(row[2])

@@ -3,6 +3,8 @@ package schema
 import (
 	"bytes"
 	"strconv"
+
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 )
 
 // relabel passes rows of COPY on with numbers of large objects in some columns replaced.
@@ -96,9 +98,9 @@ func objectPlaces(columns []objectColumn, table string, names []string) []bool {
 
 // columnNames are those of a list of identifiers.
 func columnNames(list string) (names []string) {
-	tokens, _ := lex(list)
+	tokens, _ := sqltext.Lex(list)
 	for _, t := range tokens {
-		if name := t.name(); name != "" {
+		if name := t.Name(); name != "" {
 			names = append(names, name)
 		}
 	}

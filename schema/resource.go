@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -28,7 +29,7 @@ func (r *Resource) Create(ctx context.Context, t tenant.Tenant) error {
 }
 
 // settle makes the schema with an empty version book, and the role, in one transaction.
-func (r *Resource) settle(ctx context.Context, t tenant.Tenant, set *files) error {
+func (r *Resource) settle(ctx context.Context, t tenant.Tenant, set *migrationfile.Set) error {
 	conn, err := r.acquireOwn(ctx)
 	if err != nil {
 		return err
@@ -54,7 +55,7 @@ func (r *Resource) settle(ctx context.Context, t tenant.Tenant, set *files) erro
 			if p.role == tenant.Ours && !p.canLogin { // what a drop has left
 				commands = append(commands, cmd("ALTER ROLE %s LOGIN", quote(t.Role)))
 			}
-			if err := sessions.allow(set.list, true); err != nil {
+			if err := sessions.allow(set.List, true); err != nil {
 				return nil, err
 			}
 			schema, err := r.makeSchema(t)
@@ -86,7 +87,7 @@ func (r *Resource) makeSchema(t tenant.Tenant) ([]command, error) {
 	var book []string
 	if !r.Delegates() {
 		var err error
-		if book, err = newBook(); err != nil {
+		if book, err = migrationfile.NewVersionTable(); err != nil {
 			return nil, err
 		}
 	}
@@ -107,9 +108,9 @@ func (r *Resource) makeSchema(t tenant.Tenant) ([]command, error) {
 // that was adopted may have none.
 func grants(t tenant.Tenant, older, booked bool) []command {
 	schema, role := quote(t.Schema), quote(t.Role)
-	read := cmd("GRANT SELECT ON %s TO %s", bookTable, role)
+	read := cmd("GRANT SELECT ON %s TO %s", migrationfile.VersionTable, role)
 	if !booked {
-		read = cmd("DO $do$ BEGIN IF to_regclass('%s') IS NOT NULL THEN %s; END IF; END $do$", bookTable, read.sql)
+		read = cmd("DO $do$ BEGIN IF to_regclass('%s') IS NOT NULL THEN %s; END IF; END $do$", migrationfile.VersionTable, read.sql)
 	}
 	commands := append([]command{cmd("GRANT USAGE ON SCHEMA %s TO %s", schema, role), read}, defaults("", t)...)
 	if older {
@@ -151,7 +152,7 @@ const grantOlder = `DO $do$ DECLARE target text; BEGIN
 		LEFT JOIN pg_type t ON d.classid = 'pg_type'::regclass AND t.oid = d.objid
 		WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace(quote_ident(current_schema()))
 			AND coalesce(c.oid, p.oid, t.oid) IS NOT NULL
-			AND coalesce(c.oid NOT IN (to_regclass('` + bookTable + `'), CASE WHEN to_regclass('` + bookTable + `') IS NOT NULL THEN pg_get_serial_sequence('` + bookTable + `', 'id')::regclass END), true)
+			AND coalesce(c.oid NOT IN (to_regclass('` + migrationfile.VersionTable + `'), CASE WHEN to_regclass('` + migrationfile.VersionTable + `') IS NOT NULL THEN pg_get_serial_sequence('` + migrationfile.VersionTable + `', 'id')::regclass END), true)
 	LOOP
 		EXECUTE 'GRANT ' || target || ' TO ' || %s;
 	END LOOP;
@@ -196,7 +197,7 @@ func (r *Resource) Stat(ctx context.Context, t tenant.Tenant) (tenant.Stat, erro
 	p := new(place)
 	st := tenant.Stat{Presence: tenant.Absent, Remains: []string{}, Users: []string{}}
 	var book, note, last string
-	measure := cmd(measures, text(quote(t.Schema)), text(quote(t.Schema)+"."+bookTable))
+	measure := cmd(measures, text(quote(t.Schema)), text(quote(t.Schema)+"."+migrationfile.VersionTable))
 	measure.row = func(row [][]byte) {
 		st.Bytes, _ = strconv.ParseInt(string(row[0]), 10, 64)
 		st.Objects, _ = strconv.ParseInt(string(row[1]), 10, 64)
@@ -241,7 +242,7 @@ func (r *Resource) Stat(ctx context.Context, t tenant.Tenant) (tenant.Stat, erro
 		return st, errors.Join(err, v.Err)
 	}
 	if book == "" {
-		st.Notes = append(st.Notes, bookTable+" is missing")
+		st.Notes = append(st.Notes, migrationfile.VersionTable+" is missing")
 		return st, nil
 	}
 	versions := make([]tenant.Version, 1)
@@ -295,7 +296,7 @@ func (p *place) noBook(t tenant.Tenant) error {
 		return err
 	}
 	return &tenant.Error{
-		Kind: tenant.ErrMissing, Store: tenant.KindPostgres, Msg: fmt.Sprintf("schema %s has no %s", t.Schema, bookTable),
+		Kind: tenant.ErrMissing, Store: tenant.KindPostgres, Msg: fmt.Sprintf("schema %s has no %s", t.Schema, migrationfile.VersionTable),
 		Hint: "restore the table, or tell by tenantctl migrate baseline which migrations are applied: nobody knows without it",
 	}
 }
@@ -303,7 +304,7 @@ func (p *place) noBook(t tenant.Tenant) error {
 // measures is the size of a schema and the number of its tables. They are found by their dependence on the schema,
 // which is indexed: pg_class holds the tables of all tenants.
 const measures = `SELECT coalesce(sum(pg_total_relation_size(c.oid)) FILTER (WHERE c.relkind IN ('r', 'm', 'S')), 0),
-	count(*) FILTER (WHERE c.relkind IN ('r', 'p') AND c.relname <> '` + bookTable + `'), coalesce(to_regclass(%[2]s)::text, ''),
+	count(*) FILTER (WHERE c.relkind IN ('r', 'p') AND c.relname <> '` + migrationfile.VersionTable + `'), coalesce(to_regclass(%[2]s)::text, ''),
 	coalesce(obj_description(to_regclass(%[2]s), 'pg_class'), ''), CASE WHEN to_regclass(%[2]s) IS NOT NULL THEN coalesce(pg_sequence_last_value(pg_get_serial_sequence(%[2]s, 'id')), 0) END
 FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
 WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace(%[1]s) AND d.classid = 'pg_class'::regclass`

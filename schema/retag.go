@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -38,7 +39,7 @@ const evidenceSQL = `SELECT (SELECT n.nspname FROM pg_description d JOIN pg_name
 	(SELECT r.rolname FROM pg_shdescription d JOIN pg_roles r ON r.oid = d.objoid
 		WHERE d.classoid = 'pg_authid'::regclass
 			AND split_part(d.description, ' ', 1) = %[3]s AND r.rolname <> %[2]s LIMIT 1),
-	to_regclass(quote_ident(%[1]s) || '.` + bookTable + `') IS NOT NULL,
+	to_regclass(quote_ident(%[1]s) || '.` + migrationfile.VersionTable + `') IS NOT NULL,
 	EXISTS (SELECT FROM pg_namespace n, pg_roles u WHERE n.nspname = %[1]s AND u.rolname = %[2]s
 		AND (n.nspowner = u.oid OR EXISTS (SELECT FROM aclexplode(n.nspacl) g WHERE g.grantee = u.oid)
 			OR EXISTS (SELECT FROM pg_default_acl a, aclexplode(a.defaclacl) g
@@ -122,12 +123,12 @@ func (r *Resource) doubtVersion(ctx context.Context, conn *pgxpool.Conn, t tenan
 	p := new(place)
 	read := readBook(p)
 	for i := range read {
-		read[i].sql = strings.ReplaceAll(read[i].sql, " "+bookTable+" ", " "+quote(t.Schema)+"."+bookTable+" ")
+		read[i].sql = strings.ReplaceAll(read[i].sql, " "+migrationfile.VersionTable+" ", " "+quote(t.Schema)+"."+migrationfile.VersionTable+" ")
 	}
 	if err := send(ctx, conn.Conn().PgConn(), read); err != nil {
 		return "", err
 	}
-	if at := newestOf(p.book); at != v {
+	if at := migrationfile.Newest(p.book); at != v {
 		return fmt.Sprintf("its version table says version %d, and the catalog %d", at, v), nil
 	}
 	return "", nil

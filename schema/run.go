@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -14,9 +15,9 @@ import (
 // leaves in the session is there for the next ones, and for no other tenant.
 type run struct {
 	t     tenant.Tenant
-	set   *files
+	set   *migrationfile.Set
 	up    bool
-	plan  func(book map[int64]bool) ([]*migration, error)
+	plan  func(book map[int64]bool) ([]*migrationfile.File, error)
 	watch *watch // looks on, where it is not nil
 
 	conn     *pgxpool.Conn
@@ -108,17 +109,17 @@ func (r *Resource) step(ctx context.Context, x *run) (group []stage, err error) 
 		}
 		s := &group[0]
 		p.noted = []command{group[len(group)-1].record(ctx)} // by the guard, where there is one
-		if s.migration == nil || !s.together() || !x.sessions.joins {
+		if s.File == nil || !s.together() || !x.sessions.joins {
 			p.noted = append([]command{r.keepTag(ctx, x.t)}, p.noted...)
 		}
-		if s.migration == nil {
+		if s.File == nil {
 			return nil, nil
 		}
 		if !s.together() {
 			if r.cfg.DirectURL != "" && !x.past {
 				return nil, errNeedsSession
 			}
-			leave(x.conn, x.set.leaves())
+			leave(x.conn, x.set.Leaves())
 		}
 		if apart = s.apart(); apart {
 			p.noted = nil
@@ -131,14 +132,14 @@ func (r *Resource) step(ctx context.Context, x *run) (group []stage, err error) 
 		var ran bool
 		ran, err = x.watch.outside(ctx, x.conn, func() (bool, error) { return r.applyApart(ctx, x, s) })
 		if err == nil && !ran { // another process was faster
-			group[0].migration = nil
+			group[0].File = nil
 		}
 	}
 	return group, err
 }
 
 // next is what is to do. A file that this run has done already would be done for ever.
-func (x *run) next(book map[int64]bool) ([]*migration, error) {
+func (x *run) next(book map[int64]bool) ([]*migrationfile.File, error) {
 	todo, err := x.plan(book)
 	if err != nil {
 		return nil, err
@@ -149,8 +150,8 @@ func (x *run) next(book map[int64]bool) ([]*migration, error) {
 		}
 		e := &tenant.Error{
 			Kind: tenant.ErrMigration, Code: "pending_again", Store: tenant.KindPostgres,
-			Msg:  fmt.Sprintf("%s was run just now, and %s of schema %s does not say so", m.base(), bookTable, x.t.Schema),
-			Hint: "look for a trigger, a rule or another process that changes " + bookTable,
+			Msg:  fmt.Sprintf("%s was run just now, and %s of schema %s does not say so", m.Base(), migrationfile.VersionTable, x.t.Schema),
+			Hint: "look for a trigger, a rule or another process that changes " + migrationfile.VersionTable,
 		}
 		return nil, e
 	}
@@ -173,7 +174,7 @@ func (x *run) note(group []stage, err error) (more bool, failed error) {
 	}
 	x.moved.To, x.moved.Applied = last.to, last.has
 	for _, s := range group {
-		if s.migration != nil {
+		if s.File != nil {
 			x.moved.Ran = append(x.moved.Ran, s.Version)
 			x.done[s.Version] = true
 		}

@@ -255,7 +255,7 @@ func raced(err error) bool {
 		return pg.SchemaName == "pg_catalog"
 	case duplicateObject, duplicateTable, duplicateSchema, duplicateFunction:
 		var at *refusedCommand
-		return errors.As(err, &at) && at.of != nil && tolerant.MatchString(at.of.sql)
+		return errors.As(err, &at) && at.of != nil && tolerant.MatchString(at.of.SQL)
 	}
 	return false
 }

@@ -6,15 +6,17 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 )
 
 // use is what a connection has been used for. It is kept in the connection, which several resources may share.
 type use struct {
-	served int     // tenants that it has worked for
-	left   remains // by the last of them
-	pooled bool    // a pooler stands between the connection and the server
-	inBand bool    // the session is the next client's after each transaction, and is made as new within it
-	others bool    // the defaults of transactions are not ours
+	served int                   // tenants that it has worked for
+	left   migrationfile.Residue // by the last of them
+	pooled bool                  // a pooler stands between the connection and the server
+	inBand bool                  // the session is the next client's after each transaction, and is made as new within it
+	others bool                  // the defaults of transactions are not ours
 	// As the connection was made: the server is a replica, or its transactions are read-only.
 	replica, readOnly bool
 }
@@ -31,7 +33,7 @@ func useOf(conn *pgconn.PgConn) *use {
 }
 
 // leave says what may be left in a connection by what is done next.
-func leave(conn *pgxpool.Conn, what remains) { useOf(conn.Conn().PgConn()).left = what }
+func leave(conn *pgxpool.Conn, what migrationfile.Residue) { useOf(conn.Conn().PgConn()).left = what }
 
 // asNew is what DISCARD ALL does, for within a transaction.
 const asNew = `CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DEALLOCATE ALL; UNLISTEN *; SELECT pg_catalog.pg_advisory_unlock_all();
@@ -67,9 +69,9 @@ func connected(ctx context.Context, conn *pgx.Conn) error {
 func renew(ctx context.Context, conn *pgx.Conn) bool {
 	u := useOf(conn.PgConn())
 	switch {
-	case u.left == nothing:
+	case u.left == migrationfile.Nothing:
 		return true
-	case u.left == lasting && !u.pooled:
+	case u.left == migrationfile.Lasting && !u.pooled:
 		return false
 	}
 	reset := []command{{sql: "DISCARD ALL", count: 1, own: true}}
@@ -81,7 +83,7 @@ func renew(ctx context.Context, conn *pgx.Conn) bool {
 			return false
 		}
 	}
-	u.left, u.inBand = nothing, u.pooled
+	u.left, u.inBand = migrationfile.Nothing, u.pooled
 	return true
 }
 
@@ -103,7 +105,7 @@ func giveBack(ctx context.Context, conn *pgxpool.Conn) {
 func ending(conn *pgxpool.Conn, how string) []command {
 	u := useOf(conn.Conn().PgConn())
 	switch {
-	case u.left == nothing:
+	case u.left == migrationfile.Nothing:
 		return []command{cmd("%s", how)}
 	case u.inBand:
 		return []command{{sql: how + ";\n" + asNew, count: 1 + asNewResults, own: true}}

@@ -1,5 +1,9 @@
 package schema
 
+import (
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
+)
+
 // accessSQL finds in adopted schemas what the application cannot use. An application logs in as the schema's owner, or as a
 // role that is given rights by default on what the owner makes. What the provisioning role owns is mended. What the
 // schema's owner itself keeps from the application may be meant to be so, and is told only where all rights are lacking.
@@ -17,7 +21,7 @@ const accessSQL = `, k AS (
 ), l AS (
 	SELECT app.*, b.label, b.target, b.owner, b.owned, c.relname, array_length(app.rights, 1) AS needs, array_agg(r ORDER BY r) AS lacks
 	FROM app JOIN b USING (i) JOIN pg_class c ON b.class = 'pg_class'::regclass AND c.oid = b.oid AND b.columns = '' CROSS JOIN unnest(app.rights) r
-	WHERE c.relname NOT IN ('` + bookTable + `', '` + bookTable + `_id_seq') AND app.objtype = CASE c.relkind WHEN 'S' THEN 'S' ELSE 'r' END AND b.owner <> app.login
+	WHERE c.relname NOT IN ('` + migrationfile.VersionTable + `', '` + migrationfile.VersionTable + `_id_seq') AND app.objtype = CASE c.relkind WHEN 'S' THEN 'S' ELSE 'r' END AND b.owner <> app.login
 		AND (c.relkind IN ('r', 'p', 'S') OR r = 'SELECT')
 		AND NOT CASE c.relkind WHEN 'S' THEN has_sequence_privilege(app.login, c.oid, r) ELSE has_table_privilege(app.login, c.oid, r) END
 	GROUP BY app.i, app.schema, app.nspowner, app.login, app.name, app.objtype, app.rights, b.label, b.target, b.owner, b.owned, c.relname

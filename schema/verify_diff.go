@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -18,12 +19,12 @@ func (r *Resource) Outline(ctx context.Context, t tenant.Tenant) ([]tenant.Outli
 	var parts []tenant.OutlinePart
 	for _, sql := range []string{defs.pre, defs.post} {
 		for _, s := range statementsOf(sql) {
-			if begins(s.tokens, "set") {
+			if sqltext.Begins(s.tokens, "set") {
 				continue
 			}
-			text := strings.ReplaceAll(strings.ReplaceAll(s.text, variables.ident+".", ""), variables.role, "the tenant's role")
+			text := strings.ReplaceAll(strings.ReplaceAll(s.text, sqltext.Variables.Ident+".", ""), sqltext.Variables.Role, "the tenant's role")
 			head, body, whole := strings.Cut(text, " (\n")
-			if !whole || !begins(s.tokens, "create", "table") {
+			if !whole || !sqltext.Begins(s.tokens, "create", "table") {
 				parts = append(parts, tenant.OutlinePart{Lines: []string{text}})
 				continue
 			}

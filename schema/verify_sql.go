@@ -1,5 +1,9 @@
 package schema
 
+import (
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
+)
+
 // Rules of verify.
 const (
 	ruleMissingSchema = "missing-schema"
@@ -123,12 +127,12 @@ const objectsSQL = `, b AS MATERIALIZED (
 	SELECT w.i, CASE c.relkind WHEN 'S' THEN 'sequence ' WHEN 'v' THEN 'view ' WHEN 'm' THEN 'materialized view ' WHEN 'f' THEN 'foreign table ' ELSE 'table ' END || quote_ident(c.relname) AS label, '' AS columns,
 		CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || quote_ident(w.schema) || '.' || quote_ident(c.relname) AS target,
 		c.relowner AS owner, coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner)) AS acl,
-		CASE WHEN c.relname = '` + bookTable + `' THEN '{SELECT}' WHEN c.relname = '` + bookTable + `_id_seq' THEN '{}' WHEN c.relkind = 'S' THEN '{USAGE,SELECT,UPDATE}' ELSE '{SELECT,INSERT,UPDATE,DELETE}' END::text[] AS rights,
+		CASE WHEN c.relname = '` + migrationfile.VersionTable + `' THEN '{SELECT}' WHEN c.relname = '` + migrationfile.VersionTable + `_id_seq' THEN '{}' WHEN c.relkind = 'S' THEN '{USAGE,SELECT,UPDATE}' ELSE '{SELECT,INSERT,UPDATE,DELETE}' END::text[] AS rights,
 		true AS needed, c.relkind <> 'S' OR NOT EXISTS (SELECT FROM pg_depend a WHERE a.classid = 'pg_class'::regclass AND a.objid = c.oid AND a.deptype IN ('a', 'i') AND a.refclassid = 'pg_class'::regclass) AS owned, 'pg_class'::regclass AS class, c.oid
 	FROM w JOIN pg_class c ON c.relnamespace = w.nsp AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') WHERE w.asked AND w.ours
 	UNION ALL
 	SELECT w.i, 'column ' || quote_ident(c.relname) || '.' || quote_ident(a.attname), ' (' || quote_ident(a.attname) || ')', 'TABLE ' || quote_ident(w.schema) || '.' || quote_ident(c.relname), c.relowner, a.attacl,
-		CASE WHEN c.relname = '` + bookTable + `' THEN '{SELECT}' ELSE '{SELECT,INSERT,UPDATE}' END::text[], false, false, 'pg_class'::regclass, c.oid
+		CASE WHEN c.relname = '` + migrationfile.VersionTable + `' THEN '{SELECT}' ELSE '{SELECT,INSERT,UPDATE}' END::text[], false, false, 'pg_class'::regclass, c.oid
 	FROM w JOIN pg_class c ON c.relnamespace = w.nsp AND c.relkind IN ('r', 'p', 'v', 'm', 'f') JOIN pg_attribute a ON a.attrelid = c.oid AND a.attacl IS NOT NULL AND NOT a.attisdropped WHERE w.asked AND w.ours
 	UNION ALL
 	SELECT w.i, 'function ' || quote_ident(p.proname) || '(' || replace(pg_get_function_identity_arguments(p.oid), quote_ident(w.schema) || '.', '') || ')', '',

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -101,7 +102,7 @@ func (r *Resource) fingerprints(ctx context.Context, ts []tenant.Tenant, out []s
 	}()
 	var s *structure // of the schema whose rows are coming
 	var sum hash.Hash
-	var names *renaming
+	var names *sqltext.Renaming
 	var t tenant.Tenant
 	version := major(pg)
 	var asked []asking

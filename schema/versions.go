@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantctl/tenantctl/schema/migrationfile"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -67,19 +68,19 @@ BEGIN
 		IF q.presence = '` + string(tenant.Ours) + `' THEN
 			BEGIN
 				IF q.others THEN -- may have put a view or a policy there, whose functions would run with the rights of this session
-					EXECUTE format('LOCK TABLE ONLY %I.` + bookTable + ` IN ACCESS SHARE MODE', q.schema);
+					EXECUTE format('LOCK TABLE ONLY %I.` + migrationfile.VersionTable + ` IN ACCESS SHARE MODE', q.schema);
 					SELECT NOT (c.relkind = 'r' AND NOT c.relforcerowsecurity AND NOT c.relhassubclass AND NOT EXISTS (
 						SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 							AND (a.atttypid NOT IN ('int4'::regtype, 'int8'::regtype, 'bool'::regtype, 'timestamp'::regtype) OR a.attgenerated = 'v')))
-						INTO STRICT odd FROM pg_class c WHERE c.oid = to_regclass(format('%I.` + bookTable + `', q.schema));
+						INTO STRICT odd FROM pg_class c WHERE c.oid = to_regclass(format('%I.` + migrationfile.VersionTable + `', q.schema));
 					IF odd THEN
 						RAISE EXCEPTION 'it is not the table that goose makes';
 					END IF;
 				END IF;
-				EXECUTE format('SELECT coalesce(max(version_id), 0), count(*), coalesce(bool_and(is_applied) AND count(DISTINCT version_id) = count(*), true) FROM %I.` + bookTable + ` WHERE version_id > 0', q.schema) INTO newest, n, plain;
+				EXECUTE format('SELECT coalesce(max(version_id), 0), count(*), coalesce(bool_and(is_applied) AND count(DISTINCT version_id) = count(*), true) FROM %I.` + migrationfile.VersionTable + ` WHERE version_id > 0', q.schema) INTO newest, n, plain;
 				IF NOT plain THEN -- of several rows for a version the last one counts
 					EXECUTE format('SELECT coalesce(max(version_id), 0), count(*) FROM (SELECT DISTINCT ON (version_id) version_id, is_applied
-						FROM %I.` + bookTable + ` WHERE version_id > 0 ORDER BY version_id, id DESC) last WHERE is_applied', q.schema) INTO newest, n;
+						FROM %I.` + migrationfile.VersionTable + ` WHERE version_id > 0 ORDER BY version_id, id DESC) last WHERE is_applied', q.schema) INTO newest, n;
 				END IF;
 			EXCEPTION WHEN OTHERS THEN
 				fault := SQLERRM || ' (SQLSTATE ' || SQLSTATE || ')';
@@ -121,7 +122,7 @@ func (r *Resource) books(ctx context.Context, conn *pgxpool.Conn, ts []tenant.Te
 			v.Err = r.unreadable(ctx, conn, ts[i])
 		case a.Fault != "":
 			v.Err = &tenant.Error{
-				Kind: tenant.ErrMissing, Store: tenant.KindPostgres, Msg: "read " + ts[i].Schema + "." + bookTable + ": " + a.Fault,
+				Kind: tenant.ErrMissing, Store: tenant.KindPostgres, Msg: "read " + ts[i].Schema + "." + migrationfile.VersionTable + ": " + a.Fault,
 				Hint: "restore the table: without it nobody knows which migrations are applied",
 			}
 		}

@@ -1,4 +1,4 @@
-package schema
+package migrationfile
 
 import (
 	"cmp"
@@ -16,16 +16,16 @@ import (
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
-// source is a migration file as the folder has it.
-type source struct {
-	version int64
+// Source is a migration file as the folder has it.
+type Source struct {
+	Version int64
 	name    string // what follows the version
 	path    string
 }
 
 // listing is what the migrations' folder holds.
 type listing struct {
-	sources  []source // by version
+	sources  []Source // by version
 	findings []tenant.Finding
 }
 
@@ -36,7 +36,7 @@ func list(dir string) (listing, error) {
 		return listing{}, noMigrations("migrations folder %s does not exist", dir)
 	}
 	if err != nil {
-		return listing{}, &tenant.Error{Kind: tenant.ErrInvalid, Store: tenant.KindPostgres, Msg: fmt.Sprintf("read migrations folder %s: %v", dir, reason(err)), Hint: "set migrations.postgres to a folder that can be read", Err: err}
+		return listing{}, &tenant.Error{Kind: tenant.ErrInvalid, Store: tenant.KindPostgres, Msg: fmt.Sprintf("read migrations folder %s: %v", dir, Reason(err)), Hint: "set migrations.postgres to a folder that can be read", Err: err}
 	}
 	var l listing
 	found := func(file, rule, format string, args ...any) {
@@ -65,14 +65,14 @@ func list(dir string) (listing, error) {
 		}
 		byVersion[version] = e.Name()
 		_, name, _ := strings.Cut(strings.TrimSuffix(e.Name(), ext), "_")
-		l.sources = append(l.sources, source{version, name, filepath.Join(dir, e.Name())})
+		l.sources = append(l.sources, Source{version, name, filepath.Join(dir, e.Name())})
 	}
-	slices.SortFunc(l.sources, func(a, b source) int { return cmp.Compare(a.version, b.version) })
+	slices.SortFunc(l.sources, func(a, b Source) int { return cmp.Compare(a.Version, b.Version) })
 	return l, nil
 }
 
-// reason is why a file system refuses, without the path, which the caller names.
-func reason(err error) error {
+// Reason is why a file system refuses, without the path, which the caller names.
+func Reason(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
 		return path.Err
@@ -81,27 +81,27 @@ func reason(err error) error {
 }
 
 // read compiles one migration.
-func (s source) read() (*migration, error) {
+func (s Source) read() (*File, error) {
 	content, err := os.ReadFile(s.path)
 	if err != nil {
-		return nil, &tenant.Error{Kind: tenant.ErrMigration, Store: tenant.KindPostgres, Msg: fmt.Sprintf("read %s: %v", s.path, reason(err)), Err: err}
+		return nil, &tenant.Error{Kind: tenant.ErrMigration, Store: tenant.KindPostgres, Msg: fmt.Sprintf("read %s: %v", s.path, Reason(err)), Err: err}
 	}
-	return compile(s.path, s.version, s.name, content)
+	return Compile(s.path, s.Version, s.name, content)
 }
 
-// files are the migrations of a folder, fit to be run.
-type files struct {
-	list      []*migration // by version
-	byVersion map[int64]*migration
+// Set are the migrations of a folder, fit to be run.
+type Set struct {
+	List      []*File // by version
+	ByVersion map[int64]*File
 
-	looking   sync.Once // see look, which sets what follows
-	left      remains   // in a session at most
-	apart     bool      // some are not plain, and need a session
-	operators bool      // some speak of operators or event triggers, see ownOperators
+	looking      sync.Once // see look, which sets what follows
+	left         Residue   // in a session at most
+	NeedsSession bool      // some are not plain, and need a session
+	Operators    bool      // some speak of operators or event triggers, see ownOperators
 }
 
-// load reads a whole folder and refuses it where a single file cannot be run.
-func load(dir string) (*files, error) {
+// Load reads a whole folder and refuses it where a single file cannot be run.
+func Load(dir string) (*Set, error) {
 	l, err := list(dir)
 	if err != nil {
 		return nil, err
@@ -112,17 +112,17 @@ func load(dir string) (*files, error) {
 	if len(l.sources) == 0 {
 		return nil, noMigrations(holdsNone, dir)
 	}
-	set := &files{byVersion: map[int64]*migration{}}
+	set := &Set{ByVersion: map[int64]*File{}}
 	for _, s := range l.sources {
 		m, err := s.read()
 		if err == nil {
-			err = firstSevere(m.lint())
+			err = firstSevere(m.Lint())
 		}
 		if err != nil {
 			return nil, err
 		}
-		set.list = append(set.list, m)
-		set.byVersion[m.Version] = m
+		set.List = append(set.List, m)
+		set.ByVersion[m.Version] = m
 	}
 	return set, nil
 }
@@ -143,5 +143,5 @@ const holdsNone = "migrations folder %s holds no migrations"
 
 const hintNew = "write the first one with: tenantctl migrate new NAME"
 
-// newest is the highest version.
-func (f *files) newest() int64 { return f.list[len(f.list)-1].Version }
+// Newest is the highest version.
+func (f *Set) Newest() int64 { return f.List[len(f.List)-1].Version }

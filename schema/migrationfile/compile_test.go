@@ -1,4 +1,4 @@
-package schema
+package migrationfile
 
 import (
 	"context"
@@ -12,23 +12,25 @@ import (
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
+
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 )
 
 func TestCompilesWhatGooseSends(t *testing.T) {
-	m, err := compile("dir/00042_x.sql", 42, "x", []byte("-- +goose Up\n-- note\nSELECT 1;\n-- +goose StatementBegin\nSELECT 2;\nSELECT 3;\n-- +goose StatementEnd\n-- +goose Down\nSELECT 4;\n"))
+	m, err := Compile("dir/00042_x.sql", 42, "x", []byte("-- +goose Up\n-- note\nSELECT 1;\n-- +goose StatementBegin\nSELECT 2;\nSELECT 3;\n-- +goose StatementEnd\n-- +goose Down\nSELECT 4;\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.outside || len(m.up.statements) != 2 || len(m.down.statements) != 1 {
+	if m.NoTransaction || len(m.Up.Statements) != 2 || len(m.Down.Statements) != 1 {
 		t.Fatalf("compiled to %+v", m)
 	}
-	if s := m.up.statements[1]; s.sql != "SELECT 2;\nSELECT 3;" || s.line != 5 || s.commands != 2 {
+	if s := m.Up.Statements[1]; s.SQL != "SELECT 2;\nSELECT 3;" || s.Line != 5 || s.Commands != 2 {
 		t.Errorf("the second statement is %+v", s)
 	}
-	if m.up.book != "INSERT INTO goose_db_version (version_id, is_applied) VALUES (42, true)" || m.down.book != "DELETE FROM goose_db_version WHERE version_id=42" {
-		t.Errorf("the book's changes are %q and %q", m.up.book, m.down.book)
+	if m.Up.VersionSQL != "INSERT INTO goose_db_version (version_id, is_applied) VALUES (42, true)" || m.Down.VersionSQL != "DELETE FROM goose_db_version WHERE version_id=42" {
+		t.Errorf("the book's changes are %q and %q", m.Up.VersionSQL, m.Down.VersionSQL)
 	}
-	book, err := newBook()
+	book, err := NewVersionTable()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +45,7 @@ func TestExampleCompilesToWhatGoosesOwnUpSends(t *testing.T) {
 	rec := &recorder{}
 	db := sql.OpenDB(rec)
 	defer db.Close()
-	store, err := database.NewStore(database.DialectPostgres, bookTable)
+	store, err := database.NewStore(database.DialectPostgres, VersionTable)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,16 +62,16 @@ func TestExampleCompilesToWhatGoosesOwnUpSends(t *testing.T) {
 	for _, s := range rec.sent {
 		want = append(want, inline(s))
 	}
-	set, err := load(example)
+	set, err := Load(example)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, m := range set.list {
-		for _, s := range m.up.statements {
-			got = append(got, s.sql)
+	for _, m := range set.List {
+		for _, s := range m.Up.Statements {
+			got = append(got, s.SQL)
 		}
-		got = append(got, m.up.book)
+		got = append(got, m.Up.VersionSQL)
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("compiled\n%q\ngoose sends\n%q", got, want)
@@ -111,7 +113,7 @@ func FuzzReadMigration(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content []byte) {
 		o := outlineOf(content)
 		lines := 1 + strings.Count(string(content), "\n")
-		m, err := compile("00001_x.sql", 1, "x", content)
+		m, err := Compile("00001_x.sql", 1, "x", content)
 		if err != nil {
 			var why faulty
 			if !errors.As(err, &why) || why.Line < 1 || why.Line > lines {
@@ -120,25 +122,25 @@ func FuzzReadMigration(f *testing.F) {
 			return
 		}
 		for _, p := range []struct {
-			got  []statement
+			got  []Statement
 			want []placed
-		}{{m.up.statements, o.up}, {m.down.statements, o.down}} {
+		}{{m.Up.Statements, o.up}, {m.Down.Statements, o.down}} {
 			if len(p.got) != len(p.want) {
 				t.Fatalf("goose sends %d statements, the outline has %d", len(p.got), len(p.want))
 			}
 			for i, s := range p.got {
-				if s.sql != p.want[i].text && !o.env {
-					t.Fatalf("goose sends %q, the outline has %q", s.sql, p.want[i].text)
+				if s.SQL != p.want[i].Text && !o.env {
+					t.Fatalf("goose sends %q, the outline has %q", s.SQL, p.want[i].Text)
 				}
-				if s.line < 1 || s.line > lines {
-					t.Fatalf("statement at line %d of %d", s.line, lines)
+				if s.Line < 1 || s.Line > lines {
+					t.Fatalf("statement at line %d of %d", s.Line, lines)
 				}
-				if shown := show(s.sql); len([]rune(shown)) > maxShown+1 || strings.Contains(shown, "\n") {
+				if shown := sqltext.Show(s.SQL); len([]rune(shown)) > sqltext.MaxShown+1 || strings.Contains(shown, "\n") {
 					t.Fatalf("shown as %q", shown)
 				}
 			}
 		}
-		for _, finding := range m.lint() {
+		for _, finding := range m.Lint() {
 			if finding.Line < 0 || finding.Line > lines {
 				t.Fatalf("a finding at line %d of %d: %+v", finding.Line, lines, finding)
 			}

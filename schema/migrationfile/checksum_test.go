@@ -1,4 +1,4 @@
-package schema
+package migrationfile
 
 import (
 	"crypto/sha256"
@@ -14,7 +14,7 @@ func TestChecksumIsOfWhatAFileDoes(t *testing.T) {
 		"CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$ BEGIN\n\tRETURN 1; -- one\nEND $$;\n-- +goose StatementEnd\n-- +goose Down\nDROP TABLE a;\n"
 	sum := func(content string) string {
 		t.Helper()
-		m, err := compile("00001_a.sql", 1, "a", []byte(content))
+		m, err := Compile("00001_a.sql", 1, "a", []byte(content))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,12 +66,12 @@ func TestChecksumIsTheSameInEveryEnvironment(t *testing.T) {
 	var sums []string
 	for _, region := range []string{"north", "south"} {
 		t.Setenv("TENANTCTL_TEST_REGION", region)
-		m, err := compile("00001_a.sql", 1, "a", content)
+		m, err := Compile("00001_a.sql", 1, "a", content)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(m.up.statements[0].sql, region) {
-			t.Errorf("the statement is %s", m.up.statements[0].sql)
+		if !strings.Contains(m.Up.Statements[0].SQL, region) {
+			t.Errorf("the statement is %s", m.Up.Statements[0].SQL)
 		}
 		sums = append(sums, m.Checksum)
 	}
@@ -86,7 +86,7 @@ func TestEarlierChecksumsPass(t *testing.T) {
 	dos := strings.ReplaceAll(unix, "\n", "\r\n")
 	for _, recorded := range []string{unix, dos} {
 		for _, now := range []string{unix, dos} {
-			m, err := compile("00001_a.sql", 1, "a", []byte(now))
+			m, err := Compile("00001_a.sql", 1, "a", []byte(now))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,4 +1,4 @@
-package schema
+package sqltext
 
 import (
 	"strings"
@@ -17,12 +17,12 @@ func TestCutsSQLAsPostgreSQLDoes(t *testing.T) {
 		"'a\\' 'b'":                               "'a\\' 'b'",
 		"a<>b -> '{x}' ->> 'y' @> '[1]' || $$z$$": "a < > b - > '{x}' - > > 'y' @ > '[1]' | | $$z$$",
 	} {
-		tokens, open := lex(sql)
+		tokens, open := Lex(sql)
 		var got []string
 		for _, t := range tokens {
-			got = append(got, t.text)
+			got = append(got, t.Text)
 		}
-		if strings.Join(got, " ") != want || open.what != "" {
+		if strings.Join(got, " ") != want || open.What != "" {
 			t.Errorf("%q is cut into %q (%v), want %q", sql, got, open, want)
 		}
 	}
@@ -34,7 +34,7 @@ func TestCutsSQLAsPostgreSQLDoes(t *testing.T) {
 		"$a$ $b$ $$":       {"dollar-quoted string", 1},
 		"'x' \n $$ '\n $1": {"dollar-quoted string", 2},
 	} {
-		if _, got := lex(sql); got != want {
+		if _, got := Lex(sql); got != want {
 			t.Errorf("%q leaves open %+v, want %+v", sql, got, want)
 		}
 	}
@@ -51,8 +51,8 @@ func TestCountsStatements(t *testing.T) {
 		"CREATE OR REPLACE PROCEDURE f() BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END; SELECT 3": 2,
 		"BEGIN; SELECT 1; END; ": 3,
 	} {
-		tokens, _ := lex(sql)
-		if got := len(split(tokens)); got != want {
+		tokens, _ := Lex(sql)
+		if got := len(Split(tokens)); got != want {
 			t.Errorf("%q has %d statements, want %d", sql, got, want)
 		}
 	}
@@ -64,9 +64,9 @@ func TestShowsStatementsWithoutValues(t *testing.T) {
 		"CREATE USER x PASSWORD 'secret' -- secret\n":                      "CREATE USER x PASSWORD '…'",
 		"SELECT 'secret":                     "SELECT",
 		"/* secret */ SELECT\t1":             "SELECT 1",
-		"SELECT " + strings.Repeat("ä", 500): "SELECT " + strings.Repeat("ä", maxShown-7) + "…",
+		"SELECT " + strings.Repeat("ä", 500): "SELECT " + strings.Repeat("ä", MaxShown-7) + "…",
 	} {
-		if got := show(sql); got != want {
+		if got := Show(sql); got != want {
 			t.Errorf("%q is shown as %q, want %q", sql, got, want)
 		}
 	}

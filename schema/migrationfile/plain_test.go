@@ -1,4 +1,8 @@
-package schema
+package migrationfile
+
+import (
+	"github.com/tenantctl/tenantctl/schema/sqltext"
+)
 
 import "testing"
 
@@ -41,7 +45,7 @@ func TestOnlyStatementsThatAreKnownToBeHarmlessShareAMessage(t *testing.T) {
 }
 
 func isPlain(sql string) bool {
-	tokens, open := lex(sql)
-	all := split(tokens)
-	return open.what == "" && len(all) == 1 && plainDDL(all[0])
+	tokens, open := sqltext.Lex(sql)
+	all := sqltext.Split(tokens)
+	return open.What == "" && len(all) == 1 && plainDDL(all[0])
 }

@@ -1,16 +1,18 @@
-package schema
+package migrationfile
 
 import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 )
 
 // plainDDL tells of a SQL statement, by its tokens alone, that it is DDL of the simplest kind in the schema in force: it
 // calls no function, reads no clock, fires no trigger, and leaves nothing in the session. Such statements give the same
 // result in one transaction and one message as in one of each. What is not recognised is not plain.
-func plainDDL(sql []token) bool {
-	if !slices.ContainsFunc(sql, func(t token) bool { return !sober(t) }) {
+func plainDDL(sql []sqltext.Token) bool {
+	if !slices.ContainsFunc(sql, func(t sqltext.Token) bool { return !sober(t) }) {
 		p := &plainReader{tokens: sql}
 		return p.statement() && p.at == len(p.tokens)
 	}
@@ -26,23 +28,23 @@ var (
 )
 
 // sober tells of a token that every setting of the server's reads it alike.
-func sober(t token) bool {
-	switch t.kind {
-	case word:
-		return soberWord.MatchString(t.text)
-	case quoted:
-		return soberQuoted.MatchString(t.text)
-	case number:
-		return soberNumber.MatchString(t.text)
-	case literal:
-		return soberLiteral.MatchString(t.text) && !momentary.MatchString(t.text)
+func sober(t sqltext.Token) bool {
+	switch t.Kind {
+	case sqltext.Word:
+		return soberWord.MatchString(t.Text)
+	case sqltext.Quoted:
+		return soberQuoted.MatchString(t.Text)
+	case sqltext.Number:
+		return soberNumber.MatchString(t.Text)
+	case sqltext.Literal:
+		return soberLiteral.MatchString(t.Text) && !momentary.MatchString(t.Text)
 	}
-	return strings.Contains("(),=<>!+-*/:[].", t.text)
+	return strings.Contains("(),=<>!+-*/:[].", t.Text)
 }
 
 // plainReader follows the grammar of plain statements. Its methods are false where the tokens are not what they read.
 type plainReader struct {
-	tokens []token
+	tokens []sqltext.Token
 	at     int
 }
 
@@ -50,7 +52,7 @@ type plainReader struct {
 func (p *plainReader) words(keys string) bool {
 	at := p.at
 	for key := range strings.SplitSeq(keys, " ") {
-		if at == len(p.tokens) || !p.tokens[at].is(key) {
+		if at == len(p.tokens) || !p.tokens[at].Is(key) {
 			return false
 		}
 		at++
@@ -65,15 +67,15 @@ func (p *plainReader) maybe(phrases ...string) bool {
 }
 
 func (p *plainReader) symbol(text string) bool {
-	if p.at < len(p.tokens) && p.tokens[p.at].kind == symbol && p.tokens[p.at].text == text {
+	if p.at < len(p.tokens) && p.tokens[p.at].Kind == sqltext.Symbol && p.tokens[p.at].Text == text {
 		p.at++
 		return true
 	}
 	return false
 }
 
-func (p *plainReader) kind(kinds ...kind) bool {
-	if p.at < len(p.tokens) && slices.Contains(kinds, p.tokens[p.at].kind) {
+func (p *plainReader) kind(kinds ...sqltext.TokenType) bool {
+	if p.at < len(p.tokens) && slices.Contains(kinds, p.tokens[p.at].Kind) {
 		p.at++
 		return true
 	}
@@ -85,10 +87,10 @@ var notNames = []string{"like", "constraint", "primary", "unique", "check", "for
 
 // name takes a name without a schema. goose's version table is not touched by what is plain.
 func (p *plainReader) name() bool {
-	if p.at == len(p.tokens) || slices.ContainsFunc(notNames, p.tokens[p.at].is) || p.tokens[p.at].name() == bookTable {
+	if p.at == len(p.tokens) || slices.ContainsFunc(notNames, p.tokens[p.at].Is) || p.tokens[p.at].Name() == VersionTable {
 		return false
 	}
-	return p.kind(word, quoted) && !(p.at < len(p.tokens) && p.tokens[p.at].text == ".")
+	return p.kind(sqltext.Word, sqltext.Quoted) && !(p.at < len(p.tokens) && p.tokens[p.at].Text == ".")
 }
 
 // list takes items between commas.
@@ -126,7 +128,7 @@ func (p *plainReader) statement() bool {
 	case p.words("comment on"):
 		return p.comment()
 	case p.words("create type"):
-		return p.name() && p.words("as enum") && p.parens(func() bool { return p.list(func() bool { return p.kind(literal) }) })
+		return p.name() && p.words("as enum") && p.parens(func() bool { return p.list(func() bool { return p.kind(sqltext.Literal) }) })
 	case p.words("create sequence"):
 		p.words("if not exists")
 		return p.name()
@@ -142,13 +144,13 @@ func (p *plainReader) behaviour() bool {
 func (p *plainReader) comment() bool {
 	switch {
 	case p.words("column"):
-		if !p.kind(word, quoted) || !p.symbol(".") || !p.name() {
+		if !p.kind(sqltext.Word, sqltext.Quoted) || !p.symbol(".") || !p.name() {
 			return false
 		}
 	case !p.maybe("table", "index", "view", "sequence", "type") || !p.name():
 		return false
 	}
-	return p.words("is") && (p.words("null") || p.kind(literal))
+	return p.words("is") && (p.words("null") || p.kind(sqltext.Literal))
 }
 
 func (p *plainReader) index() bool {
@@ -225,7 +227,7 @@ func (p *plainReader) element() bool {
 
 // constraint is one of a table.
 func (p *plainReader) constraint() bool {
-	if p.words("constraint") && !p.kind(word, quoted) {
+	if p.words("constraint") && !p.kind(sqltext.Word, sqltext.Quoted) {
 		return false
 	}
 	switch {
@@ -243,7 +245,7 @@ func (p *plainReader) reference() bool {
 	if !p.name() {
 		return false
 	}
-	if p.at < len(p.tokens) && p.tokens[p.at].text == "(" && !p.names() {
+	if p.at < len(p.tokens) && p.tokens[p.at].Text == "(" && !p.names() {
 		return false
 	}
 	for p.maybe("on delete", "on update") {
@@ -275,7 +277,7 @@ func (p *plainReader) typeOf(allowed []string) bool {
 	if !p.maybe(builtIn...) && (allowed != nil || !p.name()) {
 		return false
 	}
-	if p.at < len(p.tokens) && p.tokens[p.at].text == "(" && !p.parens(func() bool { return p.list(func() bool { return p.kind(number) }) }) {
+	if p.at < len(p.tokens) && p.tokens[p.at].Text == "(" && !p.parens(func() bool { return p.list(func() bool { return p.kind(sqltext.Number) }) }) {
 		return false
 	}
 	for p.symbol("[") {
@@ -290,8 +292,8 @@ func (p *plainReader) column(types []string, value func() bool) bool {
 	if !p.name() || !p.typeOf(types) {
 		return false
 	}
-	for p.at < len(p.tokens) && p.tokens[p.at].text != "," && p.tokens[p.at].text != ")" {
-		if p.words("constraint") && !p.kind(word, quoted) {
+	for p.at < len(p.tokens) && p.tokens[p.at].Text != "," && p.tokens[p.at].Text != ")" {
+		if p.words("constraint") && !p.kind(sqltext.Word, sqltext.Quoted) {
 			return false
 		}
 		switch {
@@ -334,10 +336,10 @@ func (p *plainReader) stored() bool {
 // constant is a number, string, truth value or NULL, perhaps with its type.
 func (p *plainReader) constant() bool {
 	switch {
-	case p.maybe("true", "false", "null"), p.kind(literal):
+	case p.maybe("true", "false", "null"), p.kind(sqltext.Literal):
 	default:
 		p.symbol("-")
-		if !p.kind(number) {
+		if !p.kind(sqltext.Number) {
 			return false
 		}
 	}
@@ -359,16 +361,16 @@ func (p *plainReader) condition() bool {
 	for from := p.at; p.at < len(p.tokens); p.at++ {
 		t := p.tokens[p.at]
 		switch {
-		case t.text == ")" && depth == 0:
+		case t.Text == ")" && depth == 0:
 			return p.at > from
-		case t.text == ")":
+		case t.Text == ")":
 			depth--
-		case t.text == "(":
-			if before := p.tokens[p.at-1]; p.at > from && (before.kind == quoted || before.kind == word && !slices.ContainsFunc(inConditions, before.is)) {
+		case t.Text == "(":
+			if before := p.tokens[p.at-1]; p.at > from && (before.Kind == sqltext.Quoted || before.Kind == sqltext.Word && !slices.ContainsFunc(inConditions, before.Is)) {
 				return false
 			}
 			depth++
-		case t.text == "." || t.text == ":" || t.text == "[" || t.text == "]" || slices.ContainsFunc(evaluated, t.is):
+		case t.Text == "." || t.Text == ":" || t.Text == "[" || t.Text == "]" || slices.ContainsFunc(evaluated, t.Is):
 			return false
 		}
 	}

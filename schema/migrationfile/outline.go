@@ -1,10 +1,12 @@
-package schema
+package migrationfile
 
 import (
 	"bytes"
 	"fmt"
 	"strings"
 	"unicode"
+
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 )
 
 // outline is where in a file its statements stand and what is wrong with it. goose is what reads the files; but it
@@ -17,8 +19,8 @@ type outline struct {
 
 // placed is a statement as the file has it.
 type placed struct {
-	line int
-	text string
+	Line int
+	Text string
 }
 
 // fault is why a file cannot be read, the line of it, and the rule that it breaks; no fault is the zero value.
@@ -176,14 +178,14 @@ func (o *outliner) annotate(n int, line string) bool {
 func (o *outliner) store() {
 	text := strings.Join(o.text, "\n")
 	statement := placed{o.from, strings.TrimSpace(text)}
-	statement.line += strings.Count(text[:len(text)-len(strings.TrimLeftFunc(text, unicode.IsSpace))], "\n")
+	statement.Line += strings.Count(text[:len(text)-len(strings.TrimLeftFunc(text, unicode.IsSpace))], "\n")
 	if o.down {
 		o.outline.down = append(o.outline.down, statement)
 	} else {
 		o.up = append(o.up, statement)
 	}
-	if o.envText && dollarQuoted(statement.text) {
-		o.fault = fault{statement.line, "", "between ENVSUB ON and ENVSUB OFF goose takes each $ for the beginning of a variable and each $$ for one $: write $$$$ for $$, or end it by ENVSUB OFF before"}
+	if o.envText && dollarQuoted(statement.Text) {
+		o.fault = fault{statement.Line, "", "between ENVSUB ON and ENVSUB OFF goose takes each $ for the beginning of a variable and each $$ for one $: write $$$$ for $$, or end it by ENVSUB OFF before"}
 	}
 	o.text, o.envText = nil, false
 }
@@ -200,14 +202,14 @@ func (o *outliner) unfinished() {
 		last = o.outline.down
 	}
 	for _, s := range last[max(0, len(last)-2):] {
-		tokens, _ := lex(s.text)
+		tokens, _ := sqltext.Lex(s.Text)
 		if f := foreignText(tokens); f.msg != "" {
-			f.line += s.line - 1
+			f.line += s.Line - 1
 			o.fault = f
 			return
 		}
 	}
-	o.fault = fault{last[len(last)-1].line, "", "a statement without a semicolon at its end"}
+	o.fault = fault{last[len(last)-1].Line, "", "a statement without a semicolon at its end"}
 }
 
 // endsStatement tells whether the last word of a line, comments aside, ends with a semicolon.

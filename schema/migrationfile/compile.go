@@ -1,4 +1,6 @@
-package schema
+// Package migrationfile reads the SQL migrations of a folder: what goose sends for each, what is wrong or risky in them,
+// and which are to be applied or undone. It knows no server; schema runs what it reads.
+package migrationfile
 
 import (
 	"bytes"
@@ -16,76 +18,77 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
 
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
-// bookTable is goose's own version table, in each tenant's schema.
-const bookTable = goose.DefaultTablename
+// VersionTable is goose's own version table, in each tenant's schema.
+const VersionTable = goose.DefaultTablename
 
-// migration is one file as goose runs it.
-type migration struct {
+// File is one file as goose runs it.
+type File struct {
 	tenant.MigrationFile
-	outside  bool // NO TRANSACTION
-	env      bool // the statements hold values from the environment
-	content  []byte
-	up, down program
+	NoTransaction bool // NO TRANSACTION
+	UsesEnv       bool // the statements hold values from the environment
+	Content       []byte
+	Up, Down      Program
 }
 
-// program is what goose sends for one direction of a migration.
-type program struct {
-	statements []statement
-	book       string // the change to the version table, last
-	publishes  bool   // makes routines or types, which PostgreSQL lets PUBLIC use
-	plain      bool   // all statements are plain
+// Program is what goose sends for one direction of a migration.
+type Program struct {
+	Statements []Statement
+	VersionSQL string // the change to the version table, last
+	Publishes  bool   // makes routines or types, which PostgreSQL lets PUBLIC use
+	Plain      bool   // all statements are plain
 }
 
-// statement is one that goose sends, which may be several for the server.
-type statement struct {
+// Statement is one that goose sends, which may be several for the server.
+type Statement struct {
 	placed
-	sql      string
-	commands int // how many results the server answers with
+	SQL      string
+	Commands int // how many results the server answers with
 }
 
-// has tells whether a statement is one of the program's.
-func (p program) has(st *statement) bool {
-	for i := range p.statements {
-		if &p.statements[i] == st {
+// Has tells whether a statement is one of the program's.
+func (p Program) Has(st *Statement) bool {
+	for i := range p.Statements {
+		if &p.Statements[i] == st {
 			return true
 		}
 	}
 	return false
 }
 
-// base is the file's name without its folder.
-func (m *migration) base() string { return filepath.Base(m.Path) }
+// Base is the file's name without its folder.
+func (m *File) Base() string { return filepath.Base(m.Path) }
 
-// compile lets goose run a file, up and down, against a database that only records.
-func compile(path string, version int64, name string, content []byte) (*migration, error) {
-	m := &migration{
+// Compile lets goose run a file, up and down, against a database that only records.
+func Compile(path string, version int64, name string, content []byte) (*File, error) {
+	m := &File{
 		MigrationFile: tenant.MigrationFile{Version: version, Name: name, Path: path, Earlier: tenant.ByteSums(content)},
-		content:       content,
+		Content:       content,
 	}
 	outline := outlineOf(content)
-	m.env = outline.env
+	m.UsesEnv = outline.env
 
 	rec := &recorder{}
 	db := sql.OpenDB(rec)
 	defer db.Close()
-	store, err := database.NewStore(database.DialectPostgres, bookTable)
+	store, err := database.NewStore(database.DialectPostgres, VersionTable)
 	if err != nil {
 		return nil, err
 	}
 	book := &blankBook{Store: store}
-	provider, err := goose.NewProvider(goose.DialectCustom, db, oneFile{m.base(), content},
+	provider, err := goose.NewProvider(goose.DialectCustom, db, oneFile{m.Base(), content},
 		goose.WithStore(book), goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 	if err != nil {
 		return nil, m.broken(outline.fault, err)
 	}
 	for _, d := range []struct {
 		up     bool
-		into   *program
+		into   *Program
 		placed []placed
-	}{{true, &m.up, outline.up}, {false, &m.down, outline.down}} {
+	}{{true, &m.Up, outline.up}, {false, &m.Down, outline.down}} {
 		rec.sent, book.applied = nil, !d.up
 		if _, err := provider.ApplyVersion(context.Background(), version, d.up); err != nil {
 			return nil, m.broken(outline.fault, err)
@@ -95,13 +98,13 @@ func compile(path string, version int64, name string, content []byte) (*migratio
 	if outline.fault.msg != "" {
 		return nil, m.broken(outline.fault, nil)
 	}
-	m.outside = !rec.begun
-	m.Checksum, m.Empty = m.checksum(), len(m.up.statements) == 0
+	m.NoTransaction = !rec.begun
+	m.Checksum, m.Empty = m.checksum(), len(m.Up.Statements) == 0
 	return m, nil
 }
 
 // broken says where a file cannot be read. goose's own words are used where the place was not found.
-func (m *migration) broken(f fault, cause error) error {
+func (m *File) broken(f fault, cause error) error {
 	if f.msg == "" {
 		f.msg = cause.Error()
 	}
@@ -111,19 +114,19 @@ func (m *migration) broken(f fault, cause error) error {
 var publishing = regexp.MustCompile(`(?i)\bcreate\s+(or\s+replace\s+)?(function|procedure|aggregate|type|domain|extension)\b`)
 
 // programOf puts together what goose sent, whose last is the change to its book, and where the file has it.
-func programOf(all []sent, at []placed) program {
+func programOf(all []sent, at []placed) Program {
 	last := all[len(all)-1]
-	p := program{book: inline(last), plain: true}
+	p := Program{VersionSQL: inline(last), Plain: true}
 	for i, s := range all[:len(all)-1] {
-		st := statement{sql: s.sql, placed: placed{text: s.sql}}
+		st := Statement{SQL: s.sql, placed: placed{Text: s.sql}}
 		if len(at) == len(all)-1 {
 			st.placed = at[i]
 		}
-		tokens, _ := lex(s.sql)
-		st.commands = len(split(tokens))
-		p.statements = append(p.statements, st)
-		p.publishes = p.publishes || publishing.MatchString(s.sql)
-		p.plain = p.plain && !slices.ContainsFunc(split(tokens), func(t []token) bool { return !plainDDL(t) })
+		tokens, _ := sqltext.Lex(s.sql)
+		st.Commands = len(sqltext.Split(tokens))
+		p.Statements = append(p.Statements, st)
+		p.Publishes = p.Publishes || publishing.MatchString(s.sql)
+		p.Plain = p.Plain && !slices.ContainsFunc(sqltext.Split(tokens), func(t []sqltext.Token) bool { return !plainDDL(t) })
 	}
 	return p
 }
@@ -138,12 +141,12 @@ func inline(s sent) string {
 	})
 }
 
-// newBook is how goose makes its version table, with the row that it begins with.
-func newBook() ([]string, error) {
+// NewVersionTable is how goose makes its version table, with the row that it begins with.
+func NewVersionTable() ([]string, error) {
 	rec := &recorder{}
 	db := sql.OpenDB(rec)
 	defer db.Close()
-	store, err := database.NewStore(database.DialectPostgres, bookTable)
+	store, err := database.NewStore(database.DialectPostgres, VersionTable)
 	if err != nil {
 		return nil, err
 	}

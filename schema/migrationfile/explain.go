@@ -1,10 +1,11 @@
-package schema
+package migrationfile
 
 import (
 	"errors"
 	"strings"
 
 	"github.com/tenantctl/tenantctl/schema/lint"
+	"github.com/tenantctl/tenantctl/schema/sqltext"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -15,32 +16,32 @@ type part struct {
 }
 
 // parts cuts a statement as the server does.
-func (s statement) parts() []part {
-	tokens, _ := lex(s.sql)
+func (s Statement) parts() []part {
+	tokens, _ := sqltext.Lex(s.SQL)
 	var out []part
-	for _, sql := range split(tokens) {
+	for _, sql := range sqltext.Split(tokens) {
 		first, last := sql[0], sql[len(sql)-1]
-		out = append(out, part{s.sql[first.start : last.start+len(last.text)], s.line + first.line - 1})
+		out = append(out, part{s.SQL[first.Start : last.Start+len(last.Text)], s.Line + first.Line - 1})
 	}
 	return out
 }
 
-// explain tells of every file, in order of version, what its Up would do to the tables of a tenant.
-func (f *files) explain() []tenant.PlannedFile {
+// Explain tells of every file, in order of version, what its Up would do to the tables of a tenant.
+func (f *Set) Explain() []tenant.PlannedFile {
 	history := lint.New()
 	var out []tenant.PlannedFile
-	for _, m := range f.list {
-		file := history.File(!m.outside)
+	for _, m := range f.List {
+		file := history.File(!m.NoTransaction)
 		p := tenant.PlannedFile{Store: tenant.KindPostgres, Version: m.Version, Name: m.Name, Path: m.Path, Statements: []tenant.PlannedStatement{}}
-		for _, s := range m.up.statements {
+		for _, s := range m.Up.Statements {
 			parts := s.parts()
 			for _, part := range parts {
 				statement := planned(file, part.sql)
 				statement.Line, statement.Statement = part.line, part.sql
-				if m.env && len(parts) == 1 { // without the values of the environment
-					statement.Statement = strings.TrimSuffix(s.text, ";")
-				} else if m.env {
-					statement.Statement = show(part.sql)
+				if m.UsesEnv && len(parts) == 1 { // without the values of the environment
+					statement.Statement = strings.TrimSuffix(s.Text, ";")
+				} else if m.UsesEnv {
+					statement.Statement = sqltext.Show(part.sql)
 				}
 				p.Statements = append(p.Statements, statement)
 			}
@@ -68,10 +69,10 @@ func planned(file *lint.File, sql string) tenant.PlannedStatement {
 }
 
 // unsafe finds what a file's Up would do to tables in use, and what the parser cannot read in both directions.
-func (m *migration) unsafe(history *lint.History) []tenant.Finding {
+func (m *File) unsafe(history *lint.History) []tenant.Finding {
 	var findings []tenant.Finding
-	file := history.File(!m.outside)
-	for _, s := range m.up.statements {
+	file := history.File(!m.NoTransaction)
+	for _, s := range m.Up.Statements {
 		for _, part := range s.parts() {
 			does, err := file.Read(part.sql)
 			findings = append(findings, m.unread(part, err)...)
@@ -80,7 +81,7 @@ func (m *migration) unsafe(history *lint.History) []tenant.Finding {
 			}
 		}
 	}
-	for _, s := range m.down.statements {
+	for _, s := range m.Down.Statements {
 		for _, part := range s.parts() {
 			findings = append(findings, m.unread(part, lint.Syntax(part.sql))...)
 		}
@@ -89,14 +90,14 @@ func (m *migration) unsafe(history *lint.History) []tenant.Finding {
 }
 
 // unread is a statement that the parser cannot read.
-func (m *migration) unread(p part, err error) []tenant.Finding {
+func (m *File) unread(p part, err error) []tenant.Finding {
 	var syntax *lint.SyntaxError
 	if !errors.As(err, &syntax) {
 		return nil
 	}
 	f := finding(m.Path, p.line+syntax.Line-1, ruleSyntax, syntax.Msg)
-	if m.env { // the parser's words may quote a value
-		f.Severity = warning
+	if m.UsesEnv { // the parser's words may quote a value
+		f.Severity = Warning
 		f.Message = "cannot be read with the values that the environment has here"
 	}
 	return []tenant.Finding{f}

@@ -1,9 +1,9 @@
-package schema
+package sqltext
 
 import "testing"
 
 func TestATextInAViewThatNamesAnObjectOfTheSchemaMeansThatObject(t *testing.T) {
-	r := renaming{schema: "t_acme", objects: map[string]bool{"sales": true}, to: spelling{`"t_copy"`, "'t_copy'", ""}}
+	r := Renaming{Schema: "t_acme", Objects: map[string]bool{"sales": true}, To: Spelling{`"t_copy"`, "'t_copy'", ""}}
 	for name, test := range map[string]struct{ sql, want string }{
 		"a query in a materialized view": {
 			"CREATE MATERIALIZED VIEW t_acme.words AS SELECT * FROM ts_stat('select v from t_acme.sales')",
@@ -17,7 +17,7 @@ func TestATextInAViewThatNamesAnObjectOfTheSchemaMeansThatObject(t *testing.T) {
 		"a part of another name":          {"SELECT 'not_t_acme.sales'::text", "SELECT 'not_t_acme.sales'::text"},
 		"a default, which may be a value": {"ALTER TABLE x ALTER v SET DEFAULT 't_acme.sales'", "ALTER TABLE x ALTER v SET DEFAULT 't_acme.sales'"},
 	} {
-		if got := r.sql(test.sql); got != test.want {
+		if got := r.SQL(test.sql); got != test.want {
 			t.Errorf("%s becomes\n%s\nwant\n%s", name, got, test.want)
 		}
 	}
