@@ -3,6 +3,7 @@ package nosql
 import (
 	"bytes"
 	"context"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -33,7 +34,7 @@ func (r *Resource) Clone(ctx context.Context, from, to tenant.Tenant, data bool)
 	}
 	for _, note := range append(v.modernize(), v.sharded...) {
 		if r.cfg.Warn != nil {
-			r.cfg.Warn(note)
+			r.cfg.Warn(strings.Replace(note, "DATABASE", to.Database, 1))
 		}
 	}
 	for _, d := range v.defs {

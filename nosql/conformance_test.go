@@ -11,7 +11,6 @@ import (
 
 	"github.com/tenantctl/tenantctl/tenant"
 	"github.com/tenantctl/tenantctl/tenant/tenanttest"
-	"github.com/tenantctl/tenantctl/tenant/tenanttest/mongoproxy"
 )
 
 func TestDoesWhatEveryResourceMustDo(t *testing.T) {
@@ -19,19 +18,13 @@ func TestDoesWhatEveryResourceMustDo(t *testing.T) {
 	tenanttest.Exercise(t, func(t *testing.T) tenanttest.Harness { return world(t, tenanttest.MongoURL(t)) })
 }
 
-func TestDoesWhatEveryResourceMustDoWithUsers(t *testing.T) {
-	t.Parallel()
-	tenanttest.Exercise(t, func(t *testing.T) tenanttest.Harness {
-		p := mongoproxy.Start(t, tenanttest.MongoURL(t))
-		p.KeepUsers()
-		return world(t, p.URL())
-	})
-}
-
 // world is the server at url for one test of the suite, with the example's migrations and names of its own.
-func world(t *testing.T, url string) tenanttest.Harness {
+func world(t *testing.T, url string, also ...func(dir string)) tenanttest.Harness {
 	dir := t.TempDir()
 	must(t, os.CopyFS(dir, os.DirFS(example)))
+	for _, change := range also {
+		change(dir)
+	}
 	r := connect(t, Config{URL: url, Dir: dir, Timeout: 5 * time.Second})
 	h := tenanttest.Harness{
 		Prefix: tenanttest.Prefix(t),

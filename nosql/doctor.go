@@ -129,15 +129,16 @@ func (r *Resource) users(ctx context.Context) (c tenant.Check, keeps bool) {
 	}
 	err := r.client.Database("admin").RunCommand(ctx, bson.D{{Key: "usersInfo", Value: 1}, {Key: "filter", Value: bson.D{{Key: "user", Value: "tenantctl"}}}}).Err()
 	switch {
-	case unknownCommand(err) && r.cfg.Users == UsersRequire:
-		return check("users", tenant.CheckError, "the server keeps no users, and nosql.users is require", "use a server that keeps users, or set nosql.users to auto"), false
-	case unknownCommand(err):
-		return check("users", tenant.CheckWarning, "the server keeps no users: whoever reaches it reaches every tenant", "use MongoDB where tenants log in themselves"), false
+	case notHere(err) && r.cfg.Users == UsersRequire:
+		return found("users", tenant.CheckError, required(err)), false
+	case notHere(err):
+		return check("users", tenant.CheckWarning, keepsNone(err), "use MongoDB where tenants log in themselves; nosql.users: none says that this is meant"), false
 	case err != nil:
 		return found("users", tenant.CheckError, userFailure("list users", err)), true
 	}
 	if b, err := r.build(ctx); err == nil && b.ferretVersion() != "" && r.goesWithout() {
-		return check("users", tenant.CheckWarning, "FerretDB makes no users for one database alone: whoever reaches it reaches every tenant", "use MongoDB where tenants log in themselves"), true
+		return check("users", tenant.CheckWarning, "FerretDB makes no users for one database alone: whoever reaches it reaches every tenant",
+			"use MongoDB where tenants log in themselves; nosql.users: none says that this is meant"), true
 	}
 	return r.tryUser(ctx), true
 }
@@ -190,7 +191,9 @@ func (r *Resource) tryUser(ctx context.Context) tenant.Check {
 		}
 		e := found("users", tenant.CheckError, userFailure(command[0].Key+" of a user on trial", err))
 		e.Message = strings.ReplaceAll(e.Message, password, "xxxxx") + ", which " + trial.needs + " need"
-		e.Hint = strings.TrimPrefix(e.Hint+"; or set nosql.users to none: tenants then have no users of their own", "; or ")
+		if !strings.Contains(e.Hint, "nosql.users to none") {
+			e.Hint = strings.TrimPrefix(e.Hint+"; or set nosql.users to none: tenants then have no users of their own", "; or ")
+		}
 		return e
 	}
 	return check("users", tenant.CheckOK, "each tenant has a user of its own, with readWrite on its database alone", "")

@@ -55,6 +55,11 @@ func (r *Resource) dropDatabase(ctx context.Context, t tenant.Tenant, was tenant
 	if err != nil {
 		return catalog(err)
 	}
+	return r.dropWithin(ctx, t, was, left)
+}
+
+// dropWithin gives up after what is left of a lease; 0 is for ever.
+func (r *Resource) dropWithin(ctx context.Context, t tenant.Tenant, was tenant.Presence, left time.Duration) error {
 	until := time.Now().Add(left)
 	if left < 0 {
 		return refused(tenant.ErrBusy, "run the same command again", "the lease of the operation ran out before database %q was dropped", t.Database)

@@ -29,6 +29,11 @@ func (r *Resource) Load(ctx context.Context, t tenant.Tenant, o tenant.LoadOptio
 	if withUser && keeps {
 		o.Log(fmt.Sprintf("user %q of MongoDB has a new password, which nobody knows: tenantctl credentials %s --rotate gives one", t.Role, t.Name))
 	}
+	for _, note := range o.Dumped.Notes {
+		if strings.Contains(note, shardAgain) {
+			o.Log(strings.Replace(note, "DATABASE", t.Database, 1))
+		}
+	}
 	l := &loading{r: r, t: t, o: o, slots: make(chan struct{}, max(o.Parallel, 1)), byStem: map[string]*loaded{}}
 	l.stopped, l.stop = context.WithCancel(context.WithoutCancel(ctx))
 	l.work, _ = tenant.NewGroup(l.stopped)

@@ -43,8 +43,8 @@ func (r *Resource) up(ctx context.Context, t tenant.Tenant, files []migration, t
 	return r.upFrom(ctx, t, files, to, outOfOrder, s, told)
 }
 
-// beginAsKnown marks golang-migrate's book as that of a migration at work, where it says what ours does: it need not be read
-// before. It is false where nothing is to be done, or where the books have to be compared.
+// beginAsKnown marks golang-migrate's book as that of a migration at work, where it says what ours does: it need
+// not be read before. It is false where nothing is to be done, or where the books have to be compared.
 func (r *Resource) beginAsKnown(ctx context.Context, t tenant.Tenant, files []migration, to int64, s *state) (bool, error) {
 	if s.presence != tenant.Ours || !s.book.kept || s.book.progress.Running != nil {
 		return false, nil
@@ -202,9 +202,9 @@ func (r *Resource) move(ctx context.Context, t tenant.Tenant, b *book, files []m
 	return nil
 }
 
-// apply runs one side of one migration. Each write of a book comes before what it announces and after what it reports, so
-// that a crash between any two leaves enough to go on from; one write reports the end of a migration and announces the
-// next of those that are to follow.
+// apply runs one side of one migration. Each write of a book comes before what it announces and after what it
+// reports, so that a crash between any two leaves enough to go on from; one write reports the end of a migration
+// and announces the next of those that are to follow.
 func (r *Resource) apply(ctx context.Context, t tenant.Tenant, b *book, m *migration, direction string, follow []int64) error {
 	s := m.side(direction)
 	next, err := resume(b.progress.Running, m.version, direction, s)
@@ -252,11 +252,18 @@ func (r *Resource) apply(ctx context.Context, t tenant.Tenant, b *book, m *migra
 	return record(ctx, t, after)
 }
 
-// runSide runs the commands that are not done. What is run once more with the same end, wherever it stopped, is reported
-// together with what follows it.
+// runSide runs the commands that are not done. What is run once more with the same end, wherever it stopped, is
+// reported together with what follows it.
 func (r *Resource) runSide(ctx context.Context, t tenant.Tenant, b *book, s *side) error {
 	next, written := b.progress.Running, b.progress.Running.Step
 	for _, c := range s.commands[next.Step:] {
+		// What was created is not created again once its options are others.
+		if written < next.Step && (c.name == "collMod" || c.name == "convertToCapped") {
+			if err := r.writeProgress(ctx, t, b); err != nil {
+				return err
+			}
+			written = next.Step
+		}
 		if err := r.execute(ctx, t, c, b); err != nil {
 			err = located(err, s, next.Step, c)
 			if written < next.Step {

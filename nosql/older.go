@@ -85,6 +85,9 @@ func (r *Resource) bucketless(ctx context.Context, t tenant.Tenant, name string)
 	return len(names) == 0, failure("list collections", err)
 }
 
+// shardAgain is in each note of shardKeys alone.
+const shardAgain = "sh.shardCollection("
+
 // shardKeys says of each collection of a tenant's that is sharded by which key: copies and dumps hold no trace of that.
 func (r *Resource) shardKeys(ctx context.Context, t tenant.Tenant) (notes []string, err error) {
 	first, end := t.Database+".", t.Database+"/" // the slash comes right after the dot
@@ -111,7 +114,7 @@ func (r *Resource) shardKeys(ctx context.Context, t tenant.Tenant) (notes []stri
 			if c.Unique {
 				options = ", true"
 			}
-			notes = append(notes, fmt.Sprintf("collection %s is sharded, and its copy is not: sh.shardCollection(\"DATABASE.%s\", %s%s) shards it again", name, name, canonical(c.Key), options))
+			notes = append(notes, fmt.Sprintf("collection %s is sharded, and its copy is not: %s\"DATABASE.%s\", %s%s) shards it again", name, shardAgain, name, canonical(c.Key), options))
 		}
 	}
 	return notes, nil

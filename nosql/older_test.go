@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -160,4 +161,98 @@ func TestADatabaseOfAnOldShardedClusterIsDroppedTwiceAndItsShardKeysAreTold(t *t
 	if len(warned) != 1 || !strings.Contains(warned[0], "flushRouterConfig") {
 		t.Errorf("warned %q", warned)
 	}
+}
+
+// A clone reads and writes the buckets of a time series as a dump does.
+func TestTimeSeriesWithoutACollectionOfBucketsAreCloned(t *testing.T) {
+	r, p := proxied(t, example)
+	from, to := newTenant(t), newTenant(t)
+	must(t, r.Create(t.Context(), from))
+	series := bson.D{
+		{Key: "name", Value: "times"},
+		{Key: "type", Value: "timeseries"},
+		{Key: "options", Value: bson.D{{Key: "timeseries", Value: bson.D{{Key: "timeField", Value: "t"}}}}},
+	}
+	p.Intercept(func(c mongoproxy.Command) mongoproxy.Action {
+		times := slices.ContainsFunc([]string{"find", "insert", "create", "listIndexes"}, func(name string) bool {
+			on, _ := c.Body.Lookup(name).StringValueOK()
+			return on == "times"
+		})
+		raw, _ := c.Body.Lookup("rawData").BooleanOK()
+		switch {
+		case c.Name == "listCollections" && c.Body.Lookup("filter", "name").IsZero():
+			return mongoproxy.Action{Edit: func(reply bson.D) bson.D {
+				cursor, _ := lookup(reply, "cursor").(bson.D)
+				batch, _ := lookup(cursor, "firstBatch").(bson.A)
+				if c.DB == from.Database || len(batch) > 1 { // of the copy, once it is made
+					mongoproxy.Set(cursor, "firstBatch", append(batch, series))
+				}
+				return reply
+			}}
+		case c.Name == "listIndexes" && times:
+			return listed(c.DB)
+		case c.Name == "find" && times && raw:
+			return listed(c.DB, bson.D{{Key: "_id", Value: 1}, {Key: "control", Value: 2}})
+		case c.Name == "create" && times, c.Name == "insert" && times && raw:
+			return mongoproxy.Action{Reply: bson.D{{Key: "n", Value: int32(1)}, {Key: "ok", Value: 1.0}}}
+		}
+		return mongoproxy.Action{}
+	})
+	must(t, r.Clone(t.Context(), from, to, true))
+	inserts := strings.Join(sent(t, p, "insert"), "\n")
+	if !strings.Contains(inserts, to.Database+` {"insert":"times"`) || !strings.Contains(inserts, `"rawData":true`) || !strings.Contains(inserts, `"control":2`) {
+		t.Errorf("sent\n%s", inserts)
+	}
+}
+
+// Neither a clone nor a restore shards again: both say by which command a person does.
+func TestACloneAndARestoreOfShardedCollectionsSayHowToShardThem(t *testing.T) {
+	r, p := proxied(t, example)
+	from, cloned, restored := newTenant(t), newTenant(t), newTenant(t)
+	must(t, r.Create(t.Context(), from))
+	p.Router(21)
+	p.Intercept(func(c mongoproxy.Command) mongoproxy.Action {
+		if c.Name == "find" && c.DB == "config" {
+			key := bson.D{{Key: "slug", Value: 1}}
+			return listed(c.DB, bson.D{{Key: "_id", Value: from.Database + ".documents"}, {Key: "key", Value: key}, {Key: "unique", Value: true}})
+		}
+		return mongoproxy.Action{}
+	})
+	says := func(what string, said []string, to tenant.Tenant) {
+		t.Helper()
+		want := `sh.shardCollection("` + to.Database + `.documents", {"slug":{"$numberLong":"1"}}, true)`
+		if !strings.Contains(strings.Join(said, "\n"), want) {
+			t.Errorf("%s says %q, without %s", what, said, want)
+		}
+	}
+	var warned []string
+	r.cfg.Warn = func(s string) { warned = append(warned, s) }
+	must(t, r.Clone(t.Context(), from, cloned, true))
+	says("the clone", warned, cloned)
+	m, d := dump(t, r, from)
+	said, err := restore(t.Context(), r, restored, m, ownUser(restored, d))
+	must(t, err)
+	says("the restore", said, restored)
+}
+
+// A drop that takes longer than the lease would be another process's tenant that is dropped.
+func TestADropIsGivenUpWithTheLease(t *testing.T) {
+	r, p := proxied(t, example)
+	ten := newTenant(t)
+	must(t, r.Create(t.Context(), ten))
+	p.Intercept(nil)
+	refuses(t, r.dropWithin(t.Context(), ten, tenant.Ours, -1), tenant.ErrBusy, "the lease of the operation ran out")
+	if n := p.Counts()["dropDatabase"]; n != 0 {
+		t.Errorf("the database was dropped %d times", n)
+	}
+	over := make(chan struct{})
+	p.Intercept(func(c mongoproxy.Command) mongoproxy.Action {
+		if c.Name == "dropDatabase" {
+			<-over // the server takes its time
+		}
+		return mongoproxy.Action{}
+	})
+	refuses(t, r.dropWithin(t.Context(), ten, tenant.Ours, 100*time.Millisecond), tenant.ErrUnreachable, "took too long")
+	close(over)
+	must(t, r.Drop(t.Context(), ten))
 }

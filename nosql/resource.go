@@ -51,6 +51,8 @@ type Resource struct {
 	concern bson.D // of the writes that are commands
 	parsed  sides
 	listing listing
+	waits   sync.Once // for the routers of a cluster, which is told once
+	sleep   func(context.Context, time.Duration) error
 }
 
 var (
@@ -67,7 +69,7 @@ var (
 
 // New is the resource on a client that Open made with the same Config.
 func New(client *mongo.Client, cfg Config) *Resource {
-	r := &Resource{client: client, cfg: cfg, concern: concernOf(writeconcern.Majority())}
+	r := &Resource{client: client, cfg: cfg, concern: concernOf(writeconcern.Majority()), sleep: pause}
 	if opts, err := clientOptions(cfg); err == nil { // Open has refused others
 		r.concern = concernOf(opts.WriteConcern)
 	}

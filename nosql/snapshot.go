@@ -198,7 +198,7 @@ func readFailure(collection string, err error) error {
 // serverName is the kind of server and its version, such as "MongoDB 7.0.14".
 func (r *Resource) serverName(ctx context.Context) (string, error) {
 	b, err := r.build(ctx)
-	if isCode(err, codeUnauthorized) { // some servers tell their version to administrators alone
+	if isCode(err, codeUnauthorized) || notHere(err) { // some servers tell their version to administrators alone
 		return "MongoDB of unknown version", nil
 	}
 	if err != nil {

@@ -39,10 +39,10 @@ func (r *Resource) userBy(ctx context.Context, t tenant.Tenant, without func() (
 	}
 	all, err := r.usersInfo(ctx, t, bson.D{{Key: "user", Value: t.Role}, {Key: "db", Value: t.Database}})
 	switch {
-	case unknownCommand(err) && r.cfg.Users == UsersRequire:
-		return user{}, refused(tenant.ErrUnsupported, "use a server that keeps users, or set nosql.users to auto", "the server keeps no users, and nosql.users is require")
-	case unknownCommand(err):
-		return user{presence: tenant.Absent, note: "the server keeps no users: whoever reaches it reaches every tenant"}, nil
+	case notHere(err) && r.cfg.Users == UsersRequire:
+		return user{}, required(err)
+	case notHere(err):
+		return user{presence: tenant.Absent, note: keepsNone(err)}, nil
 	case err != nil:
 		return user{}, userFailure("look up user "+t.Role, err)
 	case len(all) == 0:
@@ -92,14 +92,14 @@ func (r *Resource) usersInfo(ctx context.Context, t tenant.Tenant, which any) ([
 	return reply.Users, err
 }
 
-// dropUsers takes away every user of the tenant's database that was made for it: the one that an exchange left there has
-// the name of another tenant's.
+// dropUsers takes away every user of the tenant's database that was made for it: the one that an exchange left
+// there has the name of another tenant's.
 func (r *Resource) dropUsers(ctx context.Context, t tenant.Tenant) error {
 	if r.cfg.Users == UsersNone {
 		return nil
 	}
 	all, err := r.usersInfo(ctx, t, 1)
-	if unknownCommand(err) && r.cfg.Users != UsersRequire {
+	if notHere(err) && r.cfg.Users != UsersRequire {
 		return nil
 	}
 	if err != nil {
@@ -116,14 +116,19 @@ func (r *Resource) dropUsers(ctx context.Context, t tenant.Tenant) error {
 	return nil
 }
 
-// userFailure names the role that would help where the server refuses for want of one.
+// userFailure names the role that would help where the server refuses for want of one, and the setting where it
+// manages no users by commands.
 func userFailure(doing string, err error) error {
-	if isCode(err, codeUnauthorized) {
+	switch {
+	case isCode(err, codeUnauthorized):
 		return &tenant.Error{
 			Kind: tenant.ErrRights, Store: tenant.KindMongoDB, Err: err,
 			Msg:  doing + ": the user of nosql.url may not manage users",
 			Hint: "grant it the role userAdminAnyDatabase on admin (userAdmin on each tenant's database is enough), or set nosql.users to none",
 		}
+	case notHere(err):
+		a, _ := answerOf(err)
+		return &tenant.Error{Kind: tenant.ErrUnsupported, Store: tenant.KindMongoDB, Err: err, Msg: doing + ": " + a.message, Hint: usersElsewhere}
 	}
 	return failure(doing, err)
 }
@@ -159,8 +164,13 @@ func (r *Resource) createUser(ctx context.Context, t tenant.Tenant, roles bson.A
 		{Key: "roles", Value: roles},
 		{Key: "customData", Value: userMark(t.ID)},
 	})
-	if why, refused := makesNone(err); refused && r.goesWithout() {
-		return r.goWithout(ctx, t, strings.ReplaceAll(why, password, "xxxxx"))
+	why, none := makesNone(err)
+	why = strings.ReplaceAll(why, password, "xxxxx")
+	switch {
+	case none && r.goesWithout():
+		return r.goWithout(ctx, t, why)
+	case none:
+		return refused(tenant.ErrUnsupported, usersElsewhere, "create user %s: %s", t.Role, why)
 	}
 	return userFailure("create user "+t.Role, err)
 }
@@ -222,7 +232,11 @@ func (r *Resource) Lock(ctx context.Context, t tenant.Tenant) (enforced bool, er
 	return true, nil
 }
 
+// endSessions ends what the user has under way, once no server would let it begin anything again.
 func (r *Resource) endSessions(ctx context.Context, t tenant.Tenant) error {
+	if err := r.awaitRouters(ctx); err != nil {
+		return err
+	}
 	doing := "end the sessions of user " + t.Role
 	err := r.send(ctx, r.client.Database("admin"), bson.D{
 		{Key: "killAllSessions", Value: bson.A{bson.D{{Key: "user", Value: t.Role}, {Key: "db", Value: t.Database}}}},
@@ -231,10 +245,10 @@ func (r *Resource) endSessions(ctx context.Context, t tenant.Tenant) error {
 		return &tenant.Error{
 			Kind: tenant.ErrRights, Store: tenant.KindMongoDB, Err: err,
 			Msg:  doing + ": the user of nosql.url may not end sessions",
-			Hint: "grant it the role hostManager on admin",
+			Hint: "grant it the role hostManager on admin, or set nosql.users to none",
 		}
 	}
-	return failure(doing, err)
+	return userFailure(doing, err)
 }
 
 // Unlock gives the role back.
@@ -246,8 +260,8 @@ func (r *Resource) Unlock(ctx context.Context, t tenant.Tenant) error {
 	return r.change(ctx, t, "unlock user "+t.Role, bson.D{{Key: "updateUser", Value: t.Role}, {Key: "roles", Value: readWrite(t)}})
 }
 
-// SetPassword changes the password alone: a user that is locked stays locked. Before seal the server shows that it takes
-// changes of the user, by one that changes nothing.
+// SetPassword changes the password alone: a user that is locked stays locked. Before seal the server shows that it
+// takes changes of the user, by one that changes nothing.
 func (r *Resource) SetPassword(ctx context.Context, t tenant.Tenant, password string, seal func(context.Context) error) error {
 	u, err := r.ownUser(ctx, t)
 	if err != nil {

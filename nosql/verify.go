@@ -24,11 +24,11 @@ const (
 	ruleLockedOut       = "locked-out"
 )
 
-// Verify lists the users of all databases at once, where it may, and reads the mark of each database, some at once. Peers are
-// only what a database that has lost its tag is compared with.
+// Verify lists the users of all databases at once, where it may, and reads the mark of each database, some at once.
+// Peers are only what a database that has lost its tag is compared with.
 func (r *Resource) Verify(ctx context.Context, ts, peers []tenant.Tenant, found func(tenant.Fault)) error {
 	users, kept, err := r.allUsers(ctx)
-	oneByOne := errors.Is(err, tenant.ErrRights) || isCode(err, codeTooLarge) // it may look into the tenants' databases alone, or they are too many
+	oneByOne := errors.Is(err, tenant.ErrRights) || notAllAtOnce(err) // it may look into the tenants' databases alone
 	if err != nil && !oneByOne {
 		return err
 	}
@@ -160,8 +160,8 @@ func rolesOf(u *userInfo, t tenant.Tenant) string {
 // userKey is a user's name with the database that it is of.
 type userKey struct{ database, name string }
 
-// allUsers lists the users of all databases, which the server does in one document: some 50,000 fit in, more are codeTooLarge.
-// kept is false where the server keeps none or the configuration wants none.
+// allUsers lists the users of all databases, which the server does in one document: some 50,000 fit in, more are
+// codeTooLarge. kept is false where the server keeps none or the configuration wants none.
 func (r *Resource) allUsers(ctx context.Context) (users map[userKey]*userInfo, kept bool, err error) {
 	if r.cfg.Users == UsersNone {
 		return nil, false, nil
@@ -171,9 +171,9 @@ func (r *Resource) allUsers(ctx context.Context) (users map[userKey]*userInfo, k
 	}
 	err = r.client.Database("admin").RunCommand(ctx, bson.D{{Key: "usersInfo", Value: bson.D{{Key: "forAllDBs", Value: true}}}}).Decode(&reply)
 	switch {
-	case unknownCommand(err) && r.cfg.Users == UsersRequire:
-		return nil, false, refused(tenant.ErrUnsupported, "use a server that keeps users, or set nosql.users to auto", "the server keeps no users, and nosql.users is require")
-	case unknownCommand(err):
+	case notHere(err) && r.cfg.Users == UsersRequire:
+		return nil, false, required(err)
+	case notHere(err):
 		return nil, false, nil
 	case err != nil:
 		return nil, false, userFailure("list the users", err)
@@ -185,8 +185,12 @@ func (r *Resource) allUsers(ctx context.Context) (users map[userKey]*userInfo, k
 	return users, true, nil
 }
 
-// Orphans looks at databases and users whose names begin with prefix: the others may be of another catalog that shares the
-// server.
+// notAllAtOnce tells whether a server lists no users of all databases: they are too many, or it takes no such
+// question.
+func notAllAtOnce(err error) bool { return isCode(err, codeTooLarge, codeBadValue) }
+
+// Orphans looks at databases and users whose names begin with prefix: the others may be of another catalog that
+// shares the server.
 func (r *Resource) Orphans(ctx context.Context, known []tenant.Tenant, prefix string, found func(tenant.Fault)) error {
 	databases := map[string]bool{}
 	for _, t := range known {
@@ -216,7 +220,7 @@ func (r *Resource) Orphans(ctx context.Context, known []tenant.Tenant, prefix st
 		found(f)
 	}
 	users, _, err := r.allUsers(ctx)
-	if err != nil && !errors.Is(err, tenant.ErrRights) && !isCode(err, codeTooLarge) { // users that it cannot see are not for it to judge
+	if err != nil && !errors.Is(err, tenant.ErrRights) && !notAllAtOnce(err) { // users that it cannot see are not for it to judge
 		return err
 	}
 	ids := map[string]userKey{}

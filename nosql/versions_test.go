@@ -48,7 +48,7 @@ func TestUsersThatAreTooManyForOneReplyAreVerified(t *testing.T) {
 	must(t, r.Create(t.Context(), ten))
 	p.Intercept(func(c mongoproxy.Command) mongoproxy.Action {
 		if which, ok := c.Body.Lookup("usersInfo").DocumentOK(); c.Name == "usersInfo" && ok && !which.Lookup("forAllDBs").IsZero() {
-			return mongoproxy.Action{Reply: mongoproxy.Refusal(10334, "BSONObjectTooLarge", "BSONObj size: 17000000 is invalid")}
+			return mongoproxy.Action{Reply: mongoproxy.ReplyTooLarge}
 		}
 		return mongoproxy.Action{}
 	})

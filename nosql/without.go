@@ -17,14 +17,34 @@ const withoutUser = "withoutUser"
 // goesWithout tells whether a tenant may have no user where the server makes none.
 func (r *Resource) goesWithout() bool { return r.cfg.Users == "" || r.cfg.Users == UsersAuto }
 
-// makesNone is why a server refuses to make a user, however often it is asked: not for want of a right, which can be granted,
-// nor for what passes. FerretDB 2 knows createUser, and makes users for all databases alone.
+// makesNone is why a server refuses to make a user, however often it is asked: not for want of a right, which can
+// be granted, nor for what passes. FerretDB 2 knows createUser, and makes users for all databases alone.
 func makesNone(err error) (why string, refused bool) {
 	a, spoke := answerOf(err)
-	if !spoke || isCode(err, codeUnauthorized, codeAuthentication, codeUserExists) || passes(err) {
+	if !spoke || isCode(err, codeUnauthorized, codeAuthentication, codeUserExists) || a.unconfirmed || passes(err) {
 		return "", false
 	}
 	return a.message, true
+}
+
+// keepsNone is why there are no users of a server that answers so about them.
+func keepsNone(err error) string {
+	if a, _ := answerOf(err); !unknownCommand(err) {
+		return "the server lets nobody manage users by commands (" + a.message + "): whoever reaches it reaches every tenant"
+	}
+	return "the server keeps no users: whoever reaches it reaches every tenant"
+}
+
+// usersElsewhere is what helps where users cannot be managed.
+const usersElsewhere = "set nosql.users to none: tenants then have no users of their own; or use a server that keeps them"
+
+// required is the error of a server that keeps no users where the configuration requires them.
+func required(err error) error {
+	what := "the server keeps no users"
+	if a, _ := answerOf(err); !unknownCommand(err) {
+		what = "the server lets nobody manage users by commands (" + a.message + ")"
+	}
+	return refused(tenant.ErrUnsupported, "use a server that keeps users, or set nosql.users to auto, or to none", "%s, and nosql.users is require", what)
 }
 
 // passes tells whether a server that answers so may answer otherwise soon.
@@ -34,7 +54,7 @@ func passes(err error) bool {
 		return true
 	}
 	return isCode(err, codeNotPrimary, codeNotPrimaryNoOK, codeInterruptStepDown, codeShutdown, codeInterruptShutdown, codeSteppedDown,
-		codeLockTimeout, codeLockBusy, codeWriteConflict, codeTimeLimit, codeTooSlow)
+		codeLockTimeout, codeLockBusy, codeWriteConflict, codeTimeLimit, codeTooSlow, codeInternalError, codeUnknownError)
 }
 
 // goWithout notes in the mark of a database why it has no user.

@@ -32,6 +32,9 @@ type Action struct {
 	Cut   Cut
 	Then  func() // called after the cut; nil for nothing
 	Reply bson.D // answers in place of the server; see Refusal
+	Body  bson.D // is sent to the server in place of the command; nil for the command itself
+
+	Edit func(bson.D) bson.D // changes the server's reply; nil for the reply itself
 }
 
 // Cut is when the client's world ends: from then on every connection is closed and no new one is served, until Heal.
@@ -62,6 +65,9 @@ type Proxy struct {
 	intercept func(Command) Action
 	hello     func(bson.D) bson.D
 	users     *users
+	kept      *definitions
+	snapshots bool
+	version   string // of MongoDB; empty for what the server says
 	counted   int
 	seen      []Command
 	app       string
@@ -258,7 +264,7 @@ func (p *Proxy) exchange(client, server net.Conn, login *session) error {
 	case request.silent:
 		_, err = server.Write(raw)
 	default:
-		reply, err = forward(server, raw)
+		reply, err = request.through(server, raw, action)
 	}
 	if err != nil {
 		return err
@@ -270,7 +276,7 @@ func (p *Proxy) exchange(client, server net.Conn, login *session) error {
 	return err
 }
 
-// decide counts a command, remembers it and asks the test, then the users' own memory, what becomes of it.
+// decide counts a command, remembers it and asks the test, then what is kept here, what becomes of it.
 func (p *Proxy) decide(c *Command, login *session) Action {
 	p.mu.Lock()
 	if counts(c.Name) {
@@ -278,7 +284,7 @@ func (p *Proxy) decide(c *Command, login *session) Action {
 		c.N = p.counted
 	}
 	p.seen = append(p.seen, *c)
-	intercept, users := p.intercept, p.users
+	intercept, users, kept, snapshots, version := p.intercept, p.users, p.kept, p.snapshots, p.version
 	p.mu.Unlock()
 	var action Action
 	if intercept != nil {
@@ -290,7 +296,37 @@ func (p *Proxy) decide(c *Command, login *session) Action {
 			action.Reply = users.answer(*c)
 		}
 	}
-	return action
+	if action.Reply != nil || action.Cut == Before || action.Body != nil || action.Edit != nil {
+		return action
+	}
+	var a Action
+	if version != "" && c.Name == "buildInfo" {
+		a.Reply = append(bson.D{{Key: "version", Value: version}}, done()...)
+	}
+	if snapshots && a.Reply == nil {
+		a = atMoment(*c)
+	}
+	if kept != nil && a.Reply == nil && a.Body == nil {
+		a = kept.answer(*c)
+	}
+	a.Cut, a.Then = action.Cut, action.Then
+	return a
+}
+
+// through sends a command to the server, and gives its reply, each as it is to be.
+func (r request) through(server net.Conn, raw []byte, a Action) ([]byte, error) {
+	if a.Body != nil {
+		body, err := bson.Marshal(a.Body)
+		if err != nil {
+			return nil, err
+		}
+		raw = opMsg(r.id, 0, body)
+	}
+	reply, err := forward(server, raw)
+	if err != nil || a.Edit == nil {
+		return reply, err
+	}
+	return editReply(reply, a.Edit)
 }
 
 // meet remembers who a client says it is, which it does once per connection.
