@@ -3,6 +3,7 @@ package stack_test
 import (
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -69,6 +70,21 @@ func TestAStackThatCannotStartLeavesNothing(t *testing.T) {
 	s.leftNothing(1, seen, "devstack", "postgres", "redis-server", "resolver", "gunicorn")
 	if said := s.output(); !strings.Contains(said, "nginx does not answer") || !strings.Contains(said, "of no use") {
 		t.Errorf("it does not tell why: %s", said)
+	}
+}
+
+func TestAPortThatIsInUseIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	s := launch(t, os.Getenv("PATH"), "--port", port)
+	<-s.ended
+	if said := s.output(); s.c.ProcessState.ExitCode() != 2 || !strings.Contains(said, "port "+port+" is in use") {
+		t.Errorf("it exits with %d: %s", s.c.ProcessState.ExitCode(), said)
 	}
 }
 
@@ -341,6 +357,9 @@ func restore(t *testing.T, s *stack) {
 		if strings.Contains(body, "too late") || !strings.Contains(body, "of globex") {
 			t.Errorf("after the restore %s shows %s", path, body)
 		}
+	}
+	if who := s.visit(200, globex, "/whoami", ""); who.of("visits") != "0" || who.of("marker") != who.of("redis_marker") {
+		t.Errorf("what was in Redis before the restore is still there: %s", who.body)
 	}
 }
 

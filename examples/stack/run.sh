@@ -38,6 +38,11 @@ while [ "$#" -gt 0 ]; do
   shift 2
 done
 
+if [ -n "$port" ] && (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+  echo "run.sh: port $port is in use; choose another by --port, or make stack PORT=9000" >&2
+  exit 2
+fi
+
 if [ -z "${STACK_BIN:-}" ]; then
   STACK_BIN=$repository/bin
   make -s -C "$repository" bin/devstack build >&2 &
