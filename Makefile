@@ -28,6 +28,9 @@ MAJORS        := 16 18
 MAJOR_TESTS   := Provisioner|TestDoctor(Asks|Names)|SeededFault|TestNamesThat|StructuresAre|AProbe(Finds|Leaves)|ProbesAreSwept|LockEnds|Drop(Refuses|Takes)|Right|Reach|UsesItsSchema|NothingIsGranted|Password|Foreign|AdoptRights|AdoptedTenant(ToItsOwner|WroteRuns|GivesUp|CannotUse)|Worker|LoginWithout|VerifyFindsLarge|ForEachLargeObject|ChangeHands
 MAJOR_SCRIPTS := ^TestScript$$/^(adopt_sources|bad_rights|create|credentials|doctor|probe|suspend)$$
 
+# Builds .deb and .rpm packages. Beside tools/go.mod: what staticcheck and its like need is not what it needs.
+NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.47.0
+
 FUZZTIME := 30s
 
 # The tests find age among the tools.
@@ -167,10 +170,31 @@ bench-backup: bin/devstack build ## Measure backup alone: one tenant beside OTHE
 soak: bin/devstack build ## Live with tenantctl for MINUTES (30): random work on 200 tenants, disturbed, and checked
 	@bin/devstack run -- go run ./soak -minutes $(MINUTES)
 
+# What packages and archives hold beside the program. goreleaser calls it before it builds.
+.PHONY: package-files
+package-files: build bin/tools/nfpm
+	@rm -rf bin/package && mkdir -p bin/package/completions
+	@bin/tenantctl docs --man bin/package/man && gzip -9n bin/package/man/*.1
+	@bin/tenantctl completion bash >bin/package/completions/tenantctl.bash
+	@bin/tenantctl completion fish >bin/package/completions/tenantctl.fish
+	@bin/tenantctl completion zsh >bin/package/completions/_tenantctl
+
+.PHONY: test-packages
+test-packages: package-files ## Build the .deb and .rpm, and install, upgrade and remove the .deb
+	@packaging/test.sh
+
+bin/tools/nfpm:
+	@echo "== building nfpm"
+	@GOBIN=$(CURDIR)/bin/tools go install $(NFPM)
+
 .PHONY: release-check
 release-check: ## Build the release for every system without publishing it, into dist/
 	go run $(GORELEASER) check
-	go run $(GORELEASER) release --snapshot --clean --skip=publish,announce
+	go run $(GORELEASER) release --snapshot --clean --skip=publish,announce,docker
+
+.PHONY: release
+release: ## Build and publish the release of the tag that is checked out
+	go run $(GORELEASER) release --clean
 
 .PHONY: clean
 clean: ## Remove what was built
