@@ -24,24 +24,28 @@ import (
 
 // app is what every command shares: streams, and configuration and service made when first asked for.
 type app struct {
-	in          io.Reader
-	out, errOut *stream
-	configFile  string
-	context     string // --context
-	confirmed   string // --confirm, or what was typed
-	completing  bool   // answers the shell: nothing is said beside
-	format      format
-	filter      filter // what --jq or jsonpath makes of a document; nil where it is printed as it is
-	lists       listOptions
-	cmd         *cobra.Command // the one that runs
-	cfg         *config.Config
-	pool        *pgxpool.Pool // of the catalog; nil until it was asked for
-	serves      bool          // it runs until it is stopped, and that is no failure
-	closers     []func()
-	progress    *progress
-	endImport   func() // ends the progress of an import on the screen
-	clearing    atomic.Pointer[func()]
-	warned      sync.Map // what warnOnce has told
+	in           io.Reader
+	out, errOut  *stream
+	configFile   string
+	context      string      // --context
+	confirmed    string      // --confirm, or what was typed
+	quiet        bool        // --quiet
+	progressFlag string      // --progress
+	watches      atomic.Bool // it only looks on: what it looks at goes on when it is stopped
+	completing   bool        // answers the shell: nothing is said beside
+	format       format
+	filter       filter // what --jq or jsonpath makes of a document; nil where it is printed as it is
+	lists        listOptions
+	cmd          *cobra.Command // the one that runs
+	cfg          *config.Config
+	target       *config.Target // what named adds, once it was asked for
+	pool         *pgxpool.Pool  // of the catalog; nil until it was asked for
+	serves       bool           // it runs until it is stopped, and that is no failure
+	closers      []func()
+	progress     *progress
+	endImport    func() // ends the progress of an import on the screen
+	clearing     atomic.Pointer[func()]
+	warned       sync.Map // what warnOnce has told
 }
 
 func newApp(in io.Reader, out, errOut io.Writer) *app {
@@ -55,10 +59,23 @@ func (a *app) clearScreen() {
 	}
 }
 
+// tellInterrupted says what becomes of the work that a signal interrupts.
+func (a *app) tellInterrupted() {
+	a.clearScreen()
+	text := "interrupted: finishing or undoing what is in flight; once more to stop at once"
+	if a.watches.Load() {
+		text = "interrupted: what was looked at goes on"
+	}
+	a.tell(slog.LevelInfo, "\n"+text, text)
+}
+
 // start takes the flags that every command has.
 func (a *app) start(cmd *cobra.Command) error {
 	a.cmd = cmd
 	a.progress = newProgress(a)
+	if err := a.checkProgress(); err != nil {
+		return err
+	}
 	return a.outputs(cmd)
 }
 
@@ -78,6 +95,7 @@ func (a *app) config() (*config.Config, error) {
 		return nil, err
 	}
 	a.cfg = cfg
+	a.errOut.asJSON(cfg.Log.Format == config.LogJSON)
 	a.announce(cfg)
 	return cfg, a.checkConfirmed(cfg)
 }
@@ -262,10 +280,11 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// say writes a line for the person to stderr, unless a script reads along.
+// say writes a line for the person to stderr, unless a script reads along or nobody wants to read it.
 func (a *app) say(format string, args ...any) {
-	if a.format == formatTable {
-		fmt.Fprintf(a.errOut, format+"\n", args...)
+	if a.format == formatTable && !a.quiet {
+		text := fmt.Sprintf(format, args...)
+		a.tell(slog.LevelInfo, text, text)
 	}
 }
 
@@ -280,6 +299,6 @@ func (a *app) warnOnce(text string) {
 // warn writes warnings to stderr, whoever reads.
 func (a *app) warn(warnings []string) {
 	for _, w := range warnings {
-		fmt.Fprintln(a.errOut, a.paint(yellow, "warning:"), w)
+		a.tell(slog.LevelWarn, a.paint(yellow, "warning:")+" "+w, w)
 	}
 }

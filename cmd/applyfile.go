@@ -20,7 +20,7 @@ import (
 // declaredKeys are the fields of a declared tenant; those of the second list are what get prints beside them.
 var (
 	declaredKeys = []string{"name", "state", "domains", "labels"}
-	printedKeys  = []string{"schema", "database", "role", "id", "versions", "created_at", "updated_at", "purge_after", "hold", "adopted", "suspended_for"}
+	printedKeys  = []string{"schema", "database", "role", "id", "versions", "created_at", "updated_at", "purge_after", "hold", "adopted", "suspended_for", "environment"}
 )
 
 const declaredHint = "a tenant has name, state (active or suspended), domains (a list) and labels (a text for each key)"

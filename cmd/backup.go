@@ -10,7 +10,6 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
-	"github.com/tenantctl/tenantctl/archive"
 	"github.com/tenantctl/tenantctl/tenant"
 )
 
@@ -413,97 +412,4 @@ func addIdentity(c *cobra.Command) {
 // addAllowSuperuser adds the flag of a configuration key, which is where its value is read.
 func addAllowSuperuser(c *cobra.Command) {
 	c.Flags().Bool("allow-superuser", false, "go on though postgres.url's role is a superuser (default postgres.allow_superuser)")
-}
-
-type pruneOptions struct {
-	policy archive.Policy
-	dryRun bool
-}
-
-func newBackupPruneCmd(a *app) *cobra.Command {
-	var o pruneOptions
-	c := &cobra.Command{
-		Use:   "prune [NAME...]",
-		Short: "Remove backups that no rule keeps",
-		Long: `Keeps, for each tenant, the backups that any of the rules keeps, and removes the others; whole backups are judged among
-themselves, and those of one store among those of that store. The rules mean what they mean
-to restic: --keep-daily 7 keeps the last backup of each of the last seven days that have one. Without a rule it
-refuses. Backups of a tenant on hold (tenantctl set NAME --hold REASON) are kept, and so are those in another place than
-backup.url names. Without names, also archives that a killed backup left more than a day ago are removed.
-
-` + exitHelp,
-		Example: `  tenantctl backup prune --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --dry-run
-  tenantctl backup prune acme --keep-last 3
-  tenantctl backup prune --keep-within 1y5m7d2h`,
-		ValidArgsFunction: a.completeNames,
-		RunE:              func(cmd *cobra.Command, args []string) error { return runBackupPrune(cmd, a, o, args) },
-	}
-	f := c.Flags()
-	f.IntVar(&o.policy.Last, "keep-last", 0, "keep the last `n`")
-	f.IntVar(&o.policy.Daily, "keep-daily", 0, "keep the last one of each of the last `n` days that have one")
-	f.IntVar(&o.policy.Weekly, "keep-weekly", 0, "the same for `n` weeks")
-	f.IntVar(&o.policy.Monthly, "keep-monthly", 0, "the same for `n` months")
-	f.Var(&o.policy.Within, "keep-within", "keep all that were made within this `period` before the newest, such as 1y5m7d2h")
-	addDryRun(c, &o.dryRun)
-	return c
-}
-
-// prunedDoc is a backup and what became of it.
-type prunedDoc struct {
-	backupDoc
-	Kept    bool     `json:"kept"`
-	Reasons []string `json:"reasons"`
-	DryRun  bool     `json:"dry_run,omitempty"`
-}
-
-func runBackupPrune(cmd *cobra.Command, a *app, o pruneOptions, args []string) error {
-	if err := o.policy.Check(); err != nil {
-		return err
-	}
-	s, err := a.lookup(cmd.Context())
-	if err != nil {
-		return err
-	}
-	l := a.newList("id", "tenant", "created", "verdict", "reasons")
-	kept, removed := 0, 0
-	var printing error
-	req := tenant.PruneRequest{Names: names(args), Keep: o.policy.Keep, DryRun: o.dryRun}
-	scan, err := s.Prune(cmd.Context(), req, func(k tenant.Kept) {
-		verdict := "keep"
-		switch {
-		case len(k.Reasons) > 0:
-			kept++
-		case o.dryRun:
-			verdict = a.paint(yellow, "would be removed")
-			removed++
-		default:
-			verdict = a.paint(yellow, "removed")
-			removed++
-		}
-		reasons := k.Reasons
-		if reasons == nil {
-			reasons = []string{}
-		}
-		if printing == nil {
-			printing = l.add(prunedDoc{docOfBackup(k.Backup), len(k.Reasons) > 0, reasons, o.dryRun}, k.Backup.ID.String(),
-				tenant.ShortID(k.Backup.ID), string(k.Backup.Tenant)+alone(k.Backup.Only), k.Backup.CreatedAt.Format(time.RFC3339), verdict, strings.Join(k.Reasons, ", "))
-		}
-	})
-	if scan != nil {
-		a.scanned(scan)
-	}
-	if end := l.end("there are no backups"); printing == nil {
-		printing = end
-	}
-	if err != nil {
-		return err
-	}
-	if kept+removed > 0 {
-		verb := "removed"
-		if o.dryRun {
-			verb = "would be removed"
-		}
-		a.say("%d kept, %d %s", kept, removed, verb)
-	}
-	return printing
 }

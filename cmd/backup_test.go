@@ -134,7 +134,7 @@ func TestAKilledBackupIsListedWholeOrNotAtAll(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			b.must(t, "backup", "prune", "--keep-last", "100")
+			b.must(t, "backup", "prune", "--keep-last", "100", "--yes")
 			manifests, others := b.archives(t)
 			if len(manifests) != len(others) {
 				t.Errorf("%d manifests and %d other files are left: %v", len(manifests), len(others), others)

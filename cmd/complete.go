@@ -207,7 +207,7 @@ func (a *app) addCompletions(root *cobra.Command) {
 	runs := a.asking(operationIDs(tenant.OperationFilter{}, func(op *tenant.Operation) bool { return op.Tenant == "" }))
 	flags := map[string]completion{
 		"output": completeFormats, "state": oneOf(states...), "only": stores, "store": stores,
-		"log-level": oneOf("debug", "info", "warn", "error"), "log-format": oneOf("text", "json"),
+		"log-level": oneOf("debug", "info", "warn", "error"), "log-format": oneOf("text", "json"), "progress": oneOf("auto", "plain", "json", "none"),
 		"context": a.completeContexts, "confirm": a.completeEnvironment,
 		"selector": a.asking(labelsInUse), "canary-selector": a.asking(labelsInUse), "label": a.asking(labelsInUse),
 		"resume": runs, "retry-failed": runs,

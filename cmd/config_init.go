@@ -152,7 +152,7 @@ func (q *questions) line(prompt string, secret bool) string {
 	if q.err != nil {
 		return ""
 	}
-	fmt.Fprint(q.a.errOut, prompt+": ")
+	q.a.prompt(prompt + ": ")
 	f, _ := beneath(q.a.in).(*os.File)
 	before, _ := term.GetState(int(f.Fd())) // of a terminal; restoring nil does nothing
 	read := make(chan string, 1)

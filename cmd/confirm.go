@@ -75,7 +75,7 @@ func (a *app) typed(q question, what string) (string, error) {
 	if short := a.cfg.Target().Short(); short != "" {
 		where = " [" + short + "]"
 	}
-	fmt.Fprintf(a.errOut, "%s\nType %s %s%s: ", q.text, a.paint(yellow, q.answer), what, where)
+	a.prompt(fmt.Sprintf("%s\nType %s %s%s: ", q.text, a.paint(yellow, q.answer), what, where))
 	typed := make(chan string, 1)
 	go func() {
 		// A line that cannot be read is empty, which is no answer.

@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	formatEnv format = "env"
-	formatDSN format = "dsn"
+	formatEnv    format = "env"    // for a shell
+	formatDotenv format = "dotenv" // for what reads files of variables, and is no shell
+	formatDSN    format = "dsn"
 )
 
 func newCredentialsCmd(a *app) *cobra.Command {
@@ -26,15 +27,17 @@ func newCredentialsCmd(a *app) *cobra.Command {
 shows them this once. It first asks every store whether it takes them, then shows them, then sets them in every store or in
 none: where one refuses, or the passwords cannot be written, the old ones stay. Where a connection is lost in the last moment,
 it says which of them count. Open connections go on; new ones need the new password. After a crash, run it again.
-The output formats here are table, json, yaml, env and dsn.
+The output formats here are table, json, yaml, env (for a shell: eval it), dotenv (for dotenv libraries, docker --env-file and
+EnvironmentFile= of systemd) and dsn.
 
 ` + exitHelp,
 		Example: `  tenantctl credentials acme
   tenantctl credentials acme --rotate -o env > acme.env
+  tenantctl credentials acme --rotate -o dotenv > .env
   tenantctl credentials acme --rotate -o json`,
 		Args:              oneName,
 		ValidArgsFunction: a.completeNames,
-		Annotations:       map[string]string{outputFormats: "table,json,yaml,env,dsn"},
+		Annotations:       map[string]string{outputFormats: "table,json,yaml,env,dotenv,dsn"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runCredentials(cmd, a, tenant.Name(args[0]), rotate, dryRun)
 		},
@@ -71,7 +74,9 @@ func runCredentials(cmd *cobra.Command, a *app, name tenant.Name, rotate, dryRun
 func (a *app) showCredentials(c *tenant.Credentials) error {
 	switch a.format {
 	case formatEnv:
-		return writing(writeEnv(a.out, c))
+		return writing(writeEnv(a.out, c, shellQuote))
+	case formatDotenv:
+		return writing(writeEnv(a.out, c, dotenvQuote))
 	case formatDSN:
 		for _, l := range c.Logins {
 			if _, err := fmt.Fprintln(a.out, dsn(l)); err != nil {
@@ -141,8 +146,8 @@ func credentialsDoc(c *tenant.Credentials) any {
 	return doc
 }
 
-// writeEnv writes the logins as shell assignments.
-func writeEnv(w io.Writer, c *tenant.Credentials) error {
+// writeEnv writes the logins as assignments.
+func writeEnv(w io.Writer, c *tenant.Credentials, quote func(string) string) error {
 	for _, l := range c.Logins {
 		prefix := strings.ToUpper(l.Store) + "_"
 		for _, kv := range [][2]string{
@@ -157,7 +162,7 @@ func writeEnv(w io.Writer, c *tenant.Credentials) error {
 			if kv[1] == "" || kv[1] == "0" {
 				continue
 			}
-			if _, err := fmt.Fprintf(w, "%s%s=%s\n", prefix, kv[0], shellQuote(kv[1])); err != nil {
+			if _, err := fmt.Fprintf(w, "%s%s=%s\n", prefix, kv[0], quote(kv[1])); err != nil {
 				return err
 			}
 		}
@@ -167,4 +172,18 @@ func writeEnv(w io.Writer, c *tenant.Credentials) error {
 
 func shellQuote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// dotenvQuote leaves a value bare where every reader of such files takes it so: some keep quotes as they are.
+func dotenvQuote(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.,:;/@%+=?&~[]", r)
+	}
+	switch {
+	case !strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }):
+		return s
+	case !strings.ContainsAny(s, "'\n"):
+		return "'" + s + "'"
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`", "\n", `\n`).Replace(s) + `"`
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,20 +19,23 @@ import (
 )
 
 func newDoctorCmd(a *app) *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check the servers, rights, versions and limits",
 		Long: `Finds beforehand why other commands would fail here, each with the statement or setting that fixes it: servers that
 cannot be reached or are replicas, rights that are missing or too many, versions, limits on connections, locks and open
 files, time-outs that end what takes long, clocks that are apart, a pooler and the way past it, connections that can be
 read along, pg_dump, the place of backups, migrations that cannot be read, the catalog, and operations that were
-interrupted. Nothing is changed. Exits 6 if there is an error; a warning hurts one day.
+interrupted. With backup.max_age or --stale, active tenants without a backup that is fresh enough are an error too.
+Nothing is changed. Exits 6 if there is an error; a warning hurts one day.
 
 ` + exitHelp,
-		Example: "  tenantctl doctor\n  tenantctl doctor -o json",
+		Example: "  tenantctl doctor\n  tenantctl doctor --stale 26h\n  tenantctl doctor -o json",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runDoctor(cmd, a) },
 	}
+	c.Flags().String("stale", "", "active tenants without a backup that is younger than this `duration` are an error (default backup.max_age)")
+	return c
 }
 
 func runDoctor(cmd *cobra.Command, a *app) error {
@@ -106,6 +110,9 @@ func diagnose(ctx context.Context, a *app, cfg *config.Config) []tenant.Check {
 				err = &tenant.Error{Msg: fmt.Sprintf("imports have taken away and not put back: %d in all", n), Hint: tenant.LeftAwayHint(imports)}
 			}
 			warn("catalog", "imports", err, "all indexes, foreign keys and triggers are back that imports have taken away")
+			if within := cfg.Backup.MaxAge; within > 0 {
+				add("backups", "age", freshBackups(ctx, catalog, within), "every active tenant has one that is younger than "+keeping(within)+", or is younger itself")
+			}
 		}
 	}
 	err = nil
@@ -134,6 +141,31 @@ func diagnose(ctx context.Context, a *app, cfg *config.Config) []tenant.Check {
 	_, err = mongodb.Files(ctx)
 	add(tenant.KindMongoDB, "migrations", err, "can be read in "+cfg.Migrations.MongoDB)
 	return checks
+}
+
+// freshBackups names the active tenants whose newest backup is older than within.
+func freshBackups(ctx context.Context, catalog *tenant.Catalog, within time.Duration) error {
+	stale, err := catalog.Stale(ctx, within)
+	if err != nil || len(stale) == 0 {
+		return err
+	}
+	const most = 20
+	named := make([]string, 0, most)
+	for _, t := range stale[:min(most, len(stale))] {
+		last := "none"
+		if t.LastBackup != nil {
+			last = age(*t.LastBackup) + " old"
+		}
+		named = append(named, fmt.Sprintf("%s (%s)", t.Tenant, last))
+	}
+	more := ""
+	if n := len(stale) - len(named); n > 0 {
+		more = fmt.Sprintf(" and %d more", n)
+	}
+	return &tenant.Error{
+		Msg:  fmt.Sprintf("%s without a backup that is younger than %s: %s%s", tenant.Plural(len(stale), "active tenant"), keeping(within), strings.Join(named, ", "), more),
+		Hint: "back them up: tenantctl backup NAME; all are listed by: tenantctl backup list --stale " + within.String(),
+	}
 }
 
 // backupPlace opens the place of backups, where there is one, and tells what it is. A folder that is not there yet is left

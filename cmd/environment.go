@@ -2,8 +2,8 @@ package cmd
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -17,8 +17,8 @@ func (a *app) announce(cfg *config.Config) {
 	if a.completing || a.showsConfig() {
 		return
 	}
-	if t := cfg.Target(); isTerminal(a.errOut) && t.Stores() != "" {
-		fmt.Fprintln(a.errOut, "target:", strings.TrimPrefix(a.environment(t)+", "+t.Stores(), ", "))
+	if t := cfg.Target(); isTerminal(a.errOut) && t.Stores() != "" && !a.quiet {
+		a.tell(slog.LevelInfo, "target: "+strings.TrimPrefix(a.environment(t)+", "+t.Stores(), ", "), "target: "+strings.TrimPrefix(t.Name()+", "+t.Stores(), ", "))
 	}
 	for _, text := range cfg.Overrides() {
 		a.warnOnce(text)
@@ -118,6 +118,31 @@ func withEnvironment(doc any, t config.Target) ([]byte, error) {
 		separator = ""
 	}
 	return []byte(string(object[:end]) + separator + `"environment":` + string(target) + "}"), nil
+}
+
+// named is a result of a list or of one tenant with the field environment, where the environment has a name: scripts that know
+// no names find the fields that they know, and no others.
+func (a *app) named(doc any) any {
+	if a.cfg == nil || a.cfg.Environment == "" || a.showsConfig() {
+		return doc
+	}
+	object, err := marshal(doc)
+	if err != nil || len(object) == 0 || object[0] != '{' {
+		return doc
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(object, &fields); err != nil || fields["environment"] != nil {
+		return doc
+	}
+	if a.target == nil {
+		t := a.cfg.Target()
+		a.target = &t
+	}
+	with, err := withEnvironment(json.RawMessage(object), *a.target)
+	if err != nil {
+		return doc
+	}
+	return json.RawMessage(with)
 }
 
 // marshal is one line of JSON as printJSON writes it: < stays <.

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/tenantctl/tenantctl/config"
 	"github.com/tenantctl/tenantctl/tenant"
@@ -67,12 +69,24 @@ func exitCode(err error) int {
 
 // errorDoc is an error with -o json.
 type errorDoc struct {
-	Error struct {
-		Code    string      `json:"code"`
-		Message string      `json:"message"`
-		Tenant  tenant.Name `json:"tenant,omitempty"`
-		Hint    string      `json:"hint,omitempty"`
-	} `json:"error"`
+	Error *errorFields `json:"error"`
+}
+
+type errorFields struct {
+	Code      string      `json:"code"`
+	Message   string      `json:"message"`
+	Tenant    tenant.Name `json:"tenant,omitempty"`
+	Hint      string      `json:"hint,omitempty"`
+	Statement string      `json:"statement,omitempty"` // where every line of stderr is JSON
+}
+
+// codeOf is the word for what went wrong.
+func codeOf(err error) string {
+	var faults *config.Faults
+	if errors.As(err, &faults) {
+		return "configuration"
+	}
+	return tenant.Code(err)
 }
 
 // report tells the person, or with -o json the script, what went wrong.
@@ -81,32 +95,29 @@ func (a *app) report(err error) {
 	if err == nil || errors.As(err, &client) {
 		return
 	}
+	fields := fieldsOf(err)
+	statement := ""
 	var e *tenant.Error
-	var hint, statement string
-	var name tenant.Name
-	if errors.As(err, &e) {
-		hint, statement, name = e.Hint, e.Statement, e.Tenant
+	if errors.As(err, &e) && !strings.Contains(err.Error(), e.Statement) {
+		statement = e.Statement
 	}
-	code := tenant.Code(err)
-	var faults *config.Faults
-	if errors.As(err, &faults) {
-		code = "configuration"
-	}
-	if a.format == formatJSON {
-		var doc errorDoc
-		doc.Error.Code, doc.Error.Message, doc.Error.Tenant, doc.Error.Hint = code, err.Error(), name, hint
-		b, merr := json.Marshal(doc)
-		if merr == nil {
+	switch {
+	case a.errOut.isJSON():
+		fields.Statement = statement
+		fmt.Fprintln(a.errOut, jsonLine{Time: time.Now().UTC(), Level: slog.LevelError.String(), Msg: err.Error(), Error: fields})
+		return
+	case a.format == formatJSON:
+		if b, merr := json.Marshal(errorDoc{fields}); merr == nil {
 			fmt.Fprintln(a.errOut, string(b))
 			return
 		}
 	}
 	fmt.Fprintln(a.errOut, a.paint(red, "error:"), err.Error())
-	if statement != "" && !strings.Contains(err.Error(), statement) {
+	if statement != "" {
 		fmt.Fprintln(a.errOut, "  statement:", statement)
 	}
-	if hint != "" {
-		fmt.Fprintln(a.errOut, "  hint:", hint)
+	if fields.Hint != "" {
+		fmt.Fprintln(a.errOut, "  hint:", fields.Hint)
 	}
 }
 

@@ -361,7 +361,7 @@ func TestLeasesAndBackupsGoByTheServersClock(t *testing.T) {
 			}
 			writing := filepath.Join("backups", uuid.NewString(), uuid.NewString(), "backup.tar")
 			f.write(t, writing, "half of a backup")
-			f.must(t, "backup", "prune", "--keep-last", "1")
+			f.must(t, "backup", "prune", "--keep-last", "1", "--yes")
 			if _, err := os.Stat(filepath.Join(f.dir, writing)); err != nil {
 				t.Errorf("what another process writes at this moment is taken for old: %v", err)
 			}

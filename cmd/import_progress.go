@@ -3,6 +3,7 @@ package cmd
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -16,10 +17,10 @@ import (
 
 // importProgress shows each table with its rows, rate and remaining time at a terminal; elsewhere a line per table.
 func (a *app) importProgress() func(legacy.Event) {
-	switch {
-	case a.format != formatTable:
+	switch a.progressMode() {
+	case progressNone:
 		return func(legacy.Event) {}
-	case !isTerminal(a.errOut):
+	case progressPlain, progressJSON:
 		return a.importLine
 	}
 	b := &importBar{out: a.errOut, writer: pretty.NewWriter(), tables: map[string]*importBarTable{}, rendered: make(chan struct{})}
@@ -131,5 +132,10 @@ func (a *app) importLine(e legacy.Event) {
 	if e.Reject > 0 {
 		rejected = fmt.Sprintf(", %d rejected", e.Reject)
 	}
-	fmt.Fprintf(a.errOut, "%s: %s read%s\n", e.Table, tenant.Plural(int(e.Rows), "row"), rejected)
+	text := fmt.Sprintf("%s: %s read%s", e.Table, tenant.Plural(int(e.Rows), "row"), rejected)
+	if a.progressMode() == progressJSON {
+		doc := progressDoc{Event: "table", Kind: tenant.OpImport, Table: e.Table, Rows: e.Rows, Rejected: e.Reject}
+		text = jsonLine{Time: time.Now().UTC(), Level: slog.LevelInfo.String(), Msg: text, Progress: &doc}.String()
+	}
+	fmt.Fprintln(a.errOut, text)
 }

@@ -193,7 +193,7 @@ func (l *list) put(r row) error {
 	l.count++
 	switch l.a.format {
 	case formatJSON:
-		b, err := json.MarshalIndent(r.doc, "  ", "  ")
+		b, err := json.MarshalIndent(l.a.named(r.doc), "  ", "  ")
 		if err != nil {
 			return fmt.Errorf("write the result: %w", err)
 		}

@@ -171,25 +171,32 @@ func (a *app) behind(w io.Writer, tenants []tenant.Behind) {
 
 func newMigrateStatusCmd(a *app) *cobra.Command {
 	var sel selectionFlags
-	var verify bool
+	var verify, watch bool
 	c := &cobra.Command{
 		Use:   "status [NAME...]",
 		Short: "Show how far the fleet is, version by version",
 		Long: `Shows how many tenants are at each version, which are behind, and which are at a version that the files do not know.
 The catalog's record is read; --verify reads the real version books in every store, puts the record right where it
-differs, and exits 6 if it did.
+differs, and exits 6 if it did. --watch shows it again whenever it has changed, until no tenant is behind: in place at a
+terminal, one after the other elsewhere, and one document after the other with -o json.
 
 ` + exitHelp,
-		Example:           "  tenantctl migrate status\n  tenantctl migrate status --verify\n  tenantctl migrate status -o json",
+		Example:           "  tenantctl migrate status\n  tenantctl migrate status --verify\n  tenantctl migrate status --watch\n  tenantctl migrate status -o json",
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			selection, err := sel.selection(args)
 			if err != nil {
 				return err
 			}
+			if watch && verify {
+				return tenant.Invalid("leave out one of the two", "--watch reads the catalog's record alone, --verify every store")
+			}
 			s, err := a.service(cmd.Context())
 			if err != nil {
 				return err
+			}
+			if watch {
+				return watchStatus(cmd, a, func() (*tenant.MigrationStatus, error) { return s.Status(cmd.Context(), selection, false) })
 			}
 			st, err := s.Status(cmd.Context(), selection, verify)
 			if err != nil {
@@ -203,6 +210,7 @@ differs, and exits 6 if it did.
 	}
 	sel.add(c)
 	c.Flags().BoolVar(&verify, "verify", false, "read the real versions in every store")
+	c.Flags().BoolVar(&watch, "watch", false, "show it again whenever it has changed, until no tenant is behind")
 	return c
 }
 

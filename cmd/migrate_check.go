@@ -71,7 +71,7 @@ func runMigrateCheck(cmd *cobra.Command, a *app, s *tenant.Service, o checkOptio
 	if err != nil {
 		return err
 	}
-	if a.format == formatTable && onActions() {
+	if a.format == formatTable && onActions() && !a.errOut.isJSON() {
 		for _, f := range found.Findings {
 			annotate(a.errOut, annotation{level: f.Severity, file: f.File, line: f.Line, title: f.Rule, message: instead(f)})
 		}

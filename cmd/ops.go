@@ -93,16 +93,24 @@ func newOpsListCmd(a *app) *cobra.Command {
 }
 
 func newOpsShowCmd(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:     "show ID",
-		Short:   "Show an operation with its steps and audit entries",
-		Long:    "Shows one operation whole. A unique beginning or end of the id, of four characters or more, is enough.\n\n" + exitHelp,
-		Example: "  tenantctl ops show 543067d63f6a",
+	var follow bool
+	c := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show an operation with its steps and audit entries",
+		Long: `Shows one operation whole. A unique beginning or end of the id, of four characters or more, is enough. --follow first tells
+on stderr what becomes of it, as the command that runs it does, until it has ended or nobody works on it any more; the exit
+code is then that of the operation: 0 done, 3 a run that is partly done, 1 anything else.
+
+` + exitHelp,
+		Example: "  tenantctl ops show 543067d63f6a\n  tenantctl ops show 543067d63f6a --follow",
 		Args:    oneID,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.lookup(cmd.Context())
 			if err != nil {
 				return err
+			}
+			if follow {
+				return runFollow(cmd, a, s, args[0])
 			}
 			d, err := s.Operation(cmd.Context(), args[0])
 			if err != nil {
@@ -111,6 +119,8 @@ func newOpsShowCmd(a *app) *cobra.Command {
 			return a.print(d, d.ID.String(), func(w io.Writer) { a.operation(w, d) })
 		},
 	}
+	c.Flags().BoolVar(&follow, "follow", false, "tell how it goes on until it has ended")
+	return c
 }
 
 // output is what another program said that did the operation's work.

@@ -110,7 +110,7 @@ func asksForJSON(value string) bool {
 func (a *app) print(doc any, name string, show func(w io.Writer)) error {
 	switch a.format {
 	case formatJSON:
-		return a.printJSON(doc)
+		return a.printJSON(a.named(doc))
 	case formatYAML:
 		b, err := yaml.Marshal(doc)
 		if err != nil {

@@ -3,6 +3,7 @@ package cmd
 import (
 	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
@@ -27,7 +28,7 @@ func (a *app) runProbe(cmd *cobra.Command, sel tenant.Selection, sample int) err
 		return err
 	}
 	for _, w := range r.Warnings() {
-		fmt.Fprintln(a.errOut, a.paint(red, "warning:"), a.paint(red, w))
+		a.tell(slog.LevelWarn, a.paint(red, "warning:")+" "+a.paint(red, w), w)
 	}
 	if err := a.printReport(r, "", func(w io.Writer) { a.probed(w, r) }); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/tenantctl/tenantctl/tenant"
@@ -113,14 +114,7 @@ taken away, by whom, and which backups still existed. They are kept in the catal
 				if err := json.Unmarshal(text, &r); err != nil {
 					return fmt.Errorf("read a deletion record: %w", err)
 				}
-				var rows int64
-				for _, n := range r.Rows {
-					rows += n
-				}
-				left := fmt.Sprint(len(r.Backups))
-				if r.KeyGone && len(r.Backups) > 0 {
-					left += " (key destroyed)"
-				}
+				rows, left := counts(r)
 				if err := l.add(r, string(r.Tenant.Name), r.Tenant.Name, r.DeletedAt.Format(time.RFC3339), r.By, rows, left, tenant.ShortID(r.Operation)); err != nil {
 					return err
 				}
@@ -153,7 +147,7 @@ func runPurgeDue(cmd *cobra.Command, a *app, o purgeOptions, args []string) erro
 			return err
 		}
 	}
-	l := a.newList("tenant", "state").wrapped()
+	l := a.newList("tenant", "rows", "backups left", "state").wrapped()
 	failed, done := 0, 0
 	for _, t := range due {
 		name := t.Name
@@ -182,12 +176,16 @@ func runPurgeDue(cmd *cobra.Command, a *app, o purgeOptions, args []string) erro
 			}
 			doc = docOf(*out)
 		}
-		if err := l.add(doc, string(name), name, state); err != nil {
+		rows, left := purgedOf(doc)
+		if err := l.add(doc, string(name), name, rows, left, state); err != nil {
 			return err
 		}
 	}
 	if err := l.end("nothing is due"); err != nil {
 		return err
+	}
+	if done+failed > 0 && !o.dryRun {
+		a.say("%d purged, %d failed, %d not started", done, failed, len(due)-done-failed)
 	}
 	if cmd.Context().Err() != nil {
 		return &tenant.Error{Kind: tenant.ErrInterrupted, Msg: fmt.Sprintf("interrupted: %d of %d tenants are purged", done, len(due)), Hint: "run the same command again"}
@@ -196,6 +194,27 @@ func runPurgeDue(cmd *cobra.Command, a *app, o purgeOptions, args []string) erro
 		return &tenant.Error{Kind: tenant.ErrPartial, Msg: fmt.Sprintf("%d of %d tenants could not be purged", failed, len(due)), Hint: "run the same command again"}
 	}
 	return nil
+}
+
+// purgedOf is what a purge took away and what it left, by its deletion record.
+func purgedOf(doc outcomeDoc) (rows any, left string) {
+	var r tenant.DeletionRecord
+	if doc.Operation == nil || json.Unmarshal(doc.Operation.Result, &r) != nil || r.Operation == uuid.Nil {
+		return "-", "-"
+	}
+	return counts(r)
+}
+
+// counts is how many rows there were, and how many backups are left.
+func counts(r tenant.DeletionRecord) (rows int64, left string) {
+	for _, in := range r.Rows {
+		rows += in
+	}
+	left = fmt.Sprint(len(r.Backups))
+	if r.KeyGone && len(r.Backups) > 0 {
+		left += " (key destroyed)"
+	}
+	return rows, left
 }
 
 func namesOf(ts []tenant.Tenant) []tenant.Name {

@@ -17,7 +17,7 @@ import (
 // Main runs the program and returns its exit code.
 func Main() int {
 	a := newApp(os.Stdin, os.Stdout, os.Stderr)
-	ctx, stop := interruptible(context.Background(), a.clearScreen)
+	ctx, stop := interruptible(context.Background(), a.tellInterrupted)
 	defer stop()
 	return run(ctx, a, os.Args[1:])
 }
@@ -31,6 +31,7 @@ func run(ctx context.Context, a *app, args []string) int {
 	root.SetOut(a.out)
 	root.SetErr(a.errOut)
 	a.format = wantedFormat(args)
+	a.errOut.asJSON(wantsJSONLog(args))
 	err := execute(ctx, root)
 	if err == nil && ctx.Err() != nil && !a.serves {
 		err = &tenant.Error{Kind: tenant.ErrInterrupted, Msg: "interrupted"} // what was printed is done: it may be less than was asked for
@@ -39,6 +40,7 @@ func run(ctx context.Context, a *app, args []string) int {
 		err = writing(a.out.failed())
 	}
 	a.report(err)
+	a.errOut.flush()
 	return exitCode(err)
 }
 
@@ -55,15 +57,14 @@ func execute(ctx context.Context, root *cobra.Command) (err error) {
 	return root.ExecuteContext(ctx)
 }
 
-// interruptible ends ctx at the first Ctrl-C or SIGTERM, and the process at the second. clear takes what moves off the screen.
-func interruptible(parent context.Context, clear func()) (context.Context, func()) {
+// interruptible ends ctx at the first Ctrl-C or SIGTERM, and the process at the second. tell says so.
+func interruptible(parent context.Context, tell func()) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
-		clear()
-		fmt.Fprintln(os.Stderr, "\ninterrupted: finishing or undoing what is in flight; once more to stop at once")
+		tell()
 		cancel()
 		<-signals
 		os.Exit(exitInterrupted)
@@ -101,9 +102,11 @@ instant: run the same command again, or tenantctl ops resume.
 	f.StringVar(&a.confirmed, "confirm", "", "the environment's `name`: what a protected one asks for; another environment is refused")
 	f.StringP("output", "o", "", "output `format`: table, json, yaml, name or jsonpath=EXPR; lists also wide and csv")
 	f.String("jq", "", "print what this jq `expression` makes of the JSON result")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "on stderr only questions, warnings, notes and errors")
+	f.StringVar(&a.progressFlag, "progress", progressAuto, "show progress as `auto|plain|json|none`; auto: a line that moves at a terminal, else a line per event, none with -o json")
 	f.String("actor", "", "the `name` that is recorded in the audit (default: the user of the operating system)")
 	f.String("log-level", "", "log from this `level` on: debug, info, warn or error (default warn)")
-	f.String("log-format", "", "write the log as `text|json` (default text)")
+	f.String("log-format", "", "write the log, and with json every line on stderr, as `text|json` (default text)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return tenant.Invalid("see: "+cmd.CommandPath()+" --help", "%s", err)
 	})

@@ -192,6 +192,9 @@ func (s *script) checkOutput(stdout, stderr string, code int, args []string) str
 			return "stdout: " + fault
 		}
 	}
+	if given(args, "--log-format", "json") {
+		return jsonLinesAlone(stderr, code)
+	}
 	switch faults := len(errorLine.FindAllString(stderr, -1)); {
 	case code == 0 && faults > 0:
 		return "it succeeded and printed an error"
@@ -205,6 +208,30 @@ func (s *script) checkOutput(stdout, stderr string, code int, args []string) str
 		}
 	case code != 0 && faults != 1 && !slices.Contains(args, "shell"):
 		return fmt.Sprintf("it printed %d errors, want one", faults)
+	}
+	return ""
+}
+
+// given tells whether a flag was given with a value.
+func given(args []string, flag, value string) bool {
+	return slices.Contains(args, flag+"="+value) || strings.Contains(" "+strings.Join(args, " ")+" ", " "+flag+" "+value+" ")
+}
+
+// jsonLinesAlone holds stderr to objects, one a line, the last of which is the error where there is one.
+func jsonLinesAlone(stderr string, code int) string {
+	last := ""
+	for line := range strings.Lines(stderr) {
+		var doc struct {
+			Time, Level, Msg string
+			Error            struct{ Code, Message string }
+		}
+		if err := json.Unmarshal([]byte(line), &doc); err != nil || doc.Time == "" || doc.Level == "" || doc.Msg == "" {
+			return "with --log-format json, a line on stderr is not JSON with time, level and msg: " + line
+		}
+		last = doc.Error.Code
+	}
+	if code != 0 && last == "" {
+		return "with --log-format json, the last line is no error with a code"
 	}
 	return ""
 }

@@ -64,6 +64,9 @@ func runShell(cmd *cobra.Command, a *app, s *tenant.Service, kind string, name t
 	client := exec.Command(program, args...)
 	client.Env = append(os.Environ(), env...)
 	client.Stdin, client.Stdout, client.Stderr = a.in, a.out.to, a.errOut.to
+	if a.errOut.isJSON() {
+		client.Stderr = a.errOut
+	}
 	err = client.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {

@@ -19,7 +19,7 @@ func (a *app) tellActions(r *tenant.RunResult) {
 	if !onActions() {
 		return
 	}
-	if a.format == formatTable { // elsewhere stderr is read by programs
+	if a.format == formatTable && !a.errOut.isJSON() { // elsewhere stderr is read by programs
 		for _, g := range r.Failures {
 			annotate(a.errOut, a.failureAnnotation(g))
 		}

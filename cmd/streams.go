@@ -18,7 +18,8 @@ type stream struct {
 
 	mu    sync.Mutex
 	shows bool   // people read it
-	rest  []byte // the beginning of a character that the next write ends
+	json  bool   // each line is to be a JSON object
+	rest  []byte // the beginning of a character, or of a line of JSON, that the next write ends
 	err   error
 
 	held *strings.Builder // where a document is gathered that is not to be printed as it is
@@ -54,7 +55,10 @@ func (s *stream) Write(p []byte) (int, error) {
 		return s.held.Write(p)
 	}
 	out := p
-	if s.shows {
+	switch {
+	case s.json:
+		out = s.inJSON(p)
+	case s.shows:
 		all := append(s.rest, p...)
 		whole := len(all)
 		for n := 1; n < utf8.UTFMax && n <= len(all); n++ {

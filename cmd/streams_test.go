@@ -1,7 +1,9 @@
 package cmd
 
 import (
+	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -52,5 +54,48 @@ func TestAStreamRemembersItsFirstError(t *testing.T) {
 	}
 	if _, err := a.out.Write([]byte("more")); err == nil {
 		t.Error("it went on after an error")
+	}
+}
+
+func TestEveryLineOfAJSONStreamIsAnObject(t *testing.T) {
+	var out strings.Builder
+	s := &stream{to: &out, shows: true}
+	s.asJSON(true)
+	in := red.EscapeSeq() + "warning:" + "\x1b[0m two\nlines\n\n" + `{"time":"t","msg":"its own"}` + "\n{no object\n\x7f\x1b]0;title\x07\u202e \xff\nrest"
+	for i := range len(in) {
+		if _, err := s.Write([]byte{in[i]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.flush()
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		var doc struct{ Time, Msg string }
+		if err := json.Unmarshal([]byte(line), &doc); err != nil || doc.Time == "" {
+			t.Errorf("%q: %v", line, err)
+		}
+		if strings.ContainsFunc(strings.TrimSpace(line), hidden) {
+			t.Errorf("%q has control characters", line)
+		}
+		got = append(got, doc.Msg)
+	}
+	want := []string{"warning: two", "lines", "its own", "{no object", "\x7f\x1b]0;title\x07\u202e \ufffd", "rest"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestThatStderrIsToBeJSONIsKnownBeforeTheFlagsAreRead(t *testing.T) {
+	for args, want := range map[string]bool{
+		"list --log-format json":            true,
+		"--log-format=json list":            true,
+		"list --log-format text":            false,
+		"exec -- --log-format json":         false,
+		"list --log-format":                 false,
+		"list --nonsense --log-format=json": true,
+	} {
+		if got := wantsJSONLog(strings.Fields(args)); got != want {
+			t.Errorf("%s: %v", args, got)
+		}
 	}
 }

@@ -131,6 +131,8 @@ type Backup struct {
 	IdentityFile string `mapstructure:"identity_file"`
 	Keys         string `mapstructure:"keys"` // a folder or a URL; empty: URL
 
+	MaxAge time.Duration `mapstructure:"max_age"` // of an active tenant's newest backup; 0: any
+
 	Signing        string `mapstructure:"signing"`          // SigningAuto, SigningRequire or SigningNone
 	SigningKey     Secret `mapstructure:"signing_key"`      // in base64; several by commas or lines
 	SigningKeyFile string `mapstructure:"signing_key_file"` // where SigningKey was read from, if from a file

@@ -189,6 +189,7 @@ func TestRefusesValuesOutOfTheirRule(t *testing.T) {
 		"backup.recipients":               {[]string{"", "age1a,age1b"}, nil},
 		"backup.identity_file":            {[]string{"", "a file"}, nil},
 		"backup.keys":                     {[]string{"", "keys", "s3://b"}, nil},
+		"backup.max_age":                  {[]string{"0s", "26h", "7d"}, []string{"7", "-1d", "soon"}},
 		"delete.purge_after":              {[]string{"0s", "1h", "7d"}, []string{"7", "-1d"}},
 		"resolve.listen":                  {[]string{"", "0.0.0.0:80", "[::1]:8470"}, []string{"8470", ":8470", "localhost:80", "1.2.3.4:70000"}},
 		"resolve.socket":                  {[]string{"", "run/s"}, nil},

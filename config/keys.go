@@ -208,6 +208,10 @@ var storeKeys = []Key{
 		Doc: "Where the tenants' own keys are kept, where that is not backup.url: a store whose objects can be removed, however long backup.url must keep them.",
 	},
 	{
+		Name: "backup.max_age", Default: "0s", Flag: "stale", kind: durationFrom(0),
+		Doc: "doctor finds active tenants whose newest whole backup is older, or that have none; a tenant that is younger needs none yet. 0s: doctor does not look.",
+	},
+	{
 		Name: "backup.signing", Default: SigningAuto, kind: oneOf(SigningAuto, SigningRequire, SigningNone),
 		Doc: "auto: backups are signed where backup.signing_key is set, and a signature of one of its keys has to be right. require: what none of the keys has signed is " +
 			"neither restored nor verified nor entered by a scan. none: signatures are neither made nor looked at.",

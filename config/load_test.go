@@ -64,7 +64,7 @@ func flags(t *testing.T, arguments ...string) *pflag.FlagSet {
 	t.Helper()
 	set := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	set.Int("parallel", 99, "")
-	for _, name := range []string{"max-failures", "allow-superuser", "identity", "listen", "socket", "log-level", "log-format", "actor"} {
+	for _, name := range []string{"max-failures", "allow-superuser", "identity", "stale", "listen", "socket", "log-level", "log-format", "actor"} {
 		set.String(name, "a default of the flag itself", "")
 	}
 	if err := set.Parse(arguments); err != nil {
@@ -119,6 +119,7 @@ func TestEveryKeyTakesFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
 		{"backup.recipients", func(c *Config) any { return c.Backup.Recipients }, "", "age1f", "age1f", "age1e", "", "age1e", nil},
 		{"backup.identity_file", func(c *Config) any { return c.Backup.IdentityFile }, "", "/f", "/f", "/e", "/g", "/e", "/g"},
 		{"backup.keys", func(c *Config) any { return c.Backup.Keys }, "", "/f", "/f", "/e", "", "/e", nil},
+		{"backup.max_age", func(c *Config) any { return c.Backup.MaxAge }, time.Duration(0), 26 * time.Hour, "26h", "1h", "7d", time.Hour, 168 * time.Hour},
 		{"backup.signing", func(c *Config) any { return c.Backup.Signing }, "auto", "require", "require", "none", "", "none", nil},
 		{"backup.signing_key", func(c *Config) any { return c.Backup.SigningKey.Reveal() }, "", signingKey, signingKey, signingKey + "," + signingKey, "", signingKey + "," + signingKey, nil},
 		{"delete.purge_after", func(c *Config) any { return c.Delete.PurgeAfter }, 168 * time.Hour, 48 * time.Hour, "2d", "1h", "", time.Hour, nil},

@@ -323,6 +323,17 @@ type PruneRequest struct {
 	// Keep judges one tenant's backups, newest first: for each, the reasons to keep it.
 	Keep   func(times []time.Time) [][]string
 	DryRun bool
+	// Confirm is asked before anything is removed, with all that would be; nil: nobody is asked. What is not part of that is
+	// kept, whatever the rules say by then.
+	Confirm func(PrunePlan) error
+}
+
+// PrunePlan is what a prune would remove.
+type PrunePlan struct {
+	Backups int
+	Size    int64
+	Tenants []Name // that lose some
+	Partial int    // archives that killed backups have left
 }
 
 // keep judges the backups of a tenant: whole ones among themselves, and those of one store among those of that store.
@@ -364,96 +375,6 @@ func (req PruneRequest) keepAlike(group []*Backup, times []time.Time) [][]string
 		}
 	}
 	return reasons
-}
-
-// partialAge is how old an archive without a manifest must be to be taken for a dead process's.
-const partialAge = 24 * time.Hour
-
-// Prune removes the backups that no rule keeps, and what killed backups left. Backups of a tenant on hold are kept, and
-// so are those in other places than the vault, where nothing could be removed.
-// verdict gets each backup once it has been kept or removed. Without names it looks into the vault first, as ScanBackups
-// does, and tells what it found.
-func (s *Service) Prune(ctx context.Context, req PruneRequest, verdict func(Kept)) (*Scan, error) {
-	v, err := s.vault(ctx)
-	if err != nil {
-		return nil, err
-	}
-	scan := new(Scan)
-	if len(req.Names) == 0 && !req.DryRun {
-		inWork, err := s.catalog.uploads(ctx) // before the look at what is whole: one that ends meanwhile is whole then
-		if err != nil {
-			return nil, err
-		}
-		if scan, err = s.scanBackups(ctx, false); err != nil {
-			return nil, err
-		}
-		now, err := s.catalog.now(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, st := range scan.partial {
-			if inWork[st.ID] {
-				continue // however long it takes
-			}
-			// By both clocks: one that goes wrong must not take away what is being written.
-			if min(now.Sub(st.At), time.Since(st.At)) < partialAge {
-				continue
-			}
-			if err := v.Remove(ctx, st.Tenant, st.ID); err != nil {
-				return nil, err
-			}
-		}
-	}
-	holds, err := s.catalog.holds(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var group []*Backup
-	judge := func() error {
-		if len(group) == 0 {
-			return nil
-		}
-		reasons := req.keep(group)
-		why, held := holds[group[0].TenantID]
-		for i, b := range group {
-			k := Kept{Backup: b, Reasons: reasons[i]}
-			if held {
-				k.Reasons = append(k.Reasons, "hold: "+why)
-			}
-			if len(k.Reasons) == 0 && !req.DryRun {
-				gone, err := s.removeBackup(ctx, v, b)
-				if err != nil {
-					return err
-				}
-				if !gone {
-					k.Reasons = []string{"held meanwhile"}
-				}
-			}
-			verdict(k)
-		}
-		group = group[:0]
-		return nil
-	}
-	for b, err := range s.catalog.backups(ctx, prunable(req.Names), false) {
-		if err != nil {
-			return nil, err
-		}
-		if len(group) > 0 && group[0].TenantID != b.TenantID {
-			if err := judge(); err != nil {
-				return nil, err
-			}
-		}
-		if !b.in(v) {
-			where := "in another place"
-			if v.Holds(b.Location) {
-				where = "in another store that was at this place"
-			}
-			verdict(Kept{Backup: b, Reasons: []string{where}})
-			continue
-		}
-		group = append(group, b)
-	}
-	return scan, judge()
 }
 
 // prunable selects the backups of the tenants of those names now, and of purged ones that had them; all where there are none.

@@ -87,13 +87,15 @@ func (s *Service) Exec(ctx context.Context, req ExecRequest, sink ExecSink) (*Ex
 	close(turns[0])
 	f.list(ctx, s.parallel(req.Parallel), func(i int) {
 		t := tenants[i]
+		child := &Operation{Kind: "exec", Tenant: t.Name}
+		f.begun(child)
 		one := &oneSink{sink: sink, name: t.Name, turn: turns[i], next: turns[i+1]}
 		rows, err := store.Exec(context.WithoutCancel(ctx), t, x, one)
 		err = WithTenant(err, t.Name)
 		if serr := one.end(rows, err); serr != nil && err == nil {
 			err = serr
 		}
-		f.over(&Operation{Kind: "exec", Tenant: t.Name}, true, err)
+		f.over(child, true, err)
 	})
 	return &ExecResult{Summary: f.summary, DurationMS: time.Since(start).Milliseconds(), Failures: f.groups.list()}, nil
 }

@@ -100,6 +100,13 @@ func (f *fanOut) settle(ctx context.Context) {
 	}
 }
 
+// begun tells that the work on one tenant begins.
+func (f *fanOut) begun(child *Operation) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.s.emit(Event{Operation: child, Begin: true, Done: f.ended, Total: f.todo})
+}
+
 // over takes one tenant's end into account.
 func (f *fanOut) over(child *Operation, changed bool, err error) {
 	var away *catalogAway

@@ -190,9 +190,11 @@ func (s *Service) Rehearse(ctx context.Context, req RehearseRequest) (*Rehearsal
 	f := s.overList(len(p.tenants), Budget{Count: len(p.tenants) + 1}) // failures do not end it
 	f.summary.Tenants, f.summary.Unchanged = len(p.tenants)+p.current, p.current
 	f.list(ctx, s.parallel(req.Parallel), func(i int) {
+		child := &Operation{Kind: OpRehearse, Tenant: p.tenants[i].Name}
+		f.begun(child)
 		err := s.rehearseOne(ctx, p, req, i)
 		if p.Tenants[i].Result != Interrupted {
-			f.over(&Operation{Kind: OpRehearse, Tenant: p.tenants[i].Name}, true, err)
+			f.over(child, true, err)
 		}
 	})
 	r := &Rehearsal{State: RunDone, Target: p.Target, Data: p.Data, Summary: f.summary, DurationMS: time.Since(start).Milliseconds(), Tenants: p.Tenants, Failures: f.groups.list(), Warnings: p.Warnings}

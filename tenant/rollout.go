@@ -197,6 +197,7 @@ func (f *fanOut) wave(ctx, dispatch context.Context, w *Wave, do job) {
 					continue
 				}
 				changed := false
+				f.begun(child)
 				err := f.s.safely(child.Kind, child.Tenant, func() (err error) {
 					changed, err = do(context.WithoutCancel(ctx), child)
 					return err

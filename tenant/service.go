@@ -61,6 +61,7 @@ type Event struct {
 	Position  int    // of the step, from 1
 	Of        int
 	Undo      bool  // the step is being taken back
+	Begin     bool  // the tenant's part in a run begins
 	End       bool  // the tenant's part in a run is over
 	Changed   bool  // at the end: something was changed
 	Err       error // at the end: what went wrong
@@ -68,6 +69,8 @@ type Event struct {
 	Total     int   // tenants that this run works on
 
 	Note string // instead of all that: a line about the run as a whole
+
+	Look *Look // instead of all that: how far the operation is, a fleet run that another process works on
 }
 
 func (s *Service) emit(e Event) {

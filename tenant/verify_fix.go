@@ -69,6 +69,8 @@ func (s *Service) Fix(ctx context.Context, req VerifyRequest, v *Verification, d
 	f := s.overList(len(tenants), opts.MaxFailures)
 	f.list(ctx, s.parallel(opts.Parallel), func(i int) {
 		t := tenants[i]
+		child := &Operation{Kind: OpVerifyFix, Tenant: t.Name}
+		f.begun(child)
 		retag := func(ctx context.Context, store Verifier, t Tenant) (bool, error) {
 			if !v.lost[t.ID] {
 				return false, nil
@@ -76,7 +78,7 @@ func (s *Service) Fix(ctx context.Context, req VerifyRequest, v *Verification, d
 			return store.Retag(ctx, t, peers)
 		}
 		changed, err := s.fixOne(context.WithoutCancel(ctx), t, stores, ofTenant[t.ID], retag)
-		f.over(&Operation{Kind: OpVerifyFix, Tenant: t.Name}, changed, err)
+		f.over(child, changed, err)
 	})
 	if ctx.Err() != nil {
 		return nil, &Error{Kind: ErrInterrupted, Msg: fmt.Sprintf("interrupted: %d of %s are repaired", f.summary.Changed, Plural(len(tenants), "tenant")), Hint: "run the same command again"}
