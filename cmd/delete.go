@@ -91,12 +91,23 @@ func (a *app) deletionWords(t tenant.Tenant, req tenant.DeleteRequest) string {
 	return fmt.Sprintf("%s, to be kept for %s", after, keeping(a.cfg.Delete.PurgeAfter))
 }
 
-// keeping is a duration of days or hours in words.
+// keeping is a duration in words: in days where it is some.
 func keeping(d time.Duration) string {
 	if days := int(d / (24 * time.Hour)); days > 0 && d%(24*time.Hour) == 0 {
 		return tenant.Plural(days, "day")
 	}
-	return d.String()
+	return flagText(d)
+}
+
+// flagText is a duration as a flag takes it: 26h, and not 26h0m0s.
+func flagText(d time.Duration) string {
+	text := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
 }
 
 func newUndeleteCmd(a *app) *cobra.Command {

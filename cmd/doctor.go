@@ -164,7 +164,7 @@ func freshBackups(ctx context.Context, catalog *tenant.Catalog, within time.Dura
 	}
 	return &tenant.Error{
 		Msg:  fmt.Sprintf("%s without a backup that is younger than %s: %s%s", tenant.Plural(len(stale), "active tenant"), keeping(within), strings.Join(named, ", "), more),
-		Hint: "back them up: tenantctl backup NAME; all are listed by: tenantctl backup list --stale " + within.String(),
+		Hint: "back them up: tenantctl backup NAME; all are listed by: tenantctl backup list --stale " + flagText(within),
 	}
 }
 
