@@ -91,6 +91,11 @@ func runApply(cmd *cobra.Command, a *app, o applyOptions) error {
 	if err := a.confirmPrune(plan, o.yes); err != nil {
 		return err
 	}
+	if n := len(plan.Changes); n > 1 {
+		if err := a.guard(fmt.Sprintf("this would create, change or delete %d tenants", n)); err != nil {
+			return err
+		}
+	}
 	r, err := s.Apply(cmd.Context(), plan, opts)
 	a.progress.end()
 	if err != nil {
