@@ -229,15 +229,10 @@ func (r *Resource) Versions(ctx context.Context, ts []tenant.Tenant) ([]tenant.V
 		return nil, err
 	}
 	out := make([]tenant.Version, len(ts))
-	workers, _ := tenant.NewGroup(ctx)
-	workers.SetLimit(readers)
-	for i := range ts {
-		workers.Go(func() error {
-			out[i] = r.versionOf(ctx, ts[i], files)
-			return nil
-		})
-	}
-	_ = workers.Wait() // each tenant has an error of its own
+	_ = each(ctx, len(ts), func(ctx context.Context, i int) error {
+		out[i] = r.versionOf(ctx, ts[i], files)
+		return nil // each tenant has an error of its own
+	})
 	return out, failure("read versions", ctx.Err())
 }
 

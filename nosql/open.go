@@ -101,9 +101,8 @@ func hello(ctx context.Context, client *mongo.Client) (greeting, error) {
 func greet(ctx context.Context, client *mongo.Client, seen *sightings, opts *options.ClientOptions) error {
 	g, err := hello(ctx, client)
 	if err != nil {
-		if other := otherSet(ctx, opts); other != "" {
-			return refused(tenant.ErrUnreachable, "write replicaSet="+other+" in nosql.url", "replica set %s is not there: %s is of replica set %s",
-				*opts.ReplicaSet, opts.Hosts[0], other)
+		if wrong := wrongSet(ctx, opts); wrong != nil {
+			return wrong
 		}
 		return seen.explain(err, opts)
 	}
@@ -114,24 +113,33 @@ func greet(ctx context.Context, client *mongo.Client, seen *sightings, opts *opt
 	return nil
 }
 
-// otherSet is the replica set that the first host is of, where the URL names another; empty where that is not the trouble.
-func otherSet(ctx context.Context, opts *options.ClientOptions) string {
+// wrongSet says which replica set the first host is of, where the URL names another; nil where that is not the trouble.
+func wrongSet(ctx context.Context, opts *options.ClientOptions) error {
 	if opts.ReplicaSet == nil {
-		return ""
+		return nil
 	}
 	direct := *opts
 	direct.SetDirect(true).SetHosts(opts.Hosts[:1]).SetServerMonitor(nil)
 	direct.ReplicaSet = nil
 	client, err := mongo.Connect(&direct)
 	if err != nil {
-		return ""
+		return nil
 	}
 	defer func() { _ = client.Disconnect(context.WithoutCancel(ctx)) }() // it was for one question
 	g, err := hello(ctx, client)
-	if err != nil || g.SetName == *opts.ReplicaSet {
-		return ""
+	switch set, host := *opts.ReplicaSet, opts.Hosts[0]; {
+	case err != nil || g.SetName == set:
+		return nil
+	case g.Router == routerName:
+		return refused(tenant.ErrUnreachable, "take replicaSet out of nosql.url",
+			"replica set %s is not there: %s is the router of a sharded cluster", set, host)
+	case g.SetName == "":
+		return refused(tenant.ErrUnreachable, "take replicaSet out of nosql.url, or name the hosts of the replica set",
+			"replica set %s is not there: %s is of no replica set", set, host)
+	default:
+		return refused(tenant.ErrUnreachable, "write replicaSet="+g.SetName+" in nosql.url",
+			"replica set %s is not there: %s is of replica set %s", set, host, g.SetName)
 	}
-	return g.SetName
 }
 
 // sightings is what the driver last saw of the servers: its own errors tell it only as one long line.

@@ -56,7 +56,7 @@ func (r *Resource) target(ctx context.Context) target {
 	switch v, ok := parseRelease(b.Version); {
 	case err != nil:
 		return target{} // a version for administrators alone
-	case strings.HasPrefix(b.ferretVersion(), "1.") || !b.Features.IsZero() && b.ferretVersion() == "":
+	case strings.HasPrefix(b.ferretVersion(), "1.") || !b.Features.IsZero(): // an embedded one does not know its version
 		return target{ferret: true}
 	case b.isFerret():
 		return target{other: true}

@@ -76,11 +76,12 @@ func TestTheCheckAsksTheServerForItsVersion(t *testing.T) {
 	r := connect(t, Config{URL: p.URL(), Dir: example})
 	series := `{"create": "a", "timeseries": {"timeField": "t"}}`
 	for reply, want := range map[string]string{
-		`{"version": "4.4.29", "ok": 1}`:                                       "error server-version create a: create with timeseries needs MongoDB 5.0",
-		`{"version": "7.0.14", "ok": 1}`:                                       "",
-		`{"version": "7.0.42", "ferretdbVersion": "v1.24.0", "ok": 1}`:         "error server-version create a: FerretDB 1 does not do create with timeseries",
-		`{"version": "7.0.77", "ferretdb": {"version": "v2.4.0"}, "ok": 1}`:    "",
-		`{"ok": 0, "code": 13, "codeName": "Unauthorized", "errmsg": "admin"}`: "warning server-version",
+		`{"version": "4.4.29", "ok": 1}`:                                                       "error server-version create a: create with timeseries needs MongoDB 5.0",
+		`{"version": "7.0.14", "ok": 1}`:                                                       "",
+		`{"version": "7.0.42", "ferretdbVersion": "v1.24.0", "ok": 1}`:                         "error server-version create a: FerretDB 1 does not do create with timeseries",
+		`{"version": "7.0.42", "ferretdbVersion": "unknown", "ferretdbFeatures": {}, "ok": 1}`: "error server-version create a: FerretDB 1",
+		`{"version": "7.0.77", "ferretdb": {"version": "v2.4.0"}, "ok": 1}`:                    "",
+		`{"ok": 0, "code": 13, "codeName": "Unauthorized", "errmsg": "admin"}`:                 "warning server-version",
 	} {
 		var doc bson.D
 		must(t, bson.UnmarshalExtJSON([]byte(reply), false, &doc))

@@ -129,12 +129,8 @@ func (r *Resource) Create(ctx context.Context, t tenant.Tenant) error {
 		return err
 	}
 	// A create that crashed may find files that were added since; the database is new, so their order is no danger.
-	moved, err := r.upFrom(ctx, t, files, files[len(files)-1].version, true, s, nil)
-	if err != nil {
-		return err
-	}
-	// A create that crashed may have written the last version here and not yet in the catalog.
-	return catalog(tenant.LeaseFrom(ctx).Record(ctx, t.ID, tenant.KindMongoDB, moved.To, moved.Applied))
+	_, err = r.upFrom(ctx, t, files, files[len(files)-1].version, true, s, nil)
+	return err
 }
 
 // claim writes whose the database is. It decides between two who create at once: the mark has a fixed _id.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -33,35 +34,31 @@ func (r *Resource) Verify(ctx context.Context, ts, peers []tenant.Tenant, found 
 		return err
 	}
 	all, states := make([][]tenant.Fault, len(ts)), make([]state, len(ts))
-	asking := ctx
-	workers, ctx := tenant.NewGroup(ctx)
-	workers.SetLimit(readers)
-	for i, t := range ts {
-		workers.Go(func() error {
-			s, err := r.lookAtMarks(ctx, t) // Versions reads the books
-			if err == nil && s.presence == tenant.Absent {
-				err = r.lookFurther(ctx, t, &s)
-			}
+	err = each(ctx, len(ts), func(ctx context.Context, i int) error {
+		t := ts[i]
+		s, err := r.lookAtMarks(ctx, t) // Versions reads the books
+		if err == nil && s.presence == tenant.Absent {
+			err = r.lookFurther(ctx, t, &s)
+		}
+		if err != nil {
+			return tenant.WithTenant(err, t.Name)
+		}
+		user := users[userKey{t.Database, t.Role}]
+		if oneByOne {
+			found, err := r.usersInfo(ctx, t, t.Role)
 			if err != nil {
-				return tenant.WithTenant(err, t.Name)
+				return tenant.WithTenant(userFailure("look up user "+t.Role, err), t.Name)
 			}
-			user := users[userKey{t.Database, t.Role}]
-			if oneByOne {
-				found, err := r.usersInfo(ctx, t, t.Role)
-				if err != nil {
-					return tenant.WithTenant(userFailure("look up user "+t.Role, err), t.Name)
-				}
-				if len(found) > 0 {
-					user = &found[0]
-				}
+			if len(found) > 0 {
+				user = &found[0]
 			}
-			goes := user == nil && s.without != "" && r.goesWithout()
-			all[i] = faultsOf(t, s.presence, user, (kept || oneByOne) && !goes)
-			states[i] = s
-			return nil
-		})
-	}
-	if err := workers.Wait(); err != nil {
+		}
+		goes := user == nil && s.without != "" && r.goesWithout()
+		all[i] = faultsOf(t, s.presence, user, (kept || oneByOne) && !goes)
+		states[i] = s
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	peers = slices.Clone(peers)
@@ -73,7 +70,7 @@ func (r *Resource) Verify(ctx context.Context, ts, peers []tenant.Tenant, found 
 	for i, faults := range all {
 		for _, f := range faults {
 			if f.Rule == ruleForeignDatabase {
-				if err := r.judge(asking, ts[i], states[i], peers, &f); err != nil {
+				if err := r.judge(ctx, ts[i], states[i], peers, &f); err != nil {
 					return err
 				}
 			}
@@ -81,6 +78,27 @@ func (r *Resource) Verify(ctx context.Context, ts, peers []tenant.Tenant, found 
 		}
 	}
 	return nil
+}
+
+// each works on the numbers below n, some at once, until one fails. A goroutine for each number would spend its time on
+// growing a stack that is as deep as the driver.
+func each(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
+	workers, ctx := tenant.NewGroup(ctx)
+	var next atomic.Int64
+	for range min(readers, n) {
+		workers.Go(func() error {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return nil
+				}
+				if err := do(ctx, i); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return workers.Wait()
 }
 
 // faultsOf judges one tenant's database and user, which is nil where there is none.
@@ -249,18 +267,14 @@ func (r *Resource) Orphans(ctx context.Context, known []tenant.Tenant, prefix st
 // Structures fingerprints databases, some at once.
 func (r *Resource) Structures(ctx context.Context, ts []tenant.Tenant) ([]string, error) {
 	out := make([]string, len(ts))
-	workers, ctx := tenant.NewGroup(ctx)
-	workers.SetLimit(readers)
-	for i, t := range ts {
-		workers.Go(func() error {
-			all, _, err := r.definitions(ctx, t)
-			if err == nil && len(all) > 0 { // else it was dropped meanwhile
-				out[i] = structure(all)
-			}
-			return tenant.WithTenant(err, t.Name)
-		})
-	}
-	return out, workers.Wait()
+	err := each(ctx, len(ts), func(ctx context.Context, i int) error {
+		all, _, err := r.definitions(ctx, ts[i])
+		if err == nil && len(all) > 0 { // else it was dropped meanwhile
+			out[i] = structure(all)
+		}
+		return tenant.WithTenant(err, ts[i].Name)
+	})
+	return out, err
 }
 
 // Outline is what mongosh would make the collections and indexes with, without what the server chooses by itself.

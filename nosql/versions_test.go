@@ -92,13 +92,21 @@ func TestTheTagIsLookedAtRightBeforeADatabaseIsDropped(t *testing.T) {
 }
 
 func TestAWrongNameOfAReplicaSetIsToldWithTheRightOne(t *testing.T) {
-	p := mongoproxy.Start(t, tenanttest.MongoURL(t))
-	host, _, _ := strings.Cut(strings.TrimPrefix(p.URL(), "mongodb://"), "/")
-	p.Hello(func(d bson.D) bson.D {
-		d = mongoproxy.Set(mongoproxy.Set(d, "setName", "production"), "hosts", bson.A{host})
-		return mongoproxy.Set(d, "setVersion", int32(1))
-	})
-	url := strings.Replace(p.URL(), "directConnection=true", "replicaSet=staging", 1)
-	_, err := Open(t.Context(), Config{URL: url, Timeout: time.Second})
-	refuses(t, err, tenant.ErrUnreachable, "replica set staging is not there", "is of replica set production", "replicaSet=production")
+	for name, c := range map[string]struct {
+		is   func(p *mongoproxy.Proxy)
+		says []string
+	}{
+		"another":  {func(p *mongoproxy.Proxy) { p.ReplicaSet("production", 21) }, []string{"is of replica set production", "replicaSet=production"}},
+		"none":     {func(*mongoproxy.Proxy) {}, []string{"is of no replica set", "take replicaSet out"}},
+		"a router": {func(p *mongoproxy.Proxy) { p.Router(21) }, []string{"is the router of a sharded cluster", "take replicaSet out"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := mongoproxy.Start(t, tenanttest.MongoURL(t))
+			c.is(p)
+			url := strings.Replace(p.URL(), "directConnection=true", "replicaSet=staging", 1)
+			_, err := Open(t.Context(), Config{URL: url, Timeout: time.Second})
+			refuses(t, err, tenant.ErrUnreachable, append(c.says, "replica set staging is not there")...)
+		})
+	}
 }

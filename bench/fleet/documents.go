@@ -51,7 +51,7 @@ func (b *bench) documents(ctx context.Context) error {
 	}
 	works := []work{
 		{
-			name: fmt.Sprintf("create %d tenants with a database of one collection", per), goal: 2,
+			name: fmt.Sprintf("create %d tenants with a database of one collection", per), goal: 2, goalIsCPU: true,
 			before: func(n int) error { return b.tenants("documents.csv", fmt.Sprintf("d%d-", n), 0, per, "all") },
 			ours:   ours("create", "--file", "documents.csv"),
 			floor: func(ctx context.Context, n int) error {
@@ -70,13 +70,13 @@ func (b *bench) documents(ctx context.Context) error {
 			},
 		},
 		{
-			name: fmt.Sprintf("one new migration over %d databases", b.rounds*per), goal: 1.5,
+			name: fmt.Sprintf("one new migration over %d databases", b.rounds*per), goal: 1.5, goalIsCPU: true,
 			before: func(n int) error { return b.commands(n+2, index(n)) },
 			ours:   ours("migrate", "--only", "mongodb"),
 			floor:  all(func(ctx context.Context, db *mongo.Database, n int) error { return migratedBare(ctx, db, n) }),
 		},
 		{
-			name: fmt.Sprintf("verify %d databases", b.rounds*per), goal: 1.5,
+			name: fmt.Sprintf("verify %d databases", b.rounds*per), goal: 1.5, goalIsCPU: true,
 			ours: ours("verify", "--store", "mongodb"),
 			floor: func(ctx context.Context, n int) error {
 				if _, err := client.ListDatabaseNames(ctx, bson.D{}); err != nil {
