@@ -172,7 +172,7 @@ soak: bin/devstack build ## Live with tenantctl for MINUTES (30): random work on
 
 # What packages and archives hold beside the program. goreleaser calls it before it builds.
 .PHONY: package-files
-package-files: build bin/tools/nfpm
+package-files: build bin/nfpm
 	@rm -rf bin/package && mkdir -p bin/package/completions
 	@bin/tenantctl docs --man bin/package/man && gzip -9n bin/package/man/*.1
 	@bin/tenantctl completion bash >bin/package/completions/tenantctl.bash
@@ -183,9 +183,9 @@ package-files: build bin/tools/nfpm
 test-packages: package-files ## Build the .deb and .rpm, and install, upgrade and remove the .deb
 	@packaging/test.sh
 
-bin/tools/nfpm:
+bin/nfpm:
 	@echo "== building nfpm"
-	@GOBIN=$(CURDIR)/bin/tools go install $(NFPM)
+	@GOBIN=$(CURDIR)/bin go install $(NFPM)
 
 .PHONY: release-check
 release-check: ## Build the release for every system without publishing it, into dist/

@@ -10,5 +10,5 @@ shift 5
 formats=${*:-deb rpm}
 mkdir -p "$folder"
 for format in $formats; do
-  bin/tools/nfpm package --config packaging/nfpm.yaml --packager "$format" --target "$folder/tenantctl_${VERSION}_linux_$ARCH.$format" >/dev/null
+  bin/nfpm package --config packaging/nfpm.yaml --packager "$format" --target "$folder/tenantctl_${VERSION}_linux_$ARCH.$format" >/dev/null
 done
