@@ -113,8 +113,20 @@ func (r *run) reloadTable(ctx context.Context, t *Table, lines []rejectLine) err
 		return nil
 	}
 	p := &pass{table: t, src: r.sources[t.Source], name: t.Name(), tenants: r.recipients(t), byKey: map[string]int32{}, copied: t.Shared != "", strangers: true, of: int64(len(lines))}
-	for n, at := range r.recipients(t) {
-		p.byKey[r.list[at].key] = int32(n)
+	whole, err := r.whole(ctx, p.name)
+	if err != nil {
+		return err
+	}
+	var later []string
+	for n, at := range p.tenants {
+		if p.copied || whole[r.tenantAt(at)] {
+			p.byKey[r.list[at].key] = int32(n)
+		} else {
+			later = append(later, string(r.list[at].tenant.Name)) // the load to come reads all of its rows
+		}
+	}
+	if len(later) > 0 {
+		r.report.Notes = append(r.report.Notes, fmt.Sprintf("%s is not loaded for %s: rows of theirs stay set aside until the import has run without --rejects", p.name, strings.Join(later, ", ")))
 	}
 	p.q = r.query(t, "", nil)
 	a := r.takeArena(1, t.ToCollection != "")

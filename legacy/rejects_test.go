@@ -155,3 +155,20 @@ func FuzzARejectsFileIsRefusedOrLoaded(f *testing.F) {
 		}
 	})
 }
+
+// The load of a tenant that came later reads all of its rows: those of the rejects file would be there twice.
+func TestRejectsOfATenantThatIsNotLoadedWaitForItsLoad(t *testing.T) {
+	s := newStand(t, "CREATE TABLE notes (v text)", "CREATE TABLE firms (id int PRIMARY KEY); INSERT INTO firms VALUES (1); CREATE TABLE notes (firm int, v text); INSERT INTO notes VALUES (1, 'a'), (2, 'b'), (NULL, 'c')")
+	m := s.mapping("tables: [{from: notes, key: firm}]\n")
+	s.load(m, RunRequest{}, 2)
+	file := s.rejectsFile()
+	s.sql("INSERT INTO old.firms VALUES (2)")
+	r := s.load(m, RunRequest{Rejects: mended(file, `"firm":null`, `"firm":1`)}, 1)
+	if !slices.ContainsFunc(r.Notes, func(n string) bool { return strings.HasPrefix(n, "notes is not loaded for f2: ") }) {
+		t.Errorf("notes: %q", r.Notes)
+	}
+	s.load(m, RunRequest{}, 0)
+	s.want("SELECT v FROM t_f1.notes ORDER BY 1", "a", "c")
+	s.want("SELECT v FROM t_f2.notes", "b")
+	s.clean(m)
+}

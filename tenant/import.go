@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,6 +23,8 @@ type Import struct {
 	op    *Operation
 	s     *Service
 	over  func() // ends the renewing of its lease
+
+	mended sync.Map // by target: keys of rows that were mended, see mendedKeys
 }
 
 // BeginImport enters an import and holds all its tenants. A live operation on one of them is ErrBusy; what a dead import
@@ -277,7 +280,10 @@ func (i *Import) BeginPass(ctx context.Context, p ImportPass, parts []ImportPart
 		if !everyone {
 			return nil
 		}
-		_, err := tx.Exec(ctx, `WITH gone AS (DELETE FROM tenantctl.import_rejects WHERE import = $1 AND target = $2 AND tenant_id IS NULL)
+		i.mended.Delete(p.Target)
+		// Those that were mended and loaded wait for their rows to be met again: they are not set aside a second time.
+		_, err := tx.Exec(ctx, `WITH gone AS (DELETE FROM tenantctl.import_rejects WHERE import = $1 AND target = $2 AND tenant_id IS NULL AND resolved_at IS NULL),
+				mended AS (UPDATE tenantctl.import_rejects SET resolved_at = 'infinity' WHERE import = $1 AND target = $2 AND tenant_id IS NULL AND resolved_at IS NOT NULL)
 			DELETE FROM tenantctl.import_loads WHERE import = $1 AND target = $2 AND tenant_id IS NULL`, i.Name, p.Target)
 		return err
 	})
@@ -357,6 +363,38 @@ type ImportReject struct {
 	Sum       *uint64   `json:"-"` // checksum, where the values fit the target's types
 }
 
+const (
+	insertReject = `INSERT INTO tenantctl.import_rejects (import, target, tenant_id, tenant_key, row_key, code, reason, original, checksum)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::numeric)`
+	// insertUnlessMended is for a row of no tenant that a pass meets again after it was mended and loaded.
+	insertUnlessMended = `WITH mended AS (UPDATE tenantctl.import_rejects SET resolved_at = now() WHERE id = (SELECT id FROM tenantctl.import_rejects
+			WHERE import = $1 AND target = $2 AND tenant_id IS NULL AND row_key = $5 AND resolved_at = 'infinity' LIMIT 1 FOR UPDATE) RETURNING id),
+		fewer AS (INSERT INTO tenantctl.import_loads AS l (import, target, loaded, rejected) SELECT $1, $2, 0, -1 FROM mended
+			ON CONFLICT (import, target) WHERE tenant_id IS NULL DO UPDATE SET rejected = l.rejected - 1)
+		INSERT INTO tenantctl.import_rejects (import, target, tenant_id, tenant_key, row_key, code, reason, original, checksum)
+		SELECT $1, $2, $3::uuid, $4, $5, $6, $7, $8, $9::text::numeric WHERE NOT EXISTS (SELECT FROM mended)`
+)
+
+// mendedKeys are the keys of a target's rows of no tenant that were mended and that its pass has not met again.
+func (i *Import) mendedKeys(ctx context.Context, tx pgx.Tx, target string) (map[string]bool, error) {
+	if known, ok := i.mended.Load(target); ok {
+		return known.(map[string]bool), nil
+	}
+	rows, err := tx.Query(ctx, `SELECT row_key FROM tenantctl.import_rejects WHERE import = $1 AND target = $2 AND tenant_id IS NULL AND resolved_at = 'infinity'`, i.Name, target)
+	if err != nil {
+		return nil, err
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	keys := map[string]bool{}
+	for _, key := range list {
+		keys[key] = true
+	}
+	if err == nil {
+		i.mended.Store(target, keys)
+	}
+	return keys, err
+}
+
 // Record writes a checkpoint with its counts and rejects, in the transaction that loaded the rows. A part without a name
 // records counts and rejects alone.
 func (i *Import) Record(ctx context.Context, tx pgx.Tx, target string, part ImportPart, counts []ImportCount, rejects []ImportReject) error {
@@ -396,8 +434,17 @@ func (i *Import) Record(ctx context.Context, tx pgx.Tx, target string, part Impo
 			b.Queue(`WITH gone AS (DELETE FROM tenantctl.import_rejects WHERE import = $1 AND target = $2 AND row_key = $3 AND resolved_at IS NULL RETURNING tenant_id)
 				UPDATE tenantctl.import_loads l SET rejected = l.rejected - 1 FROM gone WHERE l.import = $1 AND l.target = $2 AND l.tenant_id IS NOT DISTINCT FROM gone.tenant_id`, i.Name, target, r.Key)
 		}
-		b.Queue(`INSERT INTO tenantctl.import_rejects (import, target, tenant_id, tenant_key, row_key, code, reason, original, checksum)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::numeric)`, i.Name, target, id, r.TenantKey, r.Key, r.Code, r.Reason, r.Row, sum)
+		insert := insertReject
+		if id == nil {
+			mended, err := i.mendedKeys(ctx, tx, target)
+			if err != nil {
+				return err
+			}
+			if mended[r.Key] {
+				insert = insertUnlessMended
+			}
+		}
+		b.Queue(insert, i.Name, target, id, r.TenantKey, r.Key, r.Code, r.Reason, r.Row, sum)
 	}
 	return tx.SendBatch(ctx, &b).Close()
 }
