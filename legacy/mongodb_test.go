@@ -249,3 +249,26 @@ func TestErrorsOfMongoDBKeepThePassword(t *testing.T) {
 		}
 	}
 }
+
+// A document that was mended is not what the source has; one that the source does not have is named.
+func TestVerifyKnowsMendedDocumentsAndNamesThoseThatAreOnlyHere(t *testing.T) {
+	s := newStand(t, "CREATE TABLE nothing (id int)", "CREATE TABLE firms (id int PRIMARY KEY); INSERT INTO firms VALUES (1)")
+	collection := s.mongo()
+	mongoWith(t, map[string][]any{"notes": {
+		bson.D{{Key: "_id", Value: int32(1)}, {Key: "firm", Value: int32(1)}}, bson.D{{Key: "_id", Value: "a"}, {Key: "firm", Value: int32(9)}},
+		bson.D{{Key: "_id", Value: "b"}, {Key: "firm", Value: nil}},
+	}})
+	m := s.twoSources("  - {source: docs, from: notes, key: firm, to_collection: notes}\n")
+	s.load(m, RunRequest{}, 2)
+	s.load(m, RunRequest{Rejects: mended(s.rejectsFile(), `"firm":null`, `"firm":{"$numberInt":"1"}`)}, 1)
+	s.clean(m)
+	c := collection(1, "notes")
+	if _, err := c.InsertOne(t.Context(), bson.D{{Key: "_id", Value: "extra"}}); err != nil {
+		t.Fatal(err)
+	}
+	s.differs(m, "mongodb/notes", `"extra"`)
+	if _, err := c.DeleteMany(t.Context(), bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: bson.A{"extra", int32(1)}}}}}); err != nil {
+		t.Fatal(err)
+	}
+	s.differs(m, "mongodb/notes", `{"$numberInt":"1"}`)
+}

@@ -293,7 +293,7 @@ func (v *run) verifyTable(ctx context.Context, entries []*Table) (*TableReport, 
 	})
 	g.Go(func() (err error) {
 		if t.ToCollection != "" {
-			target, err = v.digestCollections(gctx, sides[0].pass)
+			target, err = v.digestCollections(gctx, sides[0].pass, aside)
 		} else {
 			target, err = v.digestTables(gctx, sides[0].pass, aside)
 		}

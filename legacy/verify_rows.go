@@ -19,7 +19,7 @@ type keyedSum struct {
 func (v *run) differences(ctx context.Context, sides []*sourceSide, n int32, aside *setAside) ([]Difference, error) {
 	p := sides[0].pass
 	if p.table.ToCollection != "" {
-		return v.differentDocuments(ctx, p, n)
+		return v.differentDocuments(ctx, p, n, aside)
 	}
 	at := p.tenants[n]
 	id, name := v.tenantAt(at), v.list[at].tenant.Name
