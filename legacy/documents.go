@@ -175,15 +175,19 @@ func (l *load) insertOnce(ctx context.Context, to int32, docs []any, from []int3
 	if !errors.As(err, &bulk) || bulk.WriteConcernError != nil {
 		return documentError("load collection "+l.p.table.ToCollection, l.list[at].tenant.Name, err)
 	}
+	var refused []int
 	for _, w := range bulk.WriteErrors {
 		if w.Code == 11000 {
-			same, err := isThere(ctx, c, docs[w.Index].(bson.Raw))
-			if err != nil {
-				return documentError("load collection "+l.p.table.ToCollection, l.list[at].tenant.Name, err)
-			}
-			if same {
-				continue
-			}
+			refused = append(refused, w.Index)
+		}
+	}
+	there, err := areThere(ctx, c, docs, refused)
+	if err != nil {
+		return documentError("load collection "+l.p.table.ToCollection, l.list[at].tenant.Name, err)
+	}
+	for _, w := range bulk.WriteErrors {
+		if there[w.Index] {
+			continue
 		}
 		l.loaded[to]--
 		if err := l.setDocument(ctx, to, from[w.Index], fmt.Sprint(w.Code), w.Message); err != nil {
@@ -234,13 +238,29 @@ func (l *load) withoutEmptyTimestamps(ctx context.Context, to int32, docs []any,
 	return l.insertOnce(ctx, to, left, rows)
 }
 
-// isThere tells whether a collection has exactly this document.
-func isThere(ctx context.Context, c *mongo.Collection, doc bson.Raw) (bool, error) {
-	there, err := c.FindOne(ctx, bson.D{{Key: "_id", Value: doc.Lookup("_id")}}).Raw()
-	if errors.Is(err, mongo.ErrNoDocuments) {
-		return false, nil
+// areThere tells which of some documents a collection has exactly: an earlier run wrote them. They are asked for together, since a server without an index for the _id's type reads all of the
+// collection for each question.
+func areThere(ctx context.Context, c *mongo.Collection, docs []any, which []int) (map[int]bool, error) {
+	out, asked, ids := map[int]bool{}, map[string]int{}, bson.A{}
+	for _, n := range which {
+		id := docs[n].(bson.Raw).Lookup("_id")
+		asked[string(id.Type)+string(id.Value)] = n
+		ids = append(ids, id)
 	}
-	return string(there) == string(doc), err
+	if len(ids) == 0 {
+		return out, nil
+	}
+	cur, err := c.Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}})
+	if err != nil {
+		return nil, err
+	}
+	for cur.Next(ctx) {
+		id := cur.Current.Lookup("_id")
+		if n, ok := asked[string(id.Type)+string(id.Value)]; ok && string(docs[n].(bson.Raw)) == string(cur.Current) {
+			out[n] = true
+		}
+	}
+	return out, errors.Join(cur.Err(), cur.Close(ctx))
 }
 
 func (l *load) replaceDocuments(ctx context.Context, to int32, c *mongo.Collection, docs []any, from []int32) error {
