@@ -37,7 +37,7 @@ func asBytes(v any, to matrixType) string {
 var (
 	zone       = regexp.MustCompile(`:.*(Z|[+-][0-9:]+)$`)
 	timeWords  = regexp.MustCompile(`^(now|0042)$`)
-	plainMoney = regexp.MustCompile(`^[+-]?[0-9]+([.][0-9]*)?$`)
+	plainMoney = regexp.MustCompile(`^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)$`)
 )
 
 // oneReading tells whether a text has one reading in a type, as docs/import.md says.
@@ -215,7 +215,13 @@ func fileColumns() []matrixColumn {
 		{"dates", withNull("2024-02-29", "9999-12-31"), asIs},
 		{"moments", withNull("2024-02-29 23:59:59.999999", "2024-02-29T12:00:00Z"), asIs},
 		{"truth", withNull("true", "false"), asIs},
-		{"ids", withNull("00112233-4455-6677-8899-aabbccddeeff"), asIs},
+		{"ids", withNull("00112233-4455-6677-8899-aabbccddeeff", "{00112233445566778899AABBCCDDEEFF}"), asIs},
+		{"intervals", withNull("1 day 02:03:04.5", "-00:00:01", "P1Y2M"), asIs},
+		{"networks", withNull("10.0.0.1/8", "::1"), asIs},
+		{"arrays", withNull("{1,NULL}", "{}", "{1,x}"), asIs},
+		{"ranges", withNull("[1,5)", "(1,4]", "empty"), asIs},
+		{"bytes", withNull(`\x00ff5c`, `\000`), asIs},
+		{"odd numbers", withNull("NaN", "-0", " 42 ", "1e400", "+7", ".5"), asIs},
 	}
 }
 
@@ -322,6 +328,7 @@ func TestEveryPairOfTypesOfMongoDBIsLoadedExactlyAndVerified(t *testing.T) {
 			}
 			return string(data)
 		}},
+		{"array", withNull(bson.A{int32(1), "x"}), func(any, matrixType) string { return `[1,"x"]` }},
 		{"object", withNull(bson.D{{Key: "a", Value: int32(1)}}), func(any, matrixType) string { return `{"a":1}` }},
 	}
 	s := matrixStand(t)

@@ -255,7 +255,8 @@ func TestVerifyKnowsMendedDocumentsAndNamesThoseThatAreOnlyHere(t *testing.T) {
 	s := newStand(t, "CREATE TABLE nothing (id int)", "CREATE TABLE firms (id int PRIMARY KEY); INSERT INTO firms VALUES (1)")
 	collection := s.mongo()
 	mongoWith(t, map[string][]any{"notes": {
-		bson.D{{Key: "_id", Value: int32(1)}, {Key: "firm", Value: int32(1)}}, bson.D{{Key: "_id", Value: "a"}, {Key: "firm", Value: int32(9)}},
+		bson.D{{Key: "_id", Value: int32(1)}, {Key: "firm", Value: int32(1)}},
+		bson.D{{Key: "_id", Value: "a"}, {Key: "firm", Value: int32(9)}},
 		bson.D{{Key: "_id", Value: "b"}, {Key: "firm", Value: nil}},
 	}})
 	m := s.twoSources("  - {source: docs, from: notes, key: firm, to_collection: notes}\n")
