@@ -7,6 +7,7 @@
 package nosql
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -266,8 +267,11 @@ func (r *Resource) lookAtMarks(ctx context.Context, t tenant.Tenant) (state, err
 	if err != nil {
 		return state{}, failure(doing, err)
 	}
-	var docs []bson.Raw
-	if err := cursor.All(ctx, &docs); err != nil {
+	docs := make([]bson.Raw, 0, 2)
+	for cursor.Next(ctx) { // All would make a decoder for each
+		docs = append(docs, bytes.Clone(cursor.Current))
+	}
+	if err := errors.Join(cursor.Err(), cursor.Close(ctx)); err != nil {
 		return state{}, failure(doing, err)
 	}
 	s := state{presence: tenant.Absent}
