@@ -123,7 +123,7 @@ func (s *postgresSource) describe(ctx context.Context, names []string) ([]*sourc
 		UNION ALL
 		SELECT c.relname, i.relname, 'u', '', ARRAY(SELECT a.attname::text FROM unnest(x.indkey::int2[]) WITH ORDINALITY u(n, o) JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.n ORDER BY u.o), '{}'
 		FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid JOIN pg_class i ON i.oid = x.indexrelid
-		WHERE c.relnamespace = to_regnamespace(quote_ident($1)) AND x.indisunique AND x.indpred IS NULL AND x.indexprs IS NULL
+		WHERE c.relnamespace = to_regnamespace(quote_ident($1)) AND x.indisunique AND x.indisvalid AND x.indpred IS NULL AND x.indexprs IS NULL
 			AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid AND k.contype IN ('p', 'u'))
 		ORDER BY 1, 2`, []any{s.schema}, []any{&table, &f.name, &contype, &f.table, &f.columns, &f.references}, func() error {
 		t := byName[table]
