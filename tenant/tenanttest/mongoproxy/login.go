@@ -49,14 +49,15 @@ func (u *users) guard(s *session, c Command) bson.D {
 		return nil
 	case c.Name == "saslStart" || c.Name == "saslContinue":
 		return u.login(s, c)
-	case slices.Contains(open, c.Name) || s.user == "admin."+rootUser:
+	case slices.Contains(open, c.Name) || u.operator(s.user):
 		return nil
 	case s.user == "":
 		return Refusal(13, "Unauthorized", "Command "+c.Name+" requires authentication")
 	}
 	var databases []string
 	for _, role := range u.known[s.user].Roles {
-		for _, e := range role.(bson.D) {
+		fields, _ := role.(bson.D) // a role that is a name alone is of the user's own database
+		for _, e := range fields {
 			if e.Key == "db" {
 				databases = append(databases, e.Value.(string))
 			}
@@ -73,6 +74,12 @@ func (u *users) guard(s *session, c Command) bson.D {
 		return Refusal(13, "Unauthorized", "not authorized on "+c.DB+" to execute command")
 	}
 	return nil
+}
+
+// operator tells whether somebody is root or was given rights over all databases.
+func (u *users) operator(user string) bool {
+	return user == "admin."+rootUser ||
+		strings.HasPrefix(user, "admin.") && slices.Contains(u.known[user].Roles, any("readWriteAnyDatabase"))
 }
 
 func (u *users) login(s *session, c Command) bson.D {
