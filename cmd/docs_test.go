@@ -3,6 +3,7 @@ package cmd_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -23,8 +24,8 @@ import (
 // pageTime is how long the blocks of one page may take before the test is given up.
 const pageTime = 5 * time.Minute
 
-// Somebody who has two servers and reads nothing else gets to the end of the tutorial: its SQL, files and commands, from
-// an empty folder, with the addresses of servers exchanged and nothing else.
+// Somebody who has two servers and reads nothing else gets to the end of the tutorial: its SQL, files and commands run
+// in an empty folder, with the addresses of servers exchanged and nothing else.
 func TestGettingStartedRunsAsWritten(t *testing.T) {
 	t.Parallel()
 	postgres := tenanttest.PostgresServer(t).URL()
@@ -74,10 +75,24 @@ func TestTheBlocksOfThePagesRunAsWritten(t *testing.T) {
 				return
 			}
 			w := newWorld(t)
-			w.keepUsers(t)
+			w.users = mongoproxy.Start(t, w.mongodb)
+			w.users.CheckLogins()
+			w.mongodb = w.users.URL()
+			script = strings.ReplaceAll(script, "127.0.0.1:8470", freeAddress(t)) // the resolver's
 			runPage(t, page, script, append(w.env(), "SUPERUSER="+w.as(t, tenanttest.SuperuserURL(t)))...)
 		})
 	}
+}
+
+// freeAddress is one at which nobody listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 func hostOf(t *testing.T, address string) string {
@@ -97,7 +112,7 @@ func runPage(t *testing.T, page, script string, env ...string) {
 		t.Fatal(err)
 	}
 	path, dir := filepath.Join(t.TempDir(), page), t.TempDir()
-	begin := `set -E; trap 'echo "line $LINENO ends with $?: $BASH_COMMAND" >&2' ERR; trap 'kill $(jobs -p) 2>/dev/null || :' EXIT`
+	begin := `. "$CHECKOUT/cmd/testdata/docs.sh"; `
 	if err := os.WriteFile(path, []byte(begin+script), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -113,16 +128,19 @@ func runPage(t *testing.T, page, script string, env ...string) {
 	c.Env = append(c.Env, "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_STATE_HOME="+dir, "CHECKOUT="+checkout,
 		"PATH="+filepath.Dir(faulty(t))+":"+os.Getenv("PATH"))
 	c.Env = append(c.Env, env...)
-	if out, err := c.CombinedOutput(); err != nil {
+	out, err := c.CombinedOutput()
+	if err != nil {
 		t.Fatalf("docs/%s: %v (lines are those of the page)\n%s", page, err, out)
 	}
+	t.Logf("%s", out)
 }
 
 var (
 	fence     = regexp.MustCompile("^( *)```(.*)$")
 	directive = regexp.MustCompile(`^ *<!-- (test|file|sql|exits|not run): ?(.*?)( -->)?$`)
 	// command is what people type, where an output could stand too.
-	command = regexp.MustCompile(`^(\$ .*|((sudo( -\S+)*|time) )*(tenantctl|make|psql|curl|docker|go|bin/devstack) .*)$`)
+	command = regexp.MustCompile(`^(\$|(time )?(tenantctl|sudo|export|make|psql|curl|docker|brew|openssl|redis-cli|` +
+		`bin/devstack|go install)) `)
 )
 
 // page is a page on its way to a shell script that has each line where the page has it.
@@ -207,8 +225,12 @@ func (p *page) block(first int, indent, language, kind, value string) (last int)
 	case kind == "sql" && language == "sql":
 		begin, end = `psql -qX -v ON_ERROR_STOP=1 "$SUPERUSER" <<'END OF SQL'`, "END OF SQL"
 	case kind == "exits" && language == "sh":
-		begin = "set +e; (set -e; trap - ERR"
-		end = fmt.Sprintf(`); code=$?; set -e; [ $code = %s ] || { echo "line %d: exit $code, not %[1]s" >&2; false; }`, value, last+1)
+		body := strings.Join(p.lines[first+1:last], "\n")
+		if strings.Contains(strings.ReplaceAll(body, "\\\n", ""), "\n") {
+			p.fault(first, "a block that exits with %s is more than one command", value)
+		}
+		begin = "{"
+		end = fmt.Sprintf(`} && code=0 || code=$?; [ $code = %s ] || { echo "exit $code, not %[1]s" >&2; false; }`, value)
 	case kind == "" && language == "sh":
 	case kind != "":
 		p.fault(first, "a block of %q cannot be %q", language, kind)
