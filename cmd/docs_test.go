@@ -172,6 +172,9 @@ func readPage(t *testing.T, name string) string {
 			}
 			continue
 		}
+		if strings.HasPrefix(strings.TrimSpace(p.lines[i]), "<!--") {
+			p.fault(i, "a comment that is for no test: is it misspelled?")
+		}
 		if m := fence.FindStringSubmatch(p.lines[i]); m != nil {
 			i = p.block(i, m[1], m[2], kind, value)
 			kind, value = "", ""
