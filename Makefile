@@ -42,6 +42,7 @@ TENANTS := 500
 OTHERS  := 300
 FLEET   := 10000
 SERVED  := 1000000
+LOADED  := 1000
 
 # Of the reference stack: nginx's.
 PORT := 8080
@@ -161,6 +162,10 @@ bench-import: bin/devstack build ## Measure import alone, with ROWS (1000000) in
 .PHONY: bench-serving
 bench-serving: bin/devstack ## Measure a resolver alone, with SERVED (1000000) tenants
 	@bin/devstack run -- go run ./bench/serving -tenants $(SERVED)
+
+.PHONY: bench-load
+bench-load: setup-stack ## Ask the reference stack a million times while LOADED (1000) tenants change: no answer of a wrong one
+	@go build -o bin/bench-load ./bench/serving/load && examples/stack/run.sh --tenants $(LOADED) --resolvers 2 -- bin/bench-load
 
 .PHONY: bench-backup
 bench-backup: bin/devstack build ## Measure backup alone: one tenant beside OTHERS (300), and TENANTS (500)
