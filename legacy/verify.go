@@ -132,8 +132,9 @@ type setAside struct {
 	// resolved are keys of rows that were mended and loaded: the source's rows are others. A mended row may have come to
 	// another tenant, and so counts for Nil, every one; a shared one has not.
 	resolved map[uuid.UUID][]string
-	nobodys  int64 // rows that were no tenant's, also those that were mended and loaded
-	adopted  int64 // of them, those that were mended: the source may have a tenant for them by now
+	nobodys  int64  // rows that were no tenant's, also those that were mended and loaded
+	adopted  int64  // of them, those that were mended: the source may have a tenant for them by now
+	summed   digest // of them, those whose checksums the source has told
 }
 
 func (a *setAside) resolvedOf(id uuid.UUID) []string {
@@ -164,6 +165,9 @@ func (out *setAside) addRejects(ctx context.Context, v *run, t *Table) error {
 			out.nobodys++
 			if loaded != "" {
 				out.adopted++
+			}
+			if r.Sum != nil {
+				out.summed.add(digest{1, *r.Sum})
 			}
 		case r.Sum != nil:
 			out.rows[r.Tenant] = append(out.rows[r.Tenant], keyedSum{r.Key, int64(*r.Sum)})
@@ -390,20 +394,28 @@ func (v *run) compare(ctx context.Context, sides []*sourceSide, target []tableDi
 
 // compareStrangers compares the rows that are no tenant's with the rejects, and tells whether they are the same.
 func (v *run) compareStrangers(report *TableReport, sides []*sourceSide, aside *setAside) bool {
-	var strangers int64
+	var all digest
+	summed := aside.adopted == 0 && aside.summed.rows == aside.nobodys
 	for _, s := range sides {
+		summed = summed && digesterOf(s.pass) != nil
 		for key, d := range s.digests {
 			if _, ours := s.byKey[key]; !ours && !s.copied {
-				strangers += d.rows
+				all.add(d)
 			}
 		}
 	}
+	strangers := all.rows
 	if strangers == 0 && aside.nobodys == 0 {
 		return true
 	}
 	match := strangers <= aside.nobodys && strangers >= aside.nobodys-aside.adopted
+	others := match && summed && all.sum != aside.summed.sum
+	match = match && !others
 	report.Tenants = append(report.Tenants, TenantReport{"", Counts{Source: strangers, Rejected: aside.counts[uuid.Nil], Match: &match}})
-	if !match {
+	switch {
+	case others:
+		report.Differences = append(report.Differences, Difference{What: "rows of the source that are no tenant's are not those among the rejects: some have changed or are others"})
+	case !match:
 		report.Differences = append(report.Differences, Difference{What: fmt.Sprintf("%d rows of the source are no tenant's, and %d of them are among the rejects", strangers, aside.nobodys)})
 	}
 	return match

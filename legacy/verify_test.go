@@ -32,6 +32,8 @@ func TestVerifyFindsWhateverIsDoneToTheRows(t *testing.T) {
 		{"the source loses a row", `DELETE FROM old.a WHERE id = 2`, `INSERT INTO old.a VALUES (2, 1, 'v2', 2)`, `f1 ["2"] not in the source`},
 		{"the source gives a row to another", `UPDATE old.a SET firm = 3 WHERE id = 2`, `UPDATE old.a SET firm = 1 WHERE id = 2`, `f3 ["2"] missing`},
 		{"the source gets a row of nobody", `INSERT INTO old.a VALUES (501, 9, 'new', 1)`, `DELETE FROM old.a WHERE id = 501`, `  3 rows of the source are no tenant's, and 2 of them are among the rejects`},
+		{"a row of nobody is another", `UPDATE old.a SET id = 403 WHERE id = 402`, `UPDATE old.a SET id = 402 WHERE id = 403`, `  rows of the source that are no tenant's are not those`},
+		{"a row of nobody has changed", `UPDATE old.a SET n = 2 WHERE id = 402`, `UPDATE old.a SET n = 1 WHERE id = 402`, `  rows of the source that are no tenant's are not those`},
 		{
 			"a reject is forgotten", `CREATE TABLE old.kept AS SELECT * FROM tenantctl.import_rejects WHERE row_key = '["401"]'; DELETE FROM tenantctl.import_rejects WHERE row_key = '["401"]'`,
 			`INSERT INTO tenantctl.import_rejects OVERRIDING SYSTEM VALUE SELECT * FROM old.kept`, `  2 rows of the source are no tenant's, and 1 of them are among the rejects`,
