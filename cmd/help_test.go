@@ -80,7 +80,7 @@ func checkLine(t *testing.T, line string) (path string) {
 	t.Helper()
 	var args []string
 	for _, w := range word.FindAllString(line, -1)[1:] {
-		if w == ">" || w == "|" || w == "&&" || strings.HasPrefix(w, "#") {
+		if w == ">" || w == "|" || w == "&" || w == "&&" || strings.HasPrefix(w, "#") {
 			break
 		}
 		args = append(args, strings.Trim(w, `'"`))
@@ -131,7 +131,8 @@ func TestDocumentationShowsOnlyCommandsThatExist(t *testing.T) {
 	for path, text := range pages(t) {
 		shown := inline.FindAllStringSubmatch(text, -1)
 		for _, block := range codeBlock.FindAllStringSubmatch(text, -1) {
-			shown = append(shown, inBlock.FindAllStringSubmatch(block[1], -1)...)
+			lines := strings.ReplaceAll(block[1], "\\\n", "")
+			shown = append(shown, inBlock.FindAllStringSubmatch(lines, -1)...)
 		}
 		count += len(shown)
 		for _, m := range shown {
